@@ -1,0 +1,65 @@
+"""What observers are told: frozen facts, by function name, never by argument, key or value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a function's calls; `function` is None for plain keys."""
+
+    function: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit(Event):
+    """A fresh value was served."""
+
+
+@dataclass(frozen=True, slots=True)
+class StaleHit(Event):
+    """A stale value was served."""
+
+
+@dataclass(frozen=True, slots=True)
+class Miss(Event):
+    """Nothing could be served; `coalesced` says that another caller's computation was shared."""
+
+    coalesced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stored(Event):
+    """A computed outcome was stored; `compute_seconds` is what it took."""
+
+    compute_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed(Event):
+    """A background refresh ended; `ok` is False if the function raised."""
+
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected(Event):
+    """An outcome was not stored; `cause` is "condition", "unencodable", "too large" or "invalidated"."""
+
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evicted(Event):
+    """An entry left the process; `cause` is "size" or "expired"."""
+
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class BackendFault(Event):
+    """The backend failed or answered nonsense; `operation` and the `error` class name, never its text."""
+
+    operation: str
+    error: str

@@ -1,0 +1,116 @@
+"""The names of memocache's keys in a backend, layout version 1.
+
+``prefix:kind:{bucket}:rest``; outside a cluster there is no bucket and no colon for it. A kind's letter belongs to the
+layout version: another layout takes other letters, so that two versions never read each other's keys.
+
+=====  ======================================================================  ==================
+kind   rest                                                                    value
+=====  ======================================================================  ==================
+``e``  ``name:digest``: the entry of one call                                  envelope
+``k``  the escaped key of ``Cache.set``                                        envelope
+``w``  as the entry: the witness, which a store must find unchanged            token
+``l``  as the entry: the lease, present while someone computes                 token + generations
+``g``  ``p`` (prefix), ``f:name`` (function), ``t:hash`` (tag): the markers    8 random bytes
+``r``  ``names``, ``tags``: the registries                                     set
+``s``  statistics                                                              counters
+``c``  as the entry: the channel that wakes waiters (no key)
+=====  ======================================================================  ==================
+
+Prefix and name are percent-escaped, so that the colons that separate fields are the only ones and prefixes are apart
+even if one begins with another.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from urllib.parse import quote, unquote
+from zlib import crc32
+
+BUCKETS = 256
+TAG_HASH_BYTES = 16
+_SAFE_NAME = "<>"
+_SAFE_KEY = "<>:/@+=,;!$&'()|~"
+
+
+def escape(text: str, safe: str = _SAFE_NAME) -> str:
+    """Percent-escape everything but letters, digits, ``_.-~`` and `safe`; reversible by `unescape`."""
+    return quote(text, safe=safe, errors="surrogatepass")
+
+
+def unescape(text: str) -> str:
+    """The text that `escape` was given."""
+    return unquote(text, errors="surrogatepass")
+
+
+class Layout:
+    """Key names of one prefix, in one bucket or in the buckets of a cluster."""
+
+    __slots__ = ("_start", "buckets", "prefix")
+
+    def __init__(self, prefix: str, *, clustered: bool = False) -> None:
+        self.prefix = prefix
+        self._start = escape(prefix)
+        self.buckets = [f"{{{tag}}}:" for tag in _bucket_tags()] if clustered else [""]
+
+    def bucket(self, rest: str) -> str:
+        """The bucket (with its trailing colon) in which the entry `rest` and all that belongs to it live."""
+        if len(self.buckets) == 1:
+            return self.buckets[0]
+        return self.buckets[crc32(rest.encode()) % len(self.buckets)]
+
+    def key(self, kind: str, bucket: str, rest: str) -> str:
+        """The full name of a key."""
+        return f"{self._start}:{kind}:{bucket}{rest}"
+
+    def start(self, kind: str, bucket: str = "") -> str:
+        """What every key of a kind (and bucket) begins with."""
+        return f"{self._start}:{kind}:{bucket}"
+
+    def parse(self, key: str) -> tuple[str, str, str] | None:
+        """Take apart a key of this prefix: (kind, bucket, rest); None for anything else."""
+        start, _, after = key.partition(":")
+        kind, colon, rest = after.partition(":")
+        if start != self._start or not colon or len(kind) != 1:
+            return None
+        bucket = ""
+        if len(self.buckets) > 1:
+            tag, brace, rest = rest.partition("}:")
+            bucket = f"{tag}}}:"
+            if not brace or bucket not in self.buckets:
+                return None
+        return kind, bucket, rest
+
+
+def entry_rest(name: str, digest: str) -> str:
+    """The last part of an entry's key."""
+    return f"{escape(name)}:{digest}"
+
+
+def plain_rest(key: str) -> str:
+    """The last part of the key of a plain key-value entry; any str has one, and only one."""
+    return escape(key, _SAFE_KEY)
+
+
+def function_marker(name: str) -> str:
+    """The last part of the key of a function's marker."""
+    return f"f:{escape(name)}"
+
+
+def tag_hash(tag: str) -> str:
+    """What stands for a rendered tag in keys: tags may hold argument text, keys may not."""
+    return blake2b(tag.encode("utf-8", "surrogatepass"), digest_size=TAG_HASH_BYTES).hexdigest()
+
+
+def _bucket_tags() -> list[str]:
+    """256 hash tags, one for each 64 of the 16,384 slots, the same for all time: the first number whose slot falls
+    there.
+    """
+    from binascii import crc_hqx  # CRC16/XMODEM, the cluster's slot function
+
+    found: dict[int, str] = {}
+    number = 0
+    while len(found) < BUCKETS:
+        tag = format(number, "x")
+        found.setdefault(crc_hqx(tag.encode(), 0) % 16384 // 64, tag)
+        number += 1
+    return [found[index] for index in range(BUCKETS)]

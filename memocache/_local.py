@@ -1,0 +1,401 @@
+"""The process tier: entries held as objects, found without a lock.
+
+It serves ``memory://`` and, on a shared backend, the entries that no other process could name. Each function identity
+has a `Table` (a dict of entries) that the compiled look-up of `_memoize` reads directly; everything that changes a
+table takes the tier's lock. Rules:
+
+1. An entry's outcome is never updated in place; a new outcome is a new entry. Under the lock, and only while it is in
+   its table, its ttl may change; its hit count and last access change without.
+2. A hit needs ``fresh_until > monotonic()``; that one comparison also covers eviction and invalidation of a call.
+3. A `Mark` stands for a tag, a function or the prefix. A computation holds the marks it read before it ran, and is void
+   if one was killed meanwhile. Invalidating a tag also raises the tier's `epoch`: entries stamped with an older epoch
+   ask their tags' marks once and are stamped anew.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Hashable, Iterator
+from math import inf
+from typing import Any, Final
+
+from memocache._eviction import S3Fifo
+from memocache._identity import Identities
+from memocache._topk import SpaceSaving
+from memocache.stats import Counters
+from memocache.typing import Clock
+
+Thaw = Callable[[Any], Any]
+
+
+class Mark:
+    """The in-process marker of a tag, a function or the prefix: alive until it is invalidated."""
+
+    __slots__ = ("__weakref__", "alive")
+
+    def __init__(self) -> None:
+        self.alive = True
+
+
+class Entry:
+    """One outcome in the process. `thaw` makes a hit's own copy of `value` (None: hand out `value` itself)."""
+
+    __slots__ = (
+        "compute",
+        "created",
+        "credit",
+        "epoch",
+        "fresh_until",
+        "hits",
+        "key",
+        "last",
+        "mark",
+        "marks",
+        "place",
+        "sealed",
+        "table",
+        "tags",
+        "thaw",
+        "ttl",
+        "value",
+    )
+
+    def __init__(
+        self,
+        table: Table,
+        key: Hashable,
+        value: Any,
+        thaw: Thaw | None,
+        *,
+        now: float,
+        created: float,
+        ttl: float,
+        compute: float,
+        marks: tuple[Mark, ...],
+        epoch: int,
+        sealed: bytes | None,
+        tags: tuple[str, ...],
+    ) -> None:
+        self.table = table
+        self.key = key
+        self.value = value
+        self.thaw = thaw
+        self.fresh_until = now + ttl
+        self.created = created
+        self.ttl = ttl
+        self.compute = compute
+        self.marks = marks
+        self.epoch = epoch
+        self.sealed = sealed
+        self.tags = tags
+        self.hits = self.mark = self.credit = self.place = 0
+        self.last: float | None = None
+
+    def ghost(self) -> int:
+        """A hash that names the entry's key after the entry is gone."""
+        return hash((id(self.table), self.key))
+
+
+class Table:
+    """The entries of one function identity, and its counters.
+
+    Entries may be served for `stale` seconds after their ttl and are kept for `retention` seconds after it.
+    """
+
+    __slots__ = ("__weakref__", "counters", "digest", "entries", "name", "pool", "retention", "stale", "users")
+
+    def __init__(self, name: str, pool: S3Fifo[Entry], on_count: Callable[[], None] | None = None) -> None:
+        self.name = name
+        self.stale = 0.0
+        self.entries: dict[Any, Entry] = {}
+        self.counters = Counters(on_count)
+        # the digest of an entry's key, set by who makes the keys
+        self.digest: Callable[[Any], str] = str
+        self.pool = pool
+        self.retention = 0.0
+        self.users: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+class LocalTier:
+    """All tables of one cache, their shared space of `maxsize` entries, and the marks."""
+
+    def __init__(self, maxsize: int | None, clock: Clock) -> None:
+        self.maxsize: Final = maxsize
+        self.clock = clock
+        self.lock = threading.RLock()
+        self.pool: S3Fifo[Entry] = S3Fifo(maxsize)
+        self.identities = Identities()
+        self.epoch = 0
+        self.expired = 0
+        self.evicted = 0
+        # hits of the keys that have left, so that eviction does not make a hot key look cold
+        self.departed: SpaceSaving[tuple[Table, Hashable]] = SpaceSaving()
+        self.on_evict: Callable[[str, str], None] | None = None
+        self.on_count: Callable[[], None] | None = None
+        self._tables: dict[Hashable, Table] = {}
+        self._by_token: dict[int, list[Entry]] = {}
+        self._prefix = Mark()
+        self._functions: dict[str, Mark] = {}
+        self._tags: weakref.WeakValueDictionary[str, Mark] = weakref.WeakValueDictionary()
+        self._since_sweep = 0
+        self._sweep_at = 64
+
+    # -- tables
+
+    def table(
+        self, name: str, identity: Hashable, *, maxsize: int | None = None, stale: float = 0.0, retention: float = 0.0
+    ) -> Table:
+        """The table of a function identity, made when first asked for; a `maxsize` gives it a space of its own."""
+        with self.lock:
+            table = self._tables.get((name, identity))
+            if table is None:
+                pool = self.pool if maxsize is None else S3Fifo[Entry](maxsize)
+                table = self._tables[name, identity] = Table(name, pool, self.on_count)
+            table.stale = max(table.stale, stale)
+            table.retention = max(table.retention, retention)
+            return table
+
+    def tables(self, name: str | None = None) -> list[Table]:
+        """All tables, or those of one function name."""
+        with self.lock:
+            return [table for table in self._tables.values() if name is None or table.name == name]
+
+    # -- looking
+
+    def find(self, table: Table, key: Hashable) -> Entry | None:
+        """The entry under `key` if it is not past keeping and no mark of it was invalidated; fresh or stale."""
+        entry = table.entries.get(key)
+        if entry is None:
+            return None
+        if self.clock.monotonic() >= entry.fresh_until + table.retention:
+            with self.lock:
+                if table.entries.get(key) is entry:
+                    self._drop(entry)
+                    self._count_gone("expired", table)
+            return None
+        if entry.epoch != self.epoch and not self._revalidate(entry):
+            return None
+        return entry
+
+    def _revalidate(self, entry: Entry) -> bool:
+        epoch = self.epoch
+        if all(mark.alive for mark in entry.marks):
+            # stamped with the epoch read before the marks: an invalidation in between raises it again
+            entry.epoch = epoch
+            return True
+        with self.lock:
+            if entry.table.entries.get(entry.key) is entry:
+                self._drop(entry)
+        return False
+
+    def live(self, name: str | None = None) -> Iterator[Entry]:
+        """The entries that `find` would return now."""
+        for table in self.tables(name):
+            with self.lock:
+                entries = list(table.entries.values())
+            yield from (entry for entry in entries if self.find(table, entry.key) is entry)
+
+    def currsize(self, table: Table) -> int:
+        """How many fresh entries the table holds."""
+        now = self.clock.monotonic()
+        with self.lock:
+            entries = list(table.entries.values())
+        return sum(e.fresh_until > now and all(mark.alive for mark in e.marks) for e in entries)
+
+    # -- marks
+
+    def marks(self, function: str, tags: tuple[str, ...] = ()) -> tuple[Mark, ...]:
+        """The marks of the prefix, the function and the tags, in this order, made alive where there is none."""
+        with self.lock:
+            mark = self._functions.get(function)
+            if mark is None:
+                mark = self._functions[function] = Mark()
+            return (self._prefix, mark, *map(self._tag_mark, tags))
+
+    def _tag_mark(self, tag: str) -> Mark:
+        mark = self._tags.get(tag)
+        if mark is None:
+            mark = self._tags[tag] = Mark()
+        return mark
+
+    def invalidate_tag(self, tag: str) -> None:
+        """Void every entry and every computation under way that has this tag (by its hash)."""
+        with self.lock:
+            mark = self._tags.pop(tag, None)
+            if mark is not None:
+                mark.alive = False
+            # last: an entry stamped with the new epoch has seen the mark dead
+            self.epoch += 1
+
+    def invalidate_function(self, name: str) -> None:
+        """Void every entry and every computation under way of this function name."""
+        with self.lock:
+            mark = self._functions.pop(name, None)
+            if mark is not None:
+                mark.alive = False
+            for table in self.tables(name):
+                self.empty(table)
+
+    def clear(self) -> None:
+        """Void everything."""
+        with self.lock:
+            self._prefix.alive = False
+            self._prefix = Mark()
+            for table in self.tables():
+                self.empty(table)
+
+    # -- changing
+
+    def put(
+        self,
+        table: Table,
+        key: Hashable,
+        value: Any,
+        thaw: Thaw | None,
+        *,
+        ttl: float,
+        compute: float = 0.0,
+        marks: tuple[Mark, ...] = (),
+        sealed: bytes | None = None,
+        tokens: tuple[int, ...] = (),
+        tags: tuple[str, ...] = (),
+        unless: Callable[[], bool] | None = None,
+    ) -> bool:
+        """Hold an outcome for `ttl` seconds; False, and nothing changed, if a mark was invalidated or `unless` says so.
+
+        `marks` are those read before the outcome was computed; the entry keeps the tags' (a function's entries are
+        removed when it is invalidated, a tag's are found out).
+
+        `tags` are the declared ones, `tokens` are the identity tokens the key is made of: the entry goes when one of
+        their objects dies.
+        """
+        clock = self.clock
+        with self.lock:
+            if not all(mark.alive for mark in marks) or (unless is not None and unless()):
+                return False
+            entry = Entry(
+                table,
+                key,
+                value,
+                thaw,
+                now=clock.monotonic(),
+                created=clock.time(),
+                ttl=ttl,
+                compute=compute,
+                marks=marks[2:],
+                epoch=self.epoch,
+                sealed=sealed,
+                tags=tags,
+            )
+            old = table.entries.get(key)
+            if old is not None:
+                table.pool.remove(old)
+                entry.hits = entry.mark = old.hits
+                entry.last = old.last
+            self._sweep()
+            gone = table.pool.add(entry)
+            for evicted in gone:
+                cause = "expired" if self._past(evicted) else "size"
+                self._unlink(evicted)
+                self._count_gone(cause, evicted.table)
+            table.entries[key] = entry
+            for token in tokens:
+                self._by_token.setdefault(token, []).append(entry)
+        del gone, old  # destructors of values run outside the lock
+        return True
+
+    def expire(self, table: Table, key: Hashable, ttl: float) -> bool:
+        """Give an entry another ttl from now; whether it was there."""
+        with self.lock:
+            entry = self.find(table, key)
+            if entry is None:
+                return False
+            entry.ttl = self.clock.time() + ttl - entry.created
+            entry.fresh_until = self.clock.monotonic() + ttl
+            return True
+
+    def discard(self, table: Table, key: Hashable) -> bool:
+        """Remove one entry; whether it was there."""
+        with self.lock:
+            entry = table.entries.get(key)
+            if entry is None:
+                return False
+            self._drop(entry)
+            return True
+
+    def empty(self, table: Table) -> None:
+        """Remove every entry of a table."""
+        with self.lock:
+            doomed = list(table.entries.values())
+            table.entries.clear()
+            for entry in doomed:
+                table.pool.remove(entry)
+                entry.fresh_until = -inf
+        del doomed
+
+    def _drop(self, entry: Entry) -> None:
+        entry.table.pool.remove(entry)
+        self._unlink(entry)
+
+    def _unlink(self, entry: Entry) -> None:
+        entry.table.entries.pop(entry.key, None)
+        entry.fresh_until = -inf
+        if entry.hits:
+            self.departed.add((entry.table, entry.key), entry.hits)
+
+    def _past(self, entry: Entry) -> bool:
+        return self.clock.monotonic() >= entry.fresh_until + entry.table.retention
+
+    def _count_gone(self, cause: str, table: Table) -> None:
+        if cause == "expired":
+            self.expired += 1
+        else:
+            self.evicted += 1
+        if self.on_evict is not None:
+            self.on_evict(table.name, cause)
+
+    def _sweep(self) -> None:
+        """Remove what expired, what belonged to dead objects, and unused tables; amortised constant time a put."""
+        for token in self.identities.drain_dead():
+            for entry in self._by_token.pop(token, ()):
+                if entry.table.entries.get(entry.key) is entry:
+                    self._drop(entry)
+        self._since_sweep += 1
+        if self._since_sweep >= self._sweep_at:
+            self.sweep()
+
+    def sweep(self) -> int:
+        """Remove everything that is past keeping; how many entries."""
+        with self.lock:
+            before = self.expired
+            self._sweep_all()
+            return self.expired - before
+
+    def _sweep_all(self) -> None:
+        self._since_sweep = 0
+        for identity, table in list(self._tables.items()):
+            for entry in [e for e in table.entries.values() if self._past(e)]:
+                self._drop(entry)
+                self._count_gone("expired", table)
+            if not table.entries and not table.users and table.name and identity != (table.name, None):
+                # what it counted stays counted, under the name alone
+                self.table(table.name, None).counters.absorb(table.counters)
+                del self._tables[identity]
+        self._sweep_at = 64 + sum(len(table.entries) for table in self._tables.values())
+        for token, entries in list(self._by_token.items()):
+            kept = [e for e in entries if e.place]
+            if kept:
+                self._by_token[token] = kept
+            else:
+                del self._by_token[token]
+
+    def after_fork(self) -> None:
+        """In a child: if a thread that is not here holds the lock, what it was changing cannot be trusted."""
+        if self.lock.acquire(blocking=False):
+            self.lock.release()
+            return
+        self.lock = threading.RLock()
+        for table in self._tables.values():
+            table.entries.clear()
+            table.pool.clear()

@@ -1,0 +1,249 @@
+"""A function's signature, compiled: normalising a call, taking it apart again, and the look-up that serves a hit.
+
+The generated functions have the signature of the user's function (same names, kinds and defaults, same
+``__qualname__``), so the interpreter's own argument binding normalises the call: positional, keyword and left-out
+spellings come out as one tuple of values, and a call that the function would refuse raises the very TypeError that
+the function would raise.
+
+The look-up key of the process is the arguments and their exact types, ``(a, b, type(a), type(b))``: ``1``, ``1.0``
+and ``True`` are apart. Only calls whose arguments are all plain scalars are ever entered under such a key
+(`scalar_key`).
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from inspect import Parameter
+from typing import Any
+
+_SCALARS = frozenset({int, str, bytes, bool, type(None), float})
+_LONGEST = 1024
+SELF = object()
+"""Stands, in the key of a method's call, where the type of `self` would: the value beside it is a token's number."""
+
+Values = tuple[Any, ...]
+
+_LOOKUP = """\
+{a}def {name}({signature}):
+    try:
+        {p}entry = {p}get({key})
+    except {p}Exception:
+        {p}entry = None
+    if {p}entry is not None{guard}:
+        {p}now = {p}monotonic()
+        if {p}entry.fresh_until > {p}now and {p}off() is None:
+            {p}entry.hits += 1
+            {p}entry.last = {p}now
+            {p}counters.hits += 1
+            if {p}entry.thaw is None:
+                return {p}entry.value
+            return {p}entry.thaw({p}entry.value)
+{miss}"""
+_MISS_SYNC = """\
+    {p}outcome = {p}look({values})
+    if {p}type({p}outcome) is not {p}Outcome:
+        {p}outcome = {p}run({p}call({values}, {p}outcome))
+    return {p}unwrap({p}outcome)
+"""
+_MISS_ASYNC = """\
+    return {p}unwrap(await {p}run({p}call({values})))
+"""
+_METHOD_KEY = """\
+        {p}tracked = {p}identities[{p}id({me})]
+        {p}entry = {p}get({key}) if {p}tracked() is {me} else None
+"""
+
+
+class Signature:
+    """The parameters of one function."""
+
+    __slots__ = (
+        "_bind",
+        "_keyword_only",
+        "_positional",
+        "_prefix",
+        "names",
+        "parameters",
+        "qualname",
+        "split",
+        "var_keyword",
+    )
+
+    def __init__(self, function: Callable[..., Any], qualname: str) -> None:
+        try:
+            signature = inspect.signature(function, follow_wrapped=False)
+        except (ValueError, TypeError):  # built-ins without a signature
+            kinds = (("args", Parameter.VAR_POSITIONAL), ("kwargs", Parameter.VAR_KEYWORD))
+            signature = inspect.Signature([Parameter(name, kind) for name, kind in kinds])
+        self.parameters = list(signature.parameters.values())
+        self.names = [parameter.name for parameter in self.parameters]
+        self.qualname = qualname
+        self.var_keyword = next((p.name for p in self.parameters if p.kind is Parameter.VAR_KEYWORD), None)
+        self._prefix = "_mc_"
+        while any(name.startswith(self._prefix) for name in self.names):
+            self._prefix += "_"
+        p = self._prefix
+        source = f"def bind({self._text()}):\n    return ({''.join(f'{n}, ' for n in self.names)})\n"
+        self._bind = self._compile(source, "bind", {})
+        args = "".join(
+            f"*{p}v[{i}], " if q.kind is Parameter.VAR_POSITIONAL else f"{p}v[{i}], "
+            for i, q in enumerate(self.parameters)
+            if q.kind not in (Parameter.KEYWORD_ONLY, Parameter.VAR_KEYWORD)
+        )
+        kwargs = "".join(
+            f"**{p}v[{i}], " if q.kind is Parameter.VAR_KEYWORD else f"{q.name!r}: {p}v[{i}], "
+            for i, q in enumerate(self.parameters)
+            if q.kind in (Parameter.KEYWORD_ONLY, Parameter.VAR_KEYWORD)
+        )
+        source = f"def split({p}v):\n    return ({args}), {{{kwargs}}}\n"
+        self.split: Callable[[Values], tuple[Values, dict[str, Any]]] = self._compile(source, "split", {})
+
+    def bind(self, args: Values, kwargs: Mapping[str, Any]) -> Values:
+        """One value a parameter, in order, defaults filled in; TypeError as the function itself would raise it."""
+        values: Values = self._bind(*args, **kwargs)
+        return values
+
+    def known(self, name: str) -> bool:
+        """Whether a call may pass something by this name."""
+        return self.var_keyword is not None or name in self.names
+
+    def lookup(self, included: list[str], namespace: dict[str, Any], *, colour: str, method: bool, tagged: bool) -> Any:
+        """Compile the function that serves a hit from the process and otherwise hands the call's values to the engine.
+
+        `namespace` gives ``get, monotonic, off, counters, unwrap, run, call, look, Outcome`` (and ``identities`` for
+        a method, ``tier`` if tagged); the caller may exchange them later. `colour` is "sync" or "async".
+        """
+        p = self._prefix
+        values = "".join(f"{name}, " for name in self.names)
+        key, guard = self._key(included, method), ""
+        if self.var_keyword in included:
+            guard += f" and not {self.var_keyword}"
+        if tagged:
+            guard += f" and {p}entry.epoch == {p}tier.epoch"
+        source = _LOOKUP.format(
+            a="async " if colour == "async" else "",
+            name="lookup",
+            signature=self._text(),
+            p=p,
+            key=key,
+            guard=guard,
+            miss=(_MISS_ASYNC if colour == "async" else _MISS_SYNC).format(p=p, values=f"({values})"),
+        )
+        if method:
+            before, _, after = source.partition(f"        {p}entry = {p}get({key})\n")
+            source = before + _METHOD_KEY.format(p=p, me=self.names[0], key=key) + after
+        return self._compile(source, "lookup", namespace)
+
+    def _key(self, included: list[str], method: bool) -> str:
+        p = self._prefix
+        values, kinds = [], []
+        for parameter in self.parameters:
+            name = parameter.name
+            if name not in included or parameter.kind is Parameter.VAR_KEYWORD:
+                continue
+            if method and name == self.names[0]:
+                values.append(f"{p}tracked.number")
+                kinds.append(f"{p}SELF")
+            elif parameter.kind is Parameter.VAR_POSITIONAL:
+                values.append(f"*{name}")
+                kinds.append(f"*{p}map({p}type, {name})")
+            else:
+                values.append(name)
+                kinds.append(f"{p}type({name})")
+        return "(" + "".join(f"{part}, " for part in values + kinds) + ")"
+
+    def scalar_key(self, values: Values, included: list[str], number: int | None = None) -> Values | None:
+        """The look-up key of a call whose included arguments are all plain scalars, or None.
+
+        Zero and NaN are no plain floats (``0.0 == -0.0``, ``nan != nan``), and long texts are left to the digest.
+        `number` is the token of `self`, which then stands for the first value.
+        """
+        parts: list[Any] = []
+        for parameter, value in zip(self.parameters, values, strict=True):
+            if parameter.name not in included:
+                continue
+            if parameter.kind is Parameter.VAR_POSITIONAL:
+                parts += value
+            elif parameter.kind is not Parameter.VAR_KEYWORD:
+                parts.append(value)
+            elif value:
+                return None
+        kinds: list[Any] = list(map(type, parts))
+        if number is not None:
+            parts[0], kinds[0] = number, SELF
+        for kind, part in zip(kinds, parts, strict=True):
+            if kind is SELF:
+                continue
+            if kind not in _SCALARS:
+                return None
+            if (kind is float and not (part == part and part)) or (
+                kind in (str, bytes) and len(part) > _LONGEST
+            ):  # NaN is the one float unequal to itself
+                return None
+            if kind is int and part.bit_length() > 8 * _LONGEST:
+                return None
+        return (*parts, *kinds)
+
+    def regroup(self, parts: Values, included: list[str]) -> Values:
+        """The values of the `included` parameters, of the parts of a `scalar_key`."""
+        kinds = [p.kind for p in self.parameters if p.name in included]
+        spread = len(parts) - sum(kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD) for kind in kinds)
+        values: list[Any] = []
+        at = 0
+        for kind in kinds:
+            if kind is Parameter.VAR_KEYWORD:
+                values.append({})
+                continue
+            size = spread if kind is Parameter.VAR_POSITIONAL else 1
+            values.append(parts[at : at + size] if kind is Parameter.VAR_POSITIONAL else parts[at])
+            at += size
+        return tuple(values)
+
+    def _text(self) -> str:
+        """The parameter list as source, defaults by reference."""
+        parts = []
+        seen_star = False
+        for index, parameter in enumerate(self.parameters):
+            kind = parameter.kind
+            if kind is Parameter.VAR_POSITIONAL:
+                seen_star = True
+                parts.append(f"*{parameter.name}")
+                continue
+            if kind is Parameter.VAR_KEYWORD:
+                parts.append(f"**{parameter.name}")
+                continue
+            if kind is Parameter.KEYWORD_ONLY and not seen_star:
+                seen_star = True
+                parts.append("*")
+            default = "" if parameter.default is Parameter.empty else f"={self._prefix}d{index}"
+            parts.append(parameter.name + default)
+            if kind is Parameter.POSITIONAL_ONLY:
+                following = self.parameters[index + 1 : index + 2]
+                if not following or following[0].kind is not Parameter.POSITIONAL_ONLY:
+                    parts.append("/")
+        return ", ".join(parts)
+
+    def _compile(self, source: str, name: str, namespace: dict[str, Any]) -> Any:
+        p = self._prefix
+        for index, parameter in enumerate(self.parameters):
+            if parameter.default is not Parameter.empty:
+                namespace[f"{p}d{index}"] = parameter.default
+        namespace |= {f"{p}type": type, f"{p}map": map, f"{p}id": id, f"{p}Exception": Exception, f"{p}SELF": SELF}
+        # the arguments' names and the prefix make the source: no text of the user's but identifiers is compiled
+        exec(_code(source), namespace)
+        function = namespace.pop(name)
+        function.__qualname__ = self.qualname
+        function.__name__ = self.qualname.rpartition(".")[2]
+        return function
+
+    def name(self, short: str) -> str:
+        """The name under which generated code finds `short` in its namespace."""
+        return self._prefix + short
+
+
+@lru_cache(maxsize=1024)
+def _code(source: str) -> types.CodeType:
+    return compile(source, "<memocache>", "exec")

@@ -1,0 +1,523 @@
+"""A shared backend as a store: envelopes, generations, witnesses and leases over `read` and `transact`.
+
+Theory (ARCHITECTURE ideas 3 and 5; Nishtala et al., "Scaling Memcache at Facebook", NSDI 2013, section 3.2.1 for
+leases):
+
+1. Each function, tag and prefix has a random *marker*. A computation reads the markers before it runs and seals them
+   into its envelope (*generations*); a hit compares. A missing marker means invalid, so invalidating is deleting it.
+2. A computation of a key needs a *witness*: a token that is created when there is none, adopted when there is one,
+   deleted by whoever stores or invalidates. A store needs the witness unchanged and the markers unchanged: one atomic
+   `transact`.
+3. The *lease* is exclusivity alone. It dies with its holder (10 s after the last sign of life), and its loss costs
+   one more computation, never a store: the slow holder still has its witness.
+4. `begin` is one compare-and-set from the state that the look-up saw; when it fails it is told the state that is.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Generator, Sequence
+from functools import partial
+from math import isinf
+from typing import Any
+
+from memocache import _envelope
+from memocache._envelope import Envelope, Flag, Outcome
+from memocache._flight import LEADING, Flight, Signal, waits_for
+from memocache._guard import Guard as BackendGuard
+from memocache._keeper import Keeper, mint
+from memocache._layout import Layout, entry_rest, function_marker, plain_rest
+from memocache._runtime import Effect, Wait
+from memocache._store import Address, Found, Record, Unstorable
+from memocache.codecs.msgpack import Codec
+from memocache.codecs.seal import Sealer
+from memocache.exceptions import DecodeError, EncodeError
+from memocache.typing import MISSING, Clock, Guard, Put
+
+LEASE_SECONDS = 10.0
+WITNESS_SECONDS = 3600
+TAG_MARKER_SECONDS = 30 * 86_400
+POLL_SECONDS = 0.05
+POLL_WITH_MESSAGES = 0.5
+_ATTEMPTS = 16
+_NO_KEYWORDS: dict[str, Any] = {}
+_ENVELOPE_SLACK = 100_000
+
+
+class Site:
+    """The backend's names of everything that belongs to one function (name "" for plain keys), in one bucket."""
+
+    __slots__ = ("_layout", "_rest", "bucket", "kind", "markers", "members", "starts")
+
+    def __init__(self, layout: Layout, name: str, bucket: str) -> None:
+        self._layout = layout
+        self.bucket = bucket
+        self.kind = "e" if name else "k"
+        self._rest = entry_rest(name, "") if name else ""
+        # by kind: what comes before the digest (or the escaped plain key)
+        starts = {kind: layout.key(kind, bucket, self.kind + self._rest) for kind in "wlc"}
+        self.starts = starts | {self.kind: layout.key(self.kind, bucket, self._rest)}
+        self.markers = [layout.key("g", bucket, "p")]
+        if name:
+            self.markers.append(layout.key("g", bucket, function_marker(name)))
+        self.members = [(layout.key("r", bucket, "names"), name)] if name else []
+
+    def tag_marker(self, tag: str) -> str:
+        """The marker of a tag's hash."""
+        return self._layout.key("g", self.bucket, f"t:{tag}")
+
+
+class Spot:
+    """The backend's names of one address."""
+
+    __slots__ = ("_last", "_site", "entry", "key", "markers")
+
+    def __init__(self, site: Site, last: str, tags: tuple[str, ...]) -> None:
+        self._site = site
+        self._last = last
+        self.entry = site.starts[site.kind] + last
+        self.key = self.entry.encode()
+        self.markers = site.markers if not tags else [*site.markers, *map(site.tag_marker, tags)]
+
+    @property
+    def bucket(self) -> str:
+        """The bucket that all of these keys are in."""
+        return self._site.bucket
+
+    @property
+    def members(self) -> list[tuple[str, str]]:
+        """What to add to the registry of names."""
+        return self._site.members
+
+    @property
+    def witness(self) -> str:
+        """The key of the witness."""
+        return self._site.starts["w"] + self._last
+
+    @property
+    def lease(self) -> str:
+        """The key of the lease."""
+        return self._site.starts["l"] + self._last
+
+    @property
+    def channel(self) -> str:
+        """The channel that wakes waiters."""
+        return self._site.starts["c"] + self._last
+
+
+class SharedLease:
+    """A witness to store under, the generations to seal, and the lease held meanwhile (None: none)."""
+
+    __slots__ = ("__weakref__", "generations", "held", "spot", "token")
+
+    def __init__(self, spot: Spot, token: bytes, generations: bytes, held: bytes | None) -> None:
+        self.spot = spot
+        self.token = token
+        self.generations = generations
+        self.held = held
+
+
+class SharedStore:
+    """Outcomes in a backend that others share; see `memocache._store.Store` for what the methods promise."""
+
+    def __init__(
+        self,
+        guard: BackendGuard,
+        layout: Layout,
+        codec: Codec,
+        clock: Clock,
+        sealer: Sealer,
+        *,
+        max_value_bytes: int,
+        on_decode_error: Callable[[str], None],
+        on_hit: Callable[[str], None],
+    ) -> None:
+        self.guard = guard
+        self.layout = layout
+        self.codec = codec
+        self.clock = clock
+        self.sealer = sealer
+        self.max_value_bytes = max_value_bytes
+        self._on_decode_error = on_decode_error
+        self._on_hit = on_hit
+        self.keeper = Keeper(guard, LEASE_SECONDS)
+        self._sites: dict[tuple[str, str], Site] = {}
+
+    # -- looking
+
+    def spot(self, address: Address) -> Spot:
+        """The backend's names of an address."""
+        spot = address.spot
+        if spot is None:
+            name, digest = address.name, address.digest or ""
+            last = digest if name else plain_rest(digest)
+            bucket = ""
+            if len(self.layout.buckets) > 1:
+                bucket = self.layout.bucket(entry_rest(name, last) if name else last)
+            site = self._sites.get((name, bucket))
+            if site is None:
+                site = self._sites[name, bucket] = Site(self.layout, name, bucket)
+            spot = address.spot = Spot(site, last, address.tags)
+        return spot  # type: ignore[no-any-return]  # Address keeps it untyped: only shared stores know spots
+
+    def look(self, address: Address) -> Generator[Effect, Any, Found]:
+        """Value and markers in one round trip."""
+        spot = self.spot(address)
+        values = yield self.guard.io("read", [spot.entry, *spot.markers], budget=address.budget)
+        return self.read(address, spot, values)
+
+    def look_now(self, address: Address) -> tuple[Outcome | None, Any]:
+        """As `look`, in this thread, for the hit path: a fresh outcome, if that is what there is, and the reply."""
+        spot = self.spot(address)
+        values = self.guard.blocking("read", ([spot.entry, *spot.markers],), _NO_KEYWORDS, address.budget)
+        raw = values[0]
+        if raw is None or None in values or len(raw) > self.max_value_bytes:
+            return None, values
+        expected = _envelope.echo(b"".join(values[1:]), spot.key)
+        at = _envelope.HEAD_BYTES + len(expected)
+        if raw[_envelope.HEAD_BYTES : at] != expected:
+            return None, values
+        try:
+            front = _envelope.read_front(raw, at)
+            if raw[2] or self.sealer.seals or self.clock.time() >= front.expires:
+                return None, values
+            return Outcome(self.codec.decode(front.payload)), values
+        except DecodeError:
+            return None, values
+
+    def read(self, address: Address, spot: Spot, values: Sequence[bytes | None]) -> Found:
+        """Judge what stands at the entry beside the markers that stand now."""
+        raw, *markers = values
+        if raw is None:
+            return Found((None, markers))
+        seen = (raw[: _envelope.HEAD_BYTES], markers)
+        try:
+            if None in markers:
+                self._check(raw, spot)
+                return Found(seen)
+            expected = _envelope.echo(b"".join(markers), spot.key)  # type: ignore[arg-type]  # none of them is None
+            at = _envelope.HEAD_BYTES + len(expected)
+            if raw[_envelope.HEAD_BYTES : at] != expected or self.sealer.seals:
+                self._check(raw, spot)
+                if raw[_envelope.HEAD_BYTES : at] != expected:
+                    return Found(seen)  # invalidated: sealed under other generations
+            elif len(raw) > self.max_value_bytes + _ENVELOPE_SLACK:
+                raise DecodeError("too large")
+            front = _envelope.read_front(raw, at)
+        except DecodeError:
+            self._on_decode_error(address.name)
+            return Found(seen)
+        load = partial(self._load, raw[2], expected, front.payload)
+        is_error = bool(raw[2] & Flag.ERROR)
+        return Found(seen, self.clock.time(), front.expires, front.stale_until, front.compute_seconds, load, is_error)
+
+    def _check(self, raw: bytes, spot: Spot) -> Envelope:
+        """Parse an envelope in full: bounds, echo and seal; raises `DecodeError`."""
+        if len(raw) > self.max_value_bytes + _ENVELOPE_SLACK:
+            raise DecodeError("too large")
+        envelope = _envelope.unpack(raw)
+        if envelope.key != spot.entry:
+            raise DecodeError("the envelope of another key")
+        self.sealer.verify(raw, envelope)
+        return envelope
+
+    def _load(self, flags: int, context: bytes, payload: memoryview) -> Outcome:
+        if flags > Flag.ERROR:
+            payload = self.sealer.open(payload, flags, context, self.max_value_bytes)
+        if flags & Flag.ERROR:
+            return Outcome(None, self.codec.decode_error(payload))
+        if flags & Flag.ABSENT:
+            return Outcome(MISSING)
+        return Outcome(self.codec.decode(payload))
+
+    def touch(self, address: Address, found: Found) -> None:
+        """Have the hit counted."""
+        self._on_hit(address.spot.entry)
+
+    # -- generations
+
+    def generations(self, address: Address) -> Generator[Effect, Any, bytes | None]:
+        """The markers of an address as they stand, or None if one is missing."""
+        markers = yield self.guard.io("read", self.spot(address).markers, budget=address.budget)
+        return None if None in markers else b"".join(markers)
+
+    def ensure_generations(self, address: Address) -> Generator[Effect, Any, bytes]:
+        """The markers of an address, made where there is none."""
+        spot = self.spot(address)
+        markers = yield self.guard.io("read", spot.markers, budget=address.budget)
+        while None in markers:
+            guards, puts, generations = self._markers(spot, markers)
+            members = spot.members
+            conflict = yield self.guard.io("transact", guards, puts, members=members, budget=address.budget)
+            if conflict is None:
+                return generations
+            markers = conflict
+        return b"".join(markers)
+
+    def _markers(self, spot: Spot, markers: Sequence[bytes | None]) -> tuple[list[Guard], list[Put], bytes]:
+        """Guards for the markers as seen, puts for those missing, and the generations that result."""
+        guards = [Guard(key, value) for key, value in zip(spot.markers, markers, strict=True)]
+        puts, generations = [], []
+        tags_from = len(spot.members) + 1
+        for index, (key, value) in enumerate(zip(spot.markers, markers, strict=True)):
+            if value is None or len(value) != _envelope.MARKER_BYTES:
+                value = os.urandom(_envelope.MARKER_BYTES)
+                puts.append(Put(key, value, None if index < tags_from else TAG_MARKER_SECONDS * 1000))
+            generations.append(value)
+        return guards, puts, b"".join(generations)
+
+    # -- computing
+
+    def begin(
+        self, address: Address, found: Found, flight: Flight, *, patient: float | None, force: bool = False
+    ) -> Generator[Effect, Any, SharedLease | Found | None]:
+        """Create or adopt the witness and take the lease; see rule 4 of the module.
+
+        With `patient` 0 the lease is left alone: the caller computes whoever else does.
+        """
+        lead = patient is None or patient > 0
+        spot = self.spot(address)
+        head, markers = found.seen if found.seen is not None else (None, [None] * len(spot.markers))
+        witness: bytes | None = None
+        lease: bytes | None = None
+        deadline = time.monotonic() + (patient or 0.0)
+        for _ in range(_ATTEMPTS):
+            marker_guards, puts, generations = self._markers(spot, markers)
+            guards = [Guard(spot.entry, head), *marker_guards, Guard(spot.witness, witness), Guard(spot.lease, lease)]
+            token = witness if witness is not None and not force else os.urandom(8)
+            held = mint() if lead else None
+            if token is not witness:
+                puts.append(Put(spot.witness, token, WITNESS_SECONDS * 1000))
+            if held is not None:
+                puts.append(Put(spot.lease, held + bytes(8) + generations, int(LEASE_SECONDS * 1000)))
+            if force:
+                guards = marker_guards
+            elif not lead:
+                guards.pop()
+            granted = SharedLease(spot, token, generations, held)
+            try:
+                conflict = yield self.guard.io("transact", guards, puts, members=spot.members, budget=address.budget)
+                if conflict is None:
+                    if held is not None:
+                        self.keeper.hold(granted, spot.lease, held, generations, spot.channel, flight)
+                    return granted
+            except BaseException:
+                # cancelled, or the answer was lost: the lease may be ours, and nobody else would know
+                if held is not None:
+                    self.keeper.let_go(spot.lease, held, spot.channel)
+                raise
+            if force:
+                markers = conflict
+                continue
+            now_found = self.read(address, spot, conflict[: 1 + len(spot.markers)])
+            if now_found.seen[0] != head and now_found.now < now_found.expires:
+                return now_found
+            head, markers = now_found.seen
+            witness = conflict[1 + len(markers)]
+            lease = conflict[2 + len(markers)] if lead else None
+            if lease is not None and lease[16:] == b"".join(m or b"" for m in markers):
+                if patient is None:
+                    return None
+                if not self.keeper.holds(lease):
+                    outcome = yield from self._wait(address, spot, head, lease, deadline)
+                elif (yield from self._wait_here(lease, flight, deadline)):
+                    outcome = yield from self.look(address)
+                else:
+                    lead = False
+                    continue
+                if outcome.load is not None and outcome.now < outcome.expires:
+                    return outcome
+                head, markers = outcome.seen
+                if time.monotonic() >= deadline:
+                    lead = False
+        return SharedLease(spot, b"", b"", None)
+
+    def _wait_here(self, lease: bytes, flight: Flight, deadline: float) -> Generator[Effect, Any, bool]:
+        """Wait for the flight of this process (of another cache's) that holds `lease`; whether it ended.
+
+        A process never waits for its own lease as such: it would not see that the wait is circular.
+        """
+        own, mine = self.keeper.holder(lease), (*LEADING.get(), flight)
+        if own is None or waits_for(own, mine):
+            return False
+        for led in mine:
+            led.blocked_on.append(own)
+        try:
+            ended = yield Wait(own.signal, max(0.0, deadline - time.monotonic()))
+            return bool(ended)
+        finally:
+            for led in mine:
+                if own in led.blocked_on:
+                    led.blocked_on.remove(own)
+
+    def _wait(
+        self, address: Address, spot: Spot, head: bytes | None, lease: bytes, deadline: float
+    ) -> Generator[Effect, Any, Found]:
+        """Wait until the holder of `lease` stored, let go or died; return what is there then.
+
+        A lease whose value has not changed for `LEASE_SECONDS` has a dead holder, whatever its expiry says.
+        """
+        signal = Signal()
+        unsubscribe = self.guard.subscribe(spot.channel, signal.fire)
+        pause = POLL_SECONDS if unsubscribe is None else POLL_WITH_MESSAGES
+        last_sign = time.monotonic()
+        try:
+            while True:
+                yield Wait(signal, max(0.0, min(pause, deadline - time.monotonic())))
+                signal.clear()
+                values = yield self.guard.io(
+                    "read", [spot.entry, *spot.markers, spot.lease], budget=type(address.budget)()
+                )
+                now = time.monotonic()
+                found = self.read(address, spot, values[:-1])
+                if found.seen[0] != head and found.now < found.expires:
+                    return found
+                if values[-1] is None or values[-1][:8] != lease[:8] or now >= deadline:
+                    return found
+                if values[-1] != lease:
+                    lease, last_sign = values[-1], now
+                elif now - last_sign >= LEASE_SECONDS:
+                    yield self.guard.io("transact", [Guard(spot.lease, lease)], (), [spot.lease], budget=address.budget)
+                    return found
+        finally:
+            if unsubscribe is not None:
+                unsubscribe()
+
+    def commit(
+        self, address: Address, lease: SharedLease, record: Record | None, flight: Flight
+    ) -> Generator[Effect, Any, bool]:
+        """Store under the witness and the markers; wake who waits."""
+        spot = lease.spot
+        if not lease.token:
+            return False  # `begin` never got in between others' changes: nothing validates it for anybody else
+        puts = [] if record is None else [self._put(address, spot, record, lease.generations)]
+        guards = [Guard(spot.witness, lease.token), *self._sealed(spot, lease.generations)]
+        deletes = [spot.witness]
+        if lease.held is not None:
+            guards.append(Guard(spot.lease, lease.held))
+            deletes.append(spot.lease)
+        conflict = yield self.guard.io("transact", guards, puts, deletes, publish=spot.channel, budget=address.budget)
+        if conflict is not None and lease.held is not None and not (conflict[-1] or b"").startswith(lease.held):
+            # the lease was lost to somebody slower or luckier: theirs stays, and this store needs only its witness
+            conflict = yield self.guard.io(
+                "transact", guards[:-1], puts, [spot.witness], publish=spot.channel, budget=address.budget
+            )
+        elif conflict is not None and lease.held is not None:
+            self.keeper.let_go(spot.lease, lease.held, spot.channel)
+        if lease.held is not None:
+            self.keeper.forget(spot.lease, lease.held)
+        return conflict is None
+
+    def give_up(self, lease: SharedLease) -> None:
+        """Let the keeper's thread delete the lease."""
+        if lease.held is not None:
+            self.keeper.forget(lease.spot.lease, lease.held)
+            self.keeper.let_go(lease.spot.lease, lease.held, lease.spot.channel)
+
+    def put(self, address: Address, record: Record) -> Generator[Effect, Any, None]:
+        """Store whatever is there; computations from before lose their witness."""
+        spot = self.spot(address)
+        self._put(address, spot, record, b"")  # refuses what cannot be stored before anything is sent
+        markers: Sequence[bytes | None] = yield self.guard.io("read", spot.markers, budget=address.budget)
+        while True:
+            guards, puts, generations = self._markers(spot, markers)
+            puts.append(self._put(address, spot, record, generations))
+            conflict = yield self.guard.io(
+                "transact",
+                guards,
+                puts,
+                [spot.witness, spot.lease],
+                members=spot.members if len(puts) > 1 else (),
+                publish=spot.channel,
+                budget=address.budget,
+            )
+            if conflict is None:
+                return
+            markers = conflict
+
+    def put_many(self, records: Sequence[tuple[Address, Record]]) -> Generator[Effect, Any, None]:
+        """Store plain records that have the same tags: one look at the markers, one transaction a bucket."""
+        buckets: dict[str, list[tuple[Address, Record]]] = {}
+        for address, record in records:
+            buckets.setdefault(self.spot(address).bucket, []).append((address, record))
+        for batch in buckets.values():
+            spots = [self.spot(address) for address, _ in batch]
+            markers: Sequence[bytes | None] = yield self.guard.io("read", spots[0].markers, budget=batch[0][0].budget)
+            while True:
+                guards, puts, generations = self._markers(spots[0], markers)
+                puts += [
+                    self._put(address, spot, record, generations)
+                    for (address, record), spot in zip(batch, spots, strict=True)
+                ]
+                doomed = [name for spot in spots for name in (spot.witness, spot.lease)]
+                conflict = yield self.guard.io("transact", guards, puts, doomed, budget=batch[0][0].budget)
+                if conflict is None:
+                    break
+                markers = conflict
+
+    def expire(self, address: Address, found: Found, seconds: float) -> Generator[Effect, Any, bool]:
+        """Give what was found another ttl from now; False if it changed meanwhile."""
+        spot = self.spot(address)
+        raw = (yield self.guard.io("read", [spot.entry], budget=address.budget))[0]
+        head = found.seen[0]
+        if raw is None or not raw.startswith(head):
+            return False
+        envelope = _envelope.unpack(raw)
+        expires = self.clock.time() + seconds
+        changed = envelope._replace(expires_at=expires, stale_until=expires, store_id=os.urandom(8), seal=b"")
+        body = _envelope.pack(changed)
+        put = Put(spot.entry, _envelope.close(body, self.sealer.seal(body)), _milliseconds(seconds))
+        conflict = yield self.guard.io("transact", [Guard(spot.entry, head)], [put], budget=address.budget)
+        return conflict is None
+
+    def forget(self, address: Address) -> Generator[Effect, Any, bool]:
+        """Remove entry, witness and lease in one command."""
+        spot = self.spot(address)
+        found = yield from self.look(address)
+        yield self.guard.io("delete", [spot.entry, spot.witness, spot.lease], budget=address.budget)
+        return found.load is not None
+
+    def _sealed(self, spot: Spot, generations: bytes) -> list[Guard]:
+        size = _envelope.MARKER_BYTES
+        return [Guard(key, generations[i * size : (i + 1) * size]) for i, key in enumerate(spot.markers)]
+
+    def _put(self, address: Address, spot: Spot, record: Record, generations: bytes) -> Put:
+        value, error, _ = record.outcome
+        flags = Flag.PLAIN
+        try:
+            if error is not None:
+                payload, flags = self.codec.encode_error(error), Flag.ERROR
+            elif value is MISSING:
+                payload, flags = b"", Flag.ABSENT
+            else:
+                payload = self.codec.encode(value)
+        except EncodeError as refused:
+            raise Unstorable("unencodable", str(refused)) from None
+        if len(payload) > self.max_value_bytes:
+            raise Unstorable("too large", f"its {len(payload)} bytes are over max_value_bytes={self.max_value_bytes}")
+        now = self.clock.time()
+        expires = now + record.ttl
+        context = _envelope.echo(generations, spot.key)
+        payload, flags = self.sealer.wrap(payload, flags, context)
+        envelope = Envelope(
+            spot.entry,
+            now,
+            expires,
+            expires + max(record.stale, record.keep),
+            record.compute_seconds,
+            generations,
+            payload,
+            flags,
+            record.version,
+            record.tags,
+            bytes.fromhex("".join(address.tags)),
+            os.urandom(8),
+        )
+        body = _envelope.pack(envelope)
+        raw = _envelope.close(body, self.sealer.seal(body))
+        return Put(spot.entry, raw, _milliseconds(record.ttl + record.keep))
+
+
+def _milliseconds(seconds: float) -> int | None:
+    return None if isinf(seconds) else max(1, min(int(seconds * 1000), 2**53))

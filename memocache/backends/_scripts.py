@@ -1,0 +1,64 @@
+"""The one Lua script of the Redis backends: compare, then write, in one step on the server.
+
+KEYS are guards, puts, deletes and member sets, in this order. ARGV begins with how many there are of each and the
+channel to publish on (empty for none); then one string per guard (``a`` absent, ``h`` and the head), two per put
+(value, milliseconds or empty) and one per member. It returns 1, or the guards' values if one of them did not hold.
+
+A value of a foreign type at one of our keys counts as absent and is overwritten, so that it heals. Puts come before
+deletes: when memory is short the first put fails and nothing has been applied. A publish refused by ACL is ignored,
+for the writes are done and listeners poll as well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+TRANSACT = b"""\
+local guards, puts, dels, members = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+for i = 1, guards do
+  local key, want = KEYS[i], ARGV[5 + i]
+  local held
+  if want == 'a' then
+    held = redis.call('TYPE', key).ok ~= 'string'
+  elseif want == 'h' then
+    held = redis.call('TYPE', key).ok == 'string'
+  else
+    held = redis.pcall('GETRANGE', key, 0, #want - 2) == string.sub(want, 2)
+  end
+  if not held then
+    local found = {}
+    for j = 1, guards do
+      local value = redis.pcall('GET', KEYS[j])
+      found[j] = type(value) == 'string' and value or false
+    end
+    return found
+  end
+end
+local k, a = guards, 5 + guards
+for i = 1, puts do
+  local ttl = ARGV[a + 2 * i]
+  if ttl == '' then
+    redis.call('SET', KEYS[k + i], ARGV[a + 2 * i - 1])
+  else
+    redis.call('SET', KEYS[k + i], ARGV[a + 2 * i - 1], 'PX', ttl)
+  end
+end
+k, a = k + puts, a + 2 * puts
+for i = 1, dels do
+  redis.call('UNLINK', KEYS[k + i])
+end
+k = k + dels
+for i = 1, members do
+  local added = redis.pcall('SADD', KEYS[k + i], ARGV[a + i])
+  if type(added) == 'table' and added.err then
+    redis.call('UNLINK', KEYS[k + i])
+    redis.call('SADD', KEYS[k + i], ARGV[a + i])
+  end
+end
+if ARGV[5] ~= '' then
+  redis.pcall('PUBLISH', ARGV[5], '')
+end
+return 1
+"""
+
+TRANSACT_SHA = hashlib.sha1(TRANSACT, usedforsecurity=False).hexdigest()

@@ -1,0 +1,167 @@
+"""`RedisBackend`: Redis and Valkey, for threads and for any number of event loops, from one set of commands.
+
+What is said to the server stands in `_commands` (once), how it gets there in `_pool` (threads: a small pool) and
+`_lanes` (event loops: shared connections with group commit); both stand on `_wire`. Nothing is connected before first
+use. Every operation has one total deadline over waiting, connecting, sending and all its replies, and no command is
+ever sent twice.
+
+What is raised: `Busy` (one's own pool was full), TimeoutError, ConnectionError and other OSErrors (the connection,
+which is dropped) and `ReplyError` (the server's own error, with its code).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+from memocache.backends._commands import Commands
+from memocache.backends._lanes import Lanes
+from memocache.backends._listener import Listener
+from memocache.backends._pool import Pool
+from memocache.backends._urls import RedisSettings, redis_settings
+from memocache.backends._wire import dialer
+from memocache.typing import BackendFacts, Guard, Put, Tally
+
+
+class RedisBackend:
+    """A `memocache.typing.Backend` over one Redis or Valkey server; `aio` has the same methods as coroutines.
+
+    ``timeout`` defaults to the one in `settings` (0.3 s), times the number of batches for long `delete` lists.
+    Where the server's ACL denies scripts, transactions go by WATCH, MULTI and EXEC, which is remembered.
+    """
+
+    shared = True
+    blocks = True
+
+    def __init__(self, settings: RedisSettings) -> None:
+        dial = dialer(settings)
+        self._timeout = settings.timeout
+        self._say = Commands()
+        self._pool = Pool(dial, settings.max_connections, settings.timeout)
+        self._listener = Listener(dial)
+        self.aio = AsyncRedis(self, self._say, Lanes(dial, settings.timeout))
+
+    @classmethod
+    def from_url(cls, url: str) -> Self:
+        """Return the backend for a redis, rediss, valkey, valkeys or unix URL; raise ConfigurationError."""
+        return cls(redis_settings(url))
+
+    def read(self, keys: Sequence[str], *, timeout: float | None = None) -> list[bytes | None]:
+        """Return the values of `keys` in their order, None for what is absent, expired or of another type."""
+        return self._pool.run(self._say.read(keys), timeout)
+
+    def transact(
+        self,
+        guards: Sequence[Guard],
+        puts: Sequence[Put] = (),
+        deletes: Sequence[str] = (),
+        *,
+        members: Sequence[tuple[str, str]] = (),
+        publish: str | None = None,
+        timeout: float | None = None,
+    ) -> list[bytes | None] | None:
+        """Apply all writes at once if every guard holds and return None; else return the guards' values."""
+        return self._pool.run(self._say.transact(guards, puts, deletes, members, publish), timeout)
+
+    def delete(self, keys: Sequence[str], *, timeout: float | None = None) -> int:
+        """Remove `keys`, 1,000 a command, and return how many of them were there."""
+        return self._pool.run(self._say.delete(keys), self._for_batches(keys, timeout))
+
+    def scan(self, prefix: str, cursor: Any = None, *, timeout: float | None = None) -> tuple[Any, list[str]]:
+        """Return `(next cursor, some keys that begin with prefix)`; None begins and ends."""
+        return self._pool.run(self._say.scan(prefix, cursor), timeout)
+
+    def ping(self, *, timeout: float | None = None) -> None:
+        """Return if the server answers; raise otherwise."""
+        self._pool.run(self._say.ping(), timeout)
+
+    def members(self, key: str, *, timeout: float | None = None) -> set[str]:
+        """Return the strings added under `key` by `transact(members=…)`."""
+        return self._pool.run(self._say.members(key), timeout)
+
+    def tally(self, tallies: Sequence[Tally], *, timeout: float | None = None) -> None:
+        """Carry out all tallies in one round trip; numbers and sums are signed 64-bit."""
+        self._pool.run(self._say.tally(tallies), timeout)
+
+    def counts(self, keys: Sequence[str], *, timeout: float | None = None) -> list[dict[str, int]]:
+        """Return the counters under each of `keys`, in one round trip."""
+        return self._pool.run(self._say.counts(keys), timeout)
+
+    def subscribe(self, channel: str, wake: Callable[[], None]) -> Callable[[], None] | None:
+        """Call `wake` after each publish, and once when subscribed or reconnected, for what came before that.
+
+        None once the server has denied pub/sub. Subscriptions do not cross a fork.
+        """
+        return self._listener.subscribe(channel, wake)
+
+    def facts(self, *, timeout: float | None = None) -> BackendFacts:
+        """Return name and version, and the whole server's memory, expiries and evictions (not those of one prefix)."""
+        return self._pool.run(self._say.facts(), timeout)
+
+    def close(self) -> None:
+        """Close the connections of every thread and loop and end subscriptions; use reopens them."""
+        self._listener.close()
+        self._pool.close()
+        self.aio.lanes.close()
+
+    def _for_batches(self, keys: Sequence[str], timeout: float | None) -> float | None:
+        return self._timeout * max(1, math.ceil(len(keys) / 1000)) if timeout is None else timeout
+
+
+class AsyncRedis:
+    """The awaitable methods of a `RedisBackend`; what each does is said there."""
+
+    def __init__(self, backend: RedisBackend, say: Commands, lanes: Lanes) -> None:
+        self._backend = backend
+        self._say = say
+        self.lanes = lanes
+
+    async def read(self, keys: Sequence[str], *, timeout: float | None = None) -> list[bytes | None]:
+        """See `RedisBackend.read`."""
+        return await self.lanes.run(self._say.read(keys), timeout)
+
+    async def transact(
+        self,
+        guards: Sequence[Guard],
+        puts: Sequence[Put] = (),
+        deletes: Sequence[str] = (),
+        *,
+        members: Sequence[tuple[str, str]] = (),
+        publish: str | None = None,
+        timeout: float | None = None,
+    ) -> list[bytes | None] | None:
+        """See `RedisBackend.transact`."""
+        return await self.lanes.run(self._say.transact(guards, puts, deletes, members, publish), timeout)
+
+    async def delete(self, keys: Sequence[str], *, timeout: float | None = None) -> int:
+        """See `RedisBackend.delete`."""
+        return await self.lanes.run(self._say.delete(keys), self._backend._for_batches(keys, timeout))
+
+    async def scan(self, prefix: str, cursor: Any = None, *, timeout: float | None = None) -> tuple[Any, list[str]]:
+        """See `RedisBackend.scan`."""
+        return await self.lanes.run(self._say.scan(prefix, cursor), timeout)
+
+    async def ping(self, *, timeout: float | None = None) -> None:
+        """See `RedisBackend.ping`."""
+        await self.lanes.run(self._say.ping(), timeout)
+
+    async def members(self, key: str, *, timeout: float | None = None) -> set[str]:
+        """See `RedisBackend.members`."""
+        return await self.lanes.run(self._say.members(key), timeout)
+
+    async def tally(self, tallies: Sequence[Tally], *, timeout: float | None = None) -> None:
+        """See `RedisBackend.tally`."""
+        await self.lanes.run(self._say.tally(tallies), timeout)
+
+    async def counts(self, keys: Sequence[str], *, timeout: float | None = None) -> list[dict[str, int]]:
+        """See `RedisBackend.counts`."""
+        return await self.lanes.run(self._say.counts(keys), timeout)
+
+    async def facts(self, *, timeout: float | None = None) -> BackendFacts:
+        """See `RedisBackend.facts`."""
+        return await self.lanes.run(self._say.facts(), timeout)
+
+    async def close(self) -> None:
+        """Close the running loop's connections; those of threads and other loops stay."""
+        self.lanes.close_here()

@@ -1,0 +1,49 @@
+"""The application: its commands, and what each way of ending is to the shell."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from memocache.cli import demo, ping
+from memocache.cli._common import Failure
+from memocache.exceptions import MemocacheError
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app.command("demo")(demo.demo)
+app.command("ping")(ping.ping)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context, show_version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False
+) -> None:
+    """See, check and manage what memocache holds."""
+    if show_version:
+        typer.echo(f"memocache {version('memocache')}")
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command named by `arguments` and return its exit status: 2 for misuse, 1 for failure, 130 for Ctrl-C."""
+    logging.getLogger("memocache").addHandler(logging.NullHandler())  # what goes wrong is told once, by us
+    try:
+        status = app(args=None if arguments is None else list(arguments), prog_name="memocache", standalone_mode=False)
+    except (typer.Abort, KeyboardInterrupt):
+        return 130
+    except typer.TyperException as error:
+        return _fail(error.format_message(), error.exit_code)
+    except (Failure, MemocacheError, OSError) as error:
+        return _fail(str(error) or type(error).__name__, 1)
+    return status if isinstance(status, int) else 0
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"memocache: {' '.join(message.split())}", file=sys.stderr)
+    return status

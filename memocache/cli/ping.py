@@ -1,0 +1,15 @@
+"""``memocache ping``: does the backend answer, and does it keep what it is given?"""
+
+from __future__ import annotations
+
+from memocache import Cache
+from memocache.cli._common import Failure, UrlOption, console, where
+
+
+def ping(url: UrlOption = "memory://") -> None:
+    """Ask the backend for an answer, and write, read and delete a probe key."""
+    with Cache(url) as cache:
+        health = cache.health()
+    if not health.ok:
+        raise Failure(f"{where(url)} is not healthy: {health.detail}")
+    console().print(f"{where(url)} is healthy: answered in {health.latency_ms:.2f} ms, the probe key came back")

@@ -1,0 +1,155 @@
+"""How the in-process tier keeps callers from seeing each other's mutations, by the cheapest faithful way.
+
+What is immutable all the way down is held and handed out as it is. Flat containers, and rows of flat containers, are
+copied by their own methods; arrays and frames by theirs. Everything else is held as a payload and decoded on each hit.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import sys
+import types
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable, Iterable
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from fractions import Fraction
+from functools import partial
+from itertools import chain
+from pathlib import PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
+from re import Pattern
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from memocache.codecs._classes import slots_of, state_of
+from memocache.codecs.msgpack import Codec
+
+_IMMUTABLE = frozenset(
+    (
+        type(None), bool, int, float, complex, str, bytes, range, type(...), type(NotImplemented),
+        date, datetime, time, timedelta, timezone, ZoneInfo, Decimal, Fraction, UUID, Pattern,
+        PurePosixPath, PureWindowsPath, PosixPath, WindowsPath,
+        types.FunctionType, types.BuiltinFunctionType, types.ModuleType,
+    )
+)  # fmt: skip
+_FLAT: dict[type, Callable[[Any], Any]] = {
+    list: list.copy,
+    dict: dict.copy,
+    set: set.copy,
+    bytearray: bytearray.copy,
+    deque: deque.copy,
+    OrderedDict: OrderedDict.copy,
+    Counter: Counter.copy,
+    defaultdict: defaultdict.copy,
+}
+_MAPPINGS = frozenset((dict, OrderedDict, Counter, defaultdict))
+_DEEP = 50
+
+
+def copier(value: Any, codec: Codec) -> tuple[object, Callable[[Any], Any] | None]:
+    """Return what the process holds for `value`, and how a hit makes its own copy of that.
+
+    The second is None where the value is immutable all the way down and is handed out itself. EncodeError where a value
+    can be mutated and not copied.
+    """
+    kind = type(value)
+    if kind in _IMMUTABLE or _is_immutable(value):
+        return value, None
+    copy = _FLAT.get(kind)
+    if copy is not None and not getattr(value, "__dict__", None):
+        parts: Iterable[Any] = chain(value, value.values()) if kind in _MAPPINGS else value
+        if kind is bytearray or _all_immutable(parts):
+            return copy(value), copy
+        rows = _rows_copier(value)
+        if rows is not None:
+            return rows(value), rows
+    copy = _array_copier(value)
+    if copy is not None:
+        return copy(value), copy
+    return codec.encode(value), codec.decode
+
+
+def _all_immutable(parts: Iterable[Any], depth: int = 0) -> bool:
+    parts = list(parts)
+    if set(map(type, parts)) <= _IMMUTABLE:
+        return True
+    return depth < _DEEP and all(type(part) in _IMMUTABLE or _is_immutable(part, depth) for part in parts)
+
+
+def _is_immutable(value: Any, depth: int = 0) -> bool:
+    kind = type(value)
+    if kind is tuple or kind is frozenset:
+        return _all_immutable(value, depth + 1)
+    if isinstance(value, enum.Enum | type):
+        return True
+    if kind is slice:
+        return _all_immutable((value.start, value.stop, value.step), depth + 1)
+    if issubclass(kind, tuple):
+        named = hasattr(kind, "_fields") and not state_of(value, slots_of(kind)) and not _has_cached_property(kind)
+        return named and _all_immutable(value, depth + 1)
+    params = getattr(kind, "__dataclass_params__", None)
+    if params is not None and params.frozen and not _has_cached_property(kind):
+        state = state_of(value, slots_of(kind))
+        return state.keys() == value.__dataclass_fields__.keys() and _all_immutable(state.values(), depth + 1)
+    np = sys.modules.get("numpy")
+    return np is not None and isinstance(value, np.generic) and not isinstance(value, np.void)
+
+
+def _has_cached_property(kind: type) -> bool:
+    """Tell whether an instance could come to hold more than it does now, in plain sight of every caller."""
+    return any(isinstance(held, functools.cached_property) for base in kind.__mro__ for held in vars(base).values())
+
+
+def _rows_copier(value: Any) -> Callable[[Any], Any] | None:
+    """Return what copies a list or dict whose items are all flat lists, dicts or sets of one type."""
+    kind = type(value)
+    if kind is not list and not (kind is dict and _all_immutable(value)):
+        return None
+    rows = value if kind is list else list(value.values())
+    kinds = set(map(type, rows))
+    row = kinds.pop()
+    if kinds or row not in (list, dict, set):
+        return None
+    parts = chain(chain.from_iterable(rows), chain.from_iterable(map(dict.values, rows)) if row is dict else ())
+    if not _all_immutable(parts):
+        return None
+    return partial(_copy_list if kind is list else _copy_dict, _FLAT[row])
+
+
+def _copy_list(copy: Callable[[Any], Any], rows: list[Any]) -> list[Any]:
+    return list(map(copy, rows))
+
+
+def _copy_dict(copy: Callable[[Any], Any], rows: dict[Any, Any]) -> dict[Any, Any]:
+    return dict(zip(rows, map(copy, rows.values()), strict=True))
+
+
+def _array_copier(value: Any) -> Callable[[Any], Any] | None:
+    kind = type(value)
+    library = kind.__module__.partition(".")[0]
+    module: Any = sys.modules.get(library)
+    if library == "numpy" and kind is module.ndarray and not value.dtype.hasobject:
+        return _copy_array
+    if library == "pandas" and kind in (module.DataFrame, module.Series) and _holds_no_objects(value, module):
+        return partial(kind.copy, deep=True)
+    if library == "polars" and kind in (module.DataFrame, module.Series) and not _holds_polars_objects(value, module):
+        return kind.clone  # type: ignore[no-any-return]  # polars is not imported here
+    return None
+
+
+def _copy_array(array: Any) -> Any:
+    copied = array.copy("K")
+    copied.flags.writeable = array.flags.writeable
+    return copied
+
+
+def _holds_no_objects(value: Any, pd: Any) -> bool:
+    """Tell whether pandas' own deep copy, which does not copy Python objects in columns, leaves nothing shared."""
+    dtypes = value.dtypes if isinstance(value, pd.DataFrame) else [value.dtype]
+    return not value.attrs and not any(getattr(dtype, "hasobject", False) for dtype in dtypes)
+
+
+def _holds_polars_objects(value: Any, pl: Any) -> bool:
+    return pl.Object in (value.dtypes if isinstance(value, pl.DataFrame) else [value.dtype])

@@ -1,0 +1,1 @@
+"""Observers that pass the events of a cache on: `logging` so far."""

@@ -1,0 +1,35 @@
+"""An observer that logs.
+
+::
+
+    cache = Cache(observers=[LoggingObserver()])
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from memocache._events import BackendFault, Event
+
+
+class LoggingObserver:
+    """Logs every event at `level` on `logger`; backend faults at WARNING.
+
+    Messages hold the event's name, the function's name and figures, never an argument, a key or a value.
+    """
+
+    def __init__(self, logger: logging.Logger | None = None, level: int = logging.DEBUG) -> None:
+        self._logger = logger or logging.getLogger("memocache")
+        self._level = level
+
+    def __call__(self, event: Event) -> None:
+        """Log one event."""
+        level = logging.WARNING if isinstance(event, BackendFault) else self._level
+        if self._logger.isEnabledFor(level):
+            self._logger.log(level, "%s %s%s", type(event).__name__, event.function or "-", _details(event))
+
+
+def _details(event: Any) -> str:
+    names = [name for name in event.__slots__ if name != "function"]
+    return "".join(f" {name}={getattr(event, name)}" for name in names)

@@ -1,0 +1,35 @@
+"""What helps to test with memocache, and to test backends: `FakeClock`, `BackendContract`, real servers, faults.
+
+`FailingBackend` and `SlowBackend` wrap a backend, `FaultProxy` stands between a client and a real server, and
+`FakeServer` is one that answers what it is told. All but the clock are loaded when they are asked for:
+`BackendContract` needs pytest, which a program that only wants the clock may not have.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from memocache.testing.clock import FakeClock
+
+if TYPE_CHECKING:
+    from memocache.testing.contract import BackendContract
+    from memocache.testing.fakeserver import FakeServer
+    from memocache.testing.faults import FailingBackend, SlowBackend
+    from memocache.testing.proxy import FaultProxy
+
+__all__ = ["BackendContract", "FailingBackend", "FakeClock", "FakeServer", "FaultProxy", "SlowBackend"]
+
+_HOMES = {
+    "BackendContract": "contract",
+    "FailingBackend": "faults",
+    "FakeServer": "fakeserver",
+    "FaultProxy": "proxy",
+    "SlowBackend": "faults",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"memocache.testing.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

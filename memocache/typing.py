@@ -1,0 +1,317 @@
+"""The protocols that others may implement, the sentinels, and what type checkers take a decorated function for.
+
+A **backend** is byte storage with one atomic operation. Everything memocache promises (single-flight, invalidation,
+accepted stores) is built on `Backend.read` and `Backend.transact`; the rest has working defaults in
+`memocache.backends.base.BaseBackend`. Keys are short `str` without control characters; values are `bytes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from enum import Enum
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Final,
+    Literal,
+    NamedTuple,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    overload,
+    runtime_checkable,
+)
+
+if TYPE_CHECKING:
+    from memocache.stats import CacheInfo, FunctionStats
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+R = TypeVar("R")
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+class Missing(Enum):
+    """One-member enumeration: a typed sentinel that checkers can narrow."""
+
+    MISSING = "MISSING"
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+    def __bool__(self) -> Literal[False]:
+        return False
+
+
+MISSING: Final = Missing.MISSING
+"""Absence of a value, where ``None`` is a value. It is falsy; its type is `Missing`, and ``is MISSING`` narrows."""
+
+
+class Put(NamedTuple):
+    """One write: `ttl_ms` is the life in whole milliseconds (at least 1), or None for no expiry."""
+
+    key: str
+    value: bytes
+    ttl_ms: int | None = None
+
+
+class Guard(NamedTuple):
+    """One condition of a transaction: the key is absent (`head` None), or its value begins with the bytes `head`."""
+
+    key: str
+    head: bytes | None = None
+
+
+class Tally(NamedTuple):
+    """Figures for one key: numbers to add to its counters, numbers to set, and its life from now (None: no expiry)."""
+
+    key: str
+    adds: Mapping[str, int]
+    sets: Mapping[str, int]
+    ttl_ms: int | None = None
+
+
+class BackendFacts(NamedTuple):
+    """What a backend knows of itself; None where it does not know."""
+
+    name: str
+    version: str | None = None
+    memory_bytes: int | None = None
+    expired: int | None = None
+    evicted: int | None = None
+
+
+class Backend(Protocol):
+    """Byte storage shared by everything that uses it; see `memocache.backends.base.BaseBackend` for the defaults.
+
+    Every method takes ``timeout``: seconds the whole operation may take, or None for the backend's own bound.
+    Any exception a method raises is translated by memocache; a backend need not translate its own.
+    An ``aio`` attribute, where there is one, has the same methods as coroutines (`close` too); without it the
+    methods are called in a worker thread from async code, or directly where ``blocks`` is False.
+    """
+
+    shared: bool
+    """Whether other processes (or other caches) see what is written."""
+    blocks: bool
+    """Whether a call may wait for anything outside the process."""
+
+    def read(self, keys: Sequence[str], *, timeout: float | None = None) -> list[bytes | None]:
+        """Return the values of `keys` in their order, None for what is absent or expired. One round trip per node."""
+        ...
+
+    def transact(
+        self,
+        guards: Sequence[Guard],
+        puts: Sequence[Put] = (),
+        deletes: Sequence[str] = (),
+        *,
+        members: Sequence[tuple[str, str]] = (),
+        publish: str | None = None,
+        timeout: float | None = None,
+    ) -> list[bytes | None] | None:
+        """Apply all writes at once if every guard holds, and return None; else change nothing and return the guards'
+        values.
+
+        `members` adds strings to sets (`(key, member)`), `publish` wakes the listeners of a channel after the writes.
+        All keys of one call live in one bucket (see docs/keys), so that a cluster can do it on one node.
+        """
+        ...
+
+    def delete(self, keys: Sequence[str], *, timeout: float | None = None) -> int:
+        """Remove `keys` and return how many of them were there."""
+        ...
+
+    def scan(self, prefix: str, cursor: Any = None, *, timeout: float | None = None) -> tuple[Any, list[str]]:
+        """Return `(next cursor, some keys that begin with prefix)`; begin with None, end when the cursor is None again.
+
+        A key present during the whole scan is returned at least once.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of connections and files. Using the backend again reopens it."""
+        ...
+
+    def ping(self, *, timeout: float | None = None) -> None:
+        """Return if the backend answers; raise otherwise."""
+        ...
+
+    def members(self, key: str, *, timeout: float | None = None) -> set[str]:
+        """Return the strings added under `key` by `transact(members=…)`."""
+        ...
+
+    def tally(self, tallies: Sequence[Tally], *, timeout: float | None = None) -> None:
+        """Carry out all tallies, each at once, in one round trip per node; absent counters begin at 0."""
+        ...
+
+    def counts(self, keys: Sequence[str], *, timeout: float | None = None) -> list[dict[str, int]]:
+        """Return the counters under each of `keys`, in their order; one round trip per node."""
+        ...
+
+    def subscribe(self, channel: str, wake: Callable[[], None]) -> Callable[[], None] | None:
+        """Call `wake` (from any thread) after each publish on `channel` until the returned function is called.
+
+        None means that this backend has no messages and the caller must poll.
+        """
+        ...
+
+    def facts(self, *, timeout: float | None = None) -> BackendFacts:
+        """Return what the backend knows of its version, memory, expiries and evictions."""
+        ...
+
+
+@runtime_checkable
+class Clock(Protocol):
+    """Where time comes from: `time` is epoch seconds, `monotonic` only moves forward; both in seconds."""
+
+    def time(self) -> float: ...
+
+    def monotonic(self) -> float: ...
+
+
+class Observer(Protocol):
+    """Anything that is called with each frozen event of `memocache._events`; it must be quick and must not raise."""
+
+    def __call__(self, event: Any, /) -> None: ...
+
+
+class _Decorated(Protocol[P]):
+    """What decorated functions of both colours have in common; nothing here is awaited."""
+
+    __name__: str
+    __qualname__: str
+
+    def cache_info(self) -> CacheInfo:
+        """Hits, misses, maxsize and currsize, in this process."""
+        ...
+
+    def cache_parameters(self) -> dict[str, Any]:
+        """The settings in force, by name."""
+        ...
+
+    def key_for(self, *args: P.args, **kwargs: P.kwargs) -> str:
+        """The key of a call as the backend sees it. Raises `UnstableKeyError`."""
+        ...
+
+    def stats(self) -> FunctionStats:
+        """The counters of this function's name, in this process."""
+        ...
+
+
+class _Sync(_Decorated[P], Protocol[P, R]):
+    @property
+    def __wrapped__(self) -> Callable[P, R]: ...
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+    def cache_clear(self) -> None:
+        """Forget this function's entries everywhere and zero its counters. Raises `BackendError`."""
+        ...
+
+    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Forget one call. Raises `BackendError`."""
+        ...
+
+    def invalidate_all(self) -> None:
+        """Forget every call of this function, everywhere. Raises `BackendError`."""
+        ...
+
+    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Compute now, store, and return the value. Raises `BackendError`, and what the function raises."""
+        ...
+
+    def peek(self, *args: P.args, **kwargs: P.kwargs) -> R | Missing:
+        """The cached value, a stale one too, or `MISSING`; never computes, never counts."""
+        ...
+
+    def put(self, value: R, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Store a value for one call. Raises `BackendError`, `EncodeError`."""
+        ...
+
+    def map(self, *iterables: Iterable[Any]) -> list[R]:
+        """Like ``map``, but a list: one round trip of look-ups, then only the misses are computed."""
+        ...
+
+
+class _Async(_Decorated[P], Protocol[P, R]):
+    @property
+    def __wrapped__(self) -> Callable[P, Coroutine[Any, Any, R]]: ...
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]: ...
+
+    async def cache_clear(self) -> None:
+        """Forget this function's entries everywhere and zero its counters. Raises `BackendError`."""
+        ...
+
+    async def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Forget one call. Raises `BackendError`."""
+        ...
+
+    async def invalidate_all(self) -> None:
+        """Forget every call of this function, everywhere. Raises `BackendError`."""
+        ...
+
+    async def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Compute now, store, and return the value. Raises `BackendError`, and what the function raises."""
+        ...
+
+    async def peek(self, *args: P.args, **kwargs: P.kwargs) -> R | Missing:
+        """The cached value, a stale one too, or `MISSING`; never computes, never counts."""
+        ...
+
+    async def put(self, value: R, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Store a value for one call. Raises `BackendError`, `EncodeError`."""
+        ...
+
+    async def map(self, *iterables: Iterable[Any]) -> list[R]:
+        """Like ``map``, but a list: one round trip of look-ups, then only the misses are computed."""
+        ...
+
+
+class CachedFunction(_Sync[P, R]):
+    """A decorated function of parameters `P` that returns `R`: for annotations, no object has this as its class.
+
+    Read from an object, a method's parameters are those without ``self``. Checkers tell kinds of methods apart by the
+    first parameter only: annotate ``self`` and ``cls`` with their own type or not at all.
+    """
+
+    # not a protocol: only of a nominal class does pyright take `self` for a Callable
+    @overload  # a static method whose first parameter takes anything
+    def __get__(  # type: ignore[misc]  # `self` is not always of this type, which is the point of the overload
+        self: Callable[Concatenate[object, Q], object], instance: object, owner: type[Any] | None = None, /
+    ) -> CachedFunction[P, R]: ...
+    @overload  # a class method, of the class or an object
+    def __get__(self: Callable[Concatenate[T, Q], S], instance: object, owner: T, /) -> CachedFunction[Q, S]: ...
+    @overload  # a method or static method, of the class
+    def __get__(self, instance: None, owner: type[Any] | None = None, /) -> CachedFunction[P, R]: ...
+    @overload  # a method, of an object
+    def __get__(
+        self: Callable[Concatenate[T, Q], S], instance: T, owner: type[Any] | None = None, /
+    ) -> CachedFunction[Q, S]: ...
+    @overload  # a static method, of an object
+    def __get__(self, instance: object, owner: type[Any] | None = None, /) -> CachedFunction[P, R]: ...
+    def __get__(self, instance: object, owner: Any = None, /) -> Any: ...
+
+
+class AsyncCachedFunction(_Async[P, R]):
+    """As `CachedFunction`, for ``async def``: the call, and what may need the backend, is awaited."""
+
+    @overload  # in the order of CachedFunction
+    def __get__(  # type: ignore[misc]  # `self` is not always of this type, which is the point of the overload
+        self: Callable[Concatenate[object, Q], object], instance: object, owner: type[Any] | None = None, /
+    ) -> AsyncCachedFunction[P, R]: ...
+    @overload
+    def __get__(
+        self: Callable[Concatenate[T, Q], Coroutine[Any, Any, S]], instance: object, owner: T, /
+    ) -> AsyncCachedFunction[Q, S]: ...
+    @overload
+    def __get__(self, instance: None, owner: type[Any] | None = None, /) -> AsyncCachedFunction[P, R]: ...
+    @overload
+    def __get__(
+        self: Callable[Concatenate[T, Q], Coroutine[Any, Any, S]], instance: T, owner: type[Any] | None = None, /
+    ) -> AsyncCachedFunction[Q, S]: ...
+    @overload
+    def __get__(self, instance: object, owner: type[Any] | None = None, /) -> AsyncCachedFunction[P, R]: ...
+    def __get__(self, instance: object, owner: Any = None, /) -> Any: ...
