@@ -1,0 +1,57 @@
+"""Worlds for the bulk tests: the process alone and a real server, in both colours."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from memocache import Cache
+from memocache._guard import Budget
+from memocache.testing import servers
+from tests.behaviour.world import World
+
+SERVERS = servers.available_servers()[:1]
+COLOURS = ("sync", "async")
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is no backend trouble here: what a call may spend is tested elsewhere."""
+    monkeypatch.setattr(Budget.__init__, "__defaults__", (10.0,))
+
+
+def _world(name: str, running_server: Callable[[str], servers.Server]) -> Iterator[World]:
+    kind, _, colour = name.partition("-")
+    server = running_server(kind) if kind in SERVERS else None
+    if server is not None:
+        with server.client() as client:
+            client.flushall()
+    world = World(kind, colour, server)
+    yield world
+    world.close()
+
+
+@pytest.fixture(params=[f"{kind}-{colour}" for kind in ("memory", *SERVERS) for colour in COLOURS])
+def world(request: pytest.FixtureRequest, running_server: Callable[[str], servers.Server]) -> Iterator[World]:
+    """The process and a server, in both colours."""
+    yield from _world(request.param, running_server)
+
+
+@pytest.fixture(params=[f"{kind}-{colour}" for kind in SERVERS for colour in COLOURS])
+def served(request: pytest.FixtureRequest, running_server: Callable[[str], servers.Server]) -> Iterator[World]:
+    """A server, in both colours."""
+    yield from _world(request.param, running_server)
+
+
+@pytest.fixture(params=COLOURS)
+def unreachable(request: pytest.FixtureRequest) -> Iterator[tuple[World, Cache]]:
+    """A world, and a cache whose backend nobody answers for."""
+    world = World("memory", request.param, None)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen: connections are refused
+        with Cache(f"redis://127.0.0.1:{taken.getsockname()[1]}/0") as cache:
+            yield world, cache
+            world.run(cache.aio.close())
+    world.close()

@@ -1,0 +1,267 @@
+"""What the fault tests share: calls in either colour whose results are checked and timed, and a loop that must tick.
+
+The function under test is `truth`: every result is known, some calls raise its own exception. A `Trial` of many calls
+counts what no caller may see: wrong values, exceptions that are not the function's, and how long the slowest took.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from memocache import Cache
+
+BOUND = 20.0
+"""Seconds something that must happen may take before the test fails."""
+STALL = 0.3
+"""SPEC 7.4: what backend trouble may cost a call."""
+SLACK = 0.2
+"""What a busy machine may add to a timed promise."""
+RECOVERY = 2.0
+"""SPEC 7.4: within this many seconds of the backend's return calls use it again."""
+
+
+class OwnError(Exception):
+    """What the function under test raises."""
+
+
+def truth(x: int) -> dict[str, Any]:
+    """The function under test; for every 17th argument it raises."""
+    if x % 17 == 0:
+        raise OwnError(str(x))
+    return {"x": x, "square": x * x, "text": f"value of {x} " * 3}
+
+
+def right(x: int, result: Any) -> bool:
+    """Whether `result` (an exception as a value) is what `truth(x)` comes to."""
+    if x % 17 == 0:
+        return isinstance(result, OwnError) and str(result) == str(x)
+    return not isinstance(result, BaseException) and result == truth(x)
+
+
+@dataclass
+class Trial:
+    """What became of many calls."""
+
+    calls: int = 0
+    wrong: int = 0
+    raised: list[BaseException] = field(default_factory=list)
+    worst: float = 0.0
+    total: float = 0.0
+
+    def add(self, x: int, result: Any, seconds: float) -> None:
+        """Take in one call."""
+        self.calls += 1
+        self.worst = max(self.worst, seconds)
+        self.total += seconds
+        if not right(x, result):
+            if isinstance(result, BaseException):
+                self.raised.append(result)
+            else:
+                self.wrong += 1
+
+    def __iadd__(self, other: Trial) -> Self:
+        self.calls += other.calls
+        self.wrong += other.wrong
+        self.raised += other.raised
+        self.worst = max(self.worst, other.worst)
+        self.total += other.total
+        return self
+
+    def check(self) -> None:
+        """FAULTS.md's default pass."""
+        assert self.raised == []
+        assert self.wrong == 0
+
+
+class Rig:
+    """One colour: caches that are closed in the end, and an event loop with a ticker where the colour is async."""
+
+    def __init__(self, colour: str) -> None:
+        self.colour = colour
+        self.ticks = 0
+        self._caches: list[Cache] = []
+        self._runner = asyncio.Runner() if colour == "async" else None
+        self._ticker: asyncio.Task[None] | None = None
+
+    @property
+    def is_async(self) -> bool:
+        """Whether functions under test are ``async def``."""
+        return self._runner is not None
+
+    def cache(self, backend: Any, **options: Any) -> Cache:
+        """A cache, closed with the rig."""
+        self._caches.append(Cache(backend, **options))
+        return self._caches[-1]
+
+    def cached(self, cache: Cache, body: Callable[..., Any] = truth, *, name: str = "truth", **settings: Any) -> Any:
+        """`body`, a function of one argument, decorated in this colour."""
+        if self.is_async:
+
+            async def coloured(x: int) -> Any:
+                return body(x)
+        else:
+
+            def coloured(x: int) -> Any:  # type: ignore[misc]  # the other colour
+                return body(x)
+
+        return cache.cached(name=name, **settings)(coloured)
+
+    def run(self, result: Any) -> Any:
+        """What a call came to."""
+        if self._runner is None:
+            return result
+
+        async def wait() -> Any:
+            if self._ticker is None:
+                self._ticker = asyncio.create_task(self._tick())
+            return await result
+
+        return self._runner.run(wait())
+
+    def call(self, function: Any, *args: Any) -> Any:
+        """A call's result; what it raised, as a value."""
+        try:
+            return self.run(function(*args))
+        except Exception as error:
+            return error
+
+    def ask(self, cache: Cache, operation: str, *args: Any, **kwargs: Any) -> Any:
+        """A method of the cache in this colour."""
+        return self.run(getattr(cache.aio if self.is_async else cache, operation)(*args, **kwargs))
+
+    def talk(self, backend: Any, operation: str, *args: Any, **kwargs: Any) -> Any:
+        """A method of a backend in this colour."""
+        return self.run(getattr(backend.aio if self.is_async else backend, operation)(*args, **kwargs))
+
+    def trial(
+        self, function: Any, arguments: Any, *, width: int = 1, between: Callable[[int], None] | None = None
+    ) -> Trial:
+        """Call `function` with each argument, `width` at a time; `between(n)` is called before the nth batch."""
+        trial = Trial()
+        arguments = list(arguments)
+        with ThreadPoolExecutor(width) if width > 1 and not self.is_async else contextlib.nullcontext() as threads:
+            for number, at in enumerate(range(0, len(arguments), width)):
+                if between is not None:
+                    between(number)
+                batch = arguments[at : at + width]
+                if self.is_async:
+                    timed = self.run(self._gather(function, batch))
+                elif threads is not None:
+                    timed = list(threads.map(lambda x: self._timed(function, x), batch))
+                else:
+                    timed = [self._timed(function, batch[0])]
+                for x, (result, seconds) in zip(batch, timed, strict=True):
+                    trial.add(x, result, seconds)
+        return trial
+
+    @staticmethod
+    def _timed(function: Any, x: int) -> tuple[Any, float]:
+        begun = time.perf_counter()
+        try:
+            result = function(x)
+        except Exception as error:
+            result = error
+        return result, time.perf_counter() - begun
+
+    @staticmethod
+    async def _gather(function: Any, batch: list[int]) -> list[tuple[Any, float]]:
+        async def one(x: int) -> tuple[Any, float]:
+            begun = time.perf_counter()
+            try:
+                result = await function(x)
+            except Exception as error:
+                result = error
+            return result, time.perf_counter() - begun
+
+        return list(await asyncio.gather(*map(one, batch)))
+
+    async def _tick(self) -> None:
+        while True:
+            self.ticks += 1
+            await asyncio.sleep(0.01)
+
+    def must_tick(self, act: Callable[[], Any], ticks: int = 3) -> Any:
+        """What `act` returns, which takes a stall's time; in an async world the loop went on meanwhile."""
+        before = self.ticks
+        result = act()
+        assert not self.is_async or self.ticks - before >= ticks, "the event loop was blocked"
+        return result
+
+    def recovers(self, function: Any, arguments: Any = range(1, 4)) -> float:
+        """Seconds until calls are hits again (two calls of one argument make one), from now; fails after `BOUND`."""
+        begun = time.monotonic()
+        while True:
+            for x in arguments:
+                assert right(x, self.call(function, x))
+                hits = function.cache_info().hits
+                assert right(x, self.call(function, x))
+                if function.cache_info().hits > hits:
+                    return time.monotonic() - begun
+            assert time.monotonic() - begun < BOUND, "the backend is never used again"
+            self.pause(0.02)
+
+    def pause(self, seconds: float) -> None:
+        """Let a little time pass between attempts, the loop running."""
+        if self.is_async:
+            self.run(asyncio.sleep(seconds))
+        else:
+            time.sleep(seconds)
+
+    def close(self) -> None:
+        """Close what was opened."""
+        if self._runner is not None:
+            for cache in self._caches:
+                self._runner.run(cache.aio.close())
+            if self._ticker is not None:
+                self._ticker.cancel()
+            self._runner.close()
+        for cache in self._caches:
+            cache.close()
+
+
+def within(seconds: float, measure: Callable[[], float]) -> None:
+    """`measure()` is at most `seconds` and some slack; a machine that was busy may try twice more."""
+    taken: list[float] = []
+    for _ in range(3):
+        taken.append(measure())
+        if taken[-1] <= seconds + SLACK:
+            return
+    raise AssertionError(f"{taken} seconds, where {seconds} are promised")
+
+
+def until(condition: Callable[[], Any]) -> None:
+    """Wait for what another thread or process brings about."""
+    deadline = time.monotonic() + BOUND
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.005)
+
+
+@contextlib.contextmanager
+def repeatedly(seconds: float, *acts: Callable[[], None]) -> Iterator[None]:
+    """Carry out the acts in turn, `seconds` apart, in a thread, and in the end those that complete the round."""
+    over = threading.Event()
+
+    def work() -> None:
+        turn = 0
+        while not over.wait(seconds):
+            acts[turn % len(acts)]()
+            turn += 1
+        while turn % len(acts):
+            acts[turn % len(acts)]()
+            turn += 1
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(BOUND)

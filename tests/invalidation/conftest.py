@@ -1,0 +1,5 @@
+"""Caches of one backend and prefix, patient with a busy machine; see `tests.flight.conftest`."""
+
+from __future__ import annotations
+
+from tests.flight.conftest import _patient, make_cache, valkey  # noqa: F401  # fixtures are found by name

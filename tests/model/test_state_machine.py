@@ -1,0 +1,117 @@
+"""The state machine of `machine` on every backend and in both colours; and broken builds that it must catch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from memocache import _envelope
+from memocache._guard import Budget
+from memocache._local import LocalTier
+from memocache._store_shared import SharedStore
+from memocache.testing import servers
+from tests.model.machine import Machine, SharedMachine
+
+_QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+_KINDS = ("memory", "object", *servers.available_servers())
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is no backend trouble here: what a call may spend is tested elsewhere."""
+    monkeypatch.setattr(Budget.__init__, "__defaults__", (10.0,))
+
+
+def _machine(kind: str, colour: str, running_server: Callable[[str], servers.Server]) -> type[Machine]:
+    base = Machine if kind == "memory" else SharedMachine
+    body: dict[str, Any] = {"colour": colour}
+    if kind not in ("memory", "object"):
+        url = running_server(kind).url
+        body["backend"] = lambda self: url
+    return type(f"{kind}_{colour}", (base,), body)
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+@pytest.mark.parametrize("kind", _KINDS)
+def test_a_cache_is_a_dict_and_a_clock(kind: str, colour: str, running_server: Callable[[str], servers.Server]) -> None:
+    """Calls, puts, invalidations, plain keys and time come out as in the model, and hits + misses = calls."""
+    examples = 40 if kind in ("memory", "object") else 12
+    run_state_machine_as_test(
+        _machine(kind, colour, running_server),
+        settings=settings(
+            max_examples=examples, stateful_step_count=40, deadline=None, database=None, suppress_health_check=_QUIET
+        ),
+    )
+
+
+def _must_fail(machine: type[Machine]) -> None:
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(
+            machine,
+            settings=settings(
+                max_examples=300,
+                stateful_step_count=40,
+                deadline=None,
+                database=None,
+                derandomize=True,
+                phases=[Phase.generate],
+                report_multiple_bugs=False,
+                suppress_health_check=_QUIET,
+            ),
+        )
+
+
+def test_a_build_that_ignores_generations_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Taking an envelope's own generations for the markers that stand fails the machine."""
+    honest = SharedStore.read
+
+    def read(self: SharedStore, address: Any, spot: Any, values: Any) -> Any:
+        try:
+            sealed = _envelope.unpack(values[0]).generations
+        except Exception:
+            return honest(self, address, spot, values)
+        size = _envelope.MARKER_BYTES
+        return honest(self, address, spot, [values[0], *(sealed[i : i + size] for i in range(0, len(sealed), size))])
+
+    monkeypatch.setattr(SharedStore, "read", read)
+    _must_fail(SharedMachine)
+
+
+def test_a_build_that_ignores_the_echo_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Taking whatever key an envelope names for ours fails the machine."""
+    honest = SharedStore.read
+
+    def read(self: SharedStore, address: Any, spot: Any, values: Any) -> Any:
+        try:
+            key = _envelope.unpack(values[0]).key
+        except Exception:
+            return honest(self, address, spot, values)
+        other = type("Spot", (), {name: getattr(spot, name) for name in spot.__slots__})()
+        other.entry, other.key = key, key.encode()
+        return honest(self, address, other, values)
+
+    monkeypatch.setattr(SharedStore, "read", read)
+    _must_fail(SharedMachine)
+
+
+def test_a_build_that_ignores_tag_marks_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entries in the process that never ask their tags' marks fail the machine."""
+    monkeypatch.setattr(LocalTier, "_revalidate", lambda self, entry: True)
+    _must_fail(Machine)
+
+
+def test_a_build_that_keeps_values_too_long_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backend's entry served one second past its ttl fails the machine."""
+    honest = SharedStore.read
+
+    def read(self: SharedStore, address: Any, spot: Any, values: Any) -> Any:
+        found = honest(self, address, spot, values)
+        found.expires += 1
+        return found
+
+    monkeypatch.setattr(SharedStore, "read", read)
+    _must_fail(SharedMachine)

@@ -1,0 +1,26 @@
+"""The worlds of the behaviour suite, with one kind of server, and that server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from memocache.testing import servers
+from tests.behaviour.conftest import _patience, _world, _worlds, local  # noqa: F401  # fixtures are found by name
+from tests.behaviour.world import World
+from tests.flight.conftest import valkey  # noqa: F401
+
+SHARED = ("object", *servers.available_servers()[:1])
+
+
+@pytest.fixture(params=_worlds(("memory", *SHARED)))
+def world(request: pytest.FixtureRequest, running_server: Callable[[str], servers.Server]) -> Iterator[World]:
+    """The process, a backend object and a server, in every colour."""
+    yield from _world(request.param, running_server)
+
+
+@pytest.fixture(params=_worlds(SHARED))
+def shared(request: pytest.FixtureRequest, running_server: Callable[[str], servers.Server]) -> Iterator[World]:
+    """A backend object and a server, in every colour."""
+    yield from _world(request.param, running_server)

@@ -1,0 +1,35 @@
+"""A process that calls: ``python -m tests.statistics.worker URL CALLS KEYS``.
+
+It calls ``fleet.f`` `CALLS` times over `KEYS` arguments and prints how many calls it made; each line on its standard
+input means another round, the end of it the end.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from memocache import Cache
+from memocache._guard import Budget
+
+
+def main() -> None:
+    url, calls, keys = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    Budget.__init__.__defaults__ = (10.0,)  # a busy machine is no backend trouble
+    cache = Cache(url)
+
+    @cache.cached(name="fleet.f")
+    def f(n: int) -> int:
+        return n
+
+    at = 0
+    while True:
+        for n in range(at, at + calls):
+            f(n % keys)
+        at += calls
+        print(at, flush=True)
+        if not sys.stdin.readline():
+            return
+
+
+if __name__ == "__main__":
+    main()

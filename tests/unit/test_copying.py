@@ -1,0 +1,205 @@
+"""What the in-process tier holds, and how hits make copies of it: nobody sees anybody's mutations."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import functools
+import math
+from collections import Counter, OrderedDict, defaultdict, deque
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from memocache.codecs import Codec, copier
+from memocache.exceptions import EncodeError
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+class Pair(NamedTuple):
+    left: Any
+    right: Any
+
+
+class LoosePair(Pair):
+    pass
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Frozen:
+    x: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Remembering:
+    x: Any
+
+    @functools.cached_property
+    def listed(self) -> list[Any]:
+        return [self.x]
+
+
+@dataclasses.dataclass
+class Open:
+    x: Any
+
+
+@pytest.fixture
+def codec() -> Codec:
+    return Codec()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None, True, 1, 1.5, math.nan, 1j, "x", b"x", (), (1, ("a", frozenset([(2,)]))), range(3), slice(1, 2), ...,
+        datetime(2020, 1, 1, tzinfo=UTC), timedelta(1), ZoneInfo("UTC"), Decimal(1), Fraction(1, 2), UUID(int=1),
+        Path("x"), Colour.RED, Pair(1, (2,)), Frozen((1, "x")), len, Open, Pair, copier, math, type,
+    ],
+    ids=lambda value: type(value).__name__,
+)  # fmt: skip
+def test_deeply_immutable_values_are_handed_out_themselves(codec: Codec, value: object) -> None:
+    """No copy is made of what cannot be mutated."""
+    held, thaw = copier(value, codec)
+    assert held is value
+    assert thaw is None
+
+
+def ordered_with_attribute() -> OrderedDict[str, int]:
+    value = OrderedDict(a=1)
+    value.x = [1]  # type: ignore[attr-defined]
+    return value
+
+
+MUTABLE: list[Any] = [
+    [], [1, "a", (2,)], {}, {"a": 1, (1, 2): None}, {1, (2,)}, bytearray(b"x"), deque([1], 3),
+    OrderedDict(a=1), Counter("aa"), defaultdict(list), [{"a": 1}, {"b": (1,)}], [[1], []], {"a": {"b": 1}},
+    {"a": [1]}, [{1}, {2}], [{"a": [1]}], ([],), ([1], 2), {"a": {"b": {"c": [1]}}}, Open([1]), Open(1),
+    Frozen([1]), Pair(1, []), LoosePair(1, 2), Remembering(1), [Open(1)], [1, [2]], [[1], {2: 3}],
+    defaultdict(list, {1: [2]}), {"a": bytearray(b"x")}, (Frozen({1}),), slice([1]), deque([[1]]),
+]  # fmt: skip
+
+
+def mutable_parts(value: Any, found: dict[int, Any]) -> dict[int, Any]:
+    """Collect, by identity, every part of `value` that a caller could mutate."""
+    parts: list[Any] = []
+    if isinstance(value, dict):
+        parts = [*value, *value.values()]
+    elif isinstance(value, list | tuple | set | frozenset | deque):
+        parts = list(value)
+    elif isinstance(value, slice):
+        parts = [value.start]
+    elif dataclasses.is_dataclass(value):
+        parts = [getattr(value, "x")]  # noqa: B009  # the three test classes have it
+    if isinstance(value, dict | list | set | deque | bytearray | Open | Remembering):
+        found[id(value)] = value
+    for part in parts:
+        mutable_parts(part, found)
+    return found
+
+
+@pytest.mark.parametrize("value", MUTABLE, ids=lambda value: type(value).__name__)
+def test_nothing_mutable_is_shared(codec: Codec, value: Any) -> None:
+    """What is held and each hit's copy share no mutable part with the value, with each other, or among hits."""
+    held, thaw = copier(value, codec)
+    if thaw is None:
+        assert type(value) is LoosePair
+        return
+    copies = [thaw(held), thaw(held)]
+    seen = [mutable_parts(part, {}) for part in (value, held, *copies)]
+    for position, parts in enumerate(seen):
+        for others in seen[position + 1 :]:
+            assert parts.keys().isdisjoint(others)
+    for copy in copies:
+        assert type(copy) is type(value)
+        assert copy == value
+        assert repr(copy) == repr(value)
+
+
+def test_flat_containers_are_not_encoded(codec: Codec) -> None:
+    """Flat containers and rows of them are held as containers; deeper ones as payload bytes."""
+    for value in ([1, 2], {"a": 1}, {1}, bytearray(b"x"), deque([1]), [{"a": 1}] * 3, {"a": [1]}):
+        held, _ = copier(value, codec)
+        assert type(held) is type(value)
+    for value in ([[[1]]], [{"a": [1]}], Open(1), ([1],), [[1], {1: 2}]):
+        held, thaw = copier(value, codec)
+        assert type(held) is bytes
+        assert thaw == codec.decode
+
+
+def test_what_cannot_be_copied_is_an_error(codec: Codec) -> None:
+    """A mutable value that the codec cannot encode is refused; the caller then holds it by reference."""
+    for value in (object(), [object()], {"a": [object()]}, ordered_with_attribute(), iter([]), (i for i in ())):
+        with pytest.raises(EncodeError):
+            copier(value, codec)
+
+
+def test_immutable_objects_in_flat_containers_keep_their_identity(codec: Codec) -> None:
+    """A flat copy hands on the very immutable parts: functions and classes within included."""
+    held, thaw = copier([len, Open, Colour.RED, Frozen(1)], codec)
+    assert thaw is not None
+    assert all(a is b for a, b in zip(thaw(held), held, strict=True))  # type: ignore[call-overload]
+
+
+def test_numpy_arrays(codec: Codec) -> None:
+    """Arrays are copied with order and writeability; object arrays are encoded; scalars are handed out."""
+    np = pytest.importorskip("numpy")
+    read_only = np.arange(3)
+    read_only.flags.writeable = False
+    objects = np.array([[1], 2, None], object)
+    for array in (np.arange(4), np.asfortranarray(np.ones((2, 3))), read_only, np.array(["a"]), objects):
+        held, thaw = copier(array, codec)
+        copy = thaw(held)
+        assert copy.tolist() == array.tolist()
+        assert copy.dtype == array.dtype
+        assert copy.flags.writeable == array.flags.writeable
+        assert copy.flags.f_contiguous == array.flags.f_contiguous
+        assert not np.shares_memory(copy, array)
+        assert not np.shares_memory(copy, thaw(held))
+        assert type(held) is bytes or not np.shares_memory(held, array)
+    scalar = np.float64(1)
+    assert copier(scalar, codec) == (scalar, None)
+    assert copier((scalar,), codec)[1] is None
+
+
+def test_pandas_frames(codec: Codec) -> None:
+    """Changing a frame, its copy or a series in place changes no other; object columns are encoded."""
+    pd = pytest.importorskip("pandas")
+    for frame in (pd.DataFrame({"a": [1, 2], "s": ["x", "y"]}), pd.DataFrame({"o": [[1], [2]]}), pd.Series([1, 2])):
+        before = frame.copy(deep=True)
+        held, thaw = copier(frame, codec)
+        first = thaw(held)
+        assert first.equals(before)
+        first.iloc[0] = first.iloc[1]
+        frame.iloc[0] = frame.iloc[1]
+        assert thaw(held).equals(before)
+    frame = pd.DataFrame({"o": [[1], [2]]})
+    held, thaw = copier(frame, codec)
+    thaw(held)["o"][0].append(5)
+    frame["o"][0].append(6)
+    assert thaw(held)["o"].tolist() == [[1], [2]]
+
+
+def test_polars_frames(codec: Codec) -> None:
+    """Changing a polars frame or series in place changes no other."""
+    pl = pytest.importorskip("polars")
+    frame = pl.DataFrame({"a": [1, 2]})
+    held, thaw = copier(frame, codec)
+    first = thaw(held)
+    first[0, "a"] = 9
+    frame.insert_column(0, pl.Series("b", [1, 2]))
+    assert thaw(held).equals(pl.DataFrame({"a": [1, 2]}))
+    series = pl.Series([1, 2])
+    held, thaw = copier(series, codec)
+    thaw(held)[0] = 9
+    series[1] = 9
+    assert thaw(held).to_list() == [1, 2]
