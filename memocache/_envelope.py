@@ -19,9 +19,11 @@ elem  what         encoding                                offset
 9     about        bin 16, itself msgpack: version (str    after 8
                    or nil), tags as declared, 16 bytes
                    of hash a tag
-10    payload      bin 32                                  after 9
-11    seal         bin 8: empty, or a MAC over all bytes   after 10
-                   before it
+10    payload      bin 32; compressed, then encrypted,     after 9
+                   if the flags say so
+11    seal         bin 8: empty, or what                   after 10
+                   `memocache.codecs.seal` makes of the
+                   bytes before it
 ====  ===========  ======================================  ==========================
 
 The first 13 bytes (`head`) identify one stored envelope: compare-and-set guards use them.
@@ -47,6 +49,10 @@ TAG_HASH_BYTES = 16
 START = bytes([0x9C, FORMAT])
 _FRONT = struct.Struct(">cdcdcdcdcH")
 _MARKS = b"\xcb\xcb\xcb\xcb\xc5"
+_TIME = 9  # bytes of a time with its mark
+_EXPIRES = struct.Struct(">xd18xxH")  # of the front: the second time, and the length of what follows the four
+_PLAIN_HEAD = START + b"\x00\xc4\x08"
+_NO_SEAL = b"\xc4\x00"
 _BIN32 = struct.Struct(">cI")
 _FLOAT, _BIN16_MARK, _BIN32_MARK, _BIN8_MARK = b"\xcb", b"\xc5", b"\xc6", b"\xc4"
 _packb: Callable[[object], bytes] = cast("Any", msgpack.packb)  # msgpack ships no types
@@ -62,6 +68,8 @@ class Flag:
     LZ4 = 8
     SIGNED = 16
     ENCRYPTED = 32
+    SEALED = SIGNED | ENCRYPTED
+    KNOWN = 63
 
 
 class Outcome(NamedTuple):
@@ -97,7 +105,12 @@ class Envelope(NamedTuple):
 
 def echo(generations: bytes, key: bytes) -> bytes:
     """The bytes a valid envelope has right after its head: generations and key."""
-    return b"\xc5%b%b\xc5%b%b" % (len(generations).to_bytes(2), generations, len(key).to_bytes(2), key)
+    return echo_start(generations, len(key)) + key
+
+
+def echo_start(generations: bytes, size: int) -> bytes:
+    """What comes before the key in the `echo` of a key of `size` bytes."""
+    return b"\xc5%b%b\xc5%b" % (len(generations).to_bytes(2), generations, size.to_bytes(2))
 
 
 class Front(NamedTuple):
@@ -109,8 +122,8 @@ class Front(NamedTuple):
     payload: memoryview
 
 
-def pack(envelope: Envelope) -> bytes:
-    """Write `envelope`, all but its seal, as bytes; `close` adds the seal."""
+def clear(envelope: Envelope, size: int) -> bytes:
+    """Write `envelope` up to its payload, which will have `size` bytes: all that stays in clear in a sealed one."""
     about = b"".join(map(_packb, (envelope.version, envelope.tags, envelope.tag_hashes)))
     front = _FRONT.pack(
         _FLOAT,
@@ -124,16 +137,13 @@ def pack(envelope: Envelope) -> bytes:
         _BIN16_MARK,
         len(about),
     )
-    return b"".join(
-        (
-            envelope.head,
-            echo(envelope.generations, envelope.key.encode()),
-            front,
-            about,
-            _BIN32.pack(_BIN32_MARK, len(envelope.payload)),
-            envelope.payload,
-        )
-    )
+    key = envelope.key.encode()
+    return b"".join((envelope.head, echo(envelope.generations, key), front, about, _BIN32.pack(_BIN32_MARK, size)))
+
+
+def pack(envelope: Envelope) -> bytes:
+    """Write `envelope`, all but its seal, as bytes; `close` adds the seal."""
+    return clear(envelope, len(envelope.payload)) + envelope.payload
 
 
 def close(body: bytes, seal: bytes) -> bytes:
@@ -153,15 +163,15 @@ def unpack(raw: bytes) -> Envelope:
 
 
 def _unpack(raw: bytes) -> Envelope:
-    flags, store_id = raw[2], raw[5:HEAD_BYTES]
+    flags, store_id = raw[2], bytes(raw[5:HEAD_BYTES])
     generations, at = _bin16(raw, HEAD_BYTES)
     key, at = _bin16(raw, at)
     front = read_front(raw, at)
     created, about_size = _FRONT.unpack_from(raw, at)[1::8]
     at += _FRONT.size
-    version, tags, hashes = _read_about(raw[at : at + about_size])
+    version, tags, hashes = _read_about(bytes(raw[at : at + about_size]))
     at += about_size + _BIN32.size + len(front.payload)
-    seal = raw[at + 2 :]
+    seal = bytes(raw[at + 2 :])
     if len(generations) % MARKER_BYTES or not _sane(created, front.expires, front.stale_until, front.compute_seconds):
         raise ValueError("contents")
     return Envelope(
@@ -206,6 +216,33 @@ def read_front(raw: bytes, at: int) -> Front:
     raise DecodeError(f"not an envelope of format {FORMAT}")
 
 
+def fresh_payload(raw: bytes, expected: bytes, now: float) -> memoryview | None:
+    """The payload of a plain envelope that is whole, has `expected` (see `echo`) after its head and is fresh at `now`.
+
+    For the hit path, which most replies end with; None says nothing about what it is instead: ask `read_front`.
+    """
+    at = HEAD_BYTES + len(expected)
+    if not raw.startswith(_PLAIN_HEAD) or not raw.startswith(expected, HEAD_BYTES):
+        return None
+    try:
+        expires, about_size = _EXPIRES.unpack_from(raw, at + _TIME)
+        start = at + _FRONT.size + about_size
+        mark, size = _BIN32.unpack_from(raw, start)
+    except struct.error:
+        return None
+    start += _BIN32.size
+    end = start + size
+    if (
+        now < expires
+        and raw[at : at + _FRONT.size : _TIME] == _MARKS
+        and mark == _BIN32_MARK
+        and len(raw) == end + 2
+        and raw.endswith(_NO_SEAL)
+    ):
+        return memoryview(raw)[start:end]
+    return None
+
+
 def _read_about(raw: bytes) -> tuple[str | None, tuple[str, ...], bytes]:
     """Version, tags and tag hashes; raises ValueError."""
     unpacker = msgpack.Unpacker(max_buffer_size=len(raw) or 1, max_array_len=1000, max_ext_len=0, max_map_len=0)
@@ -232,7 +269,7 @@ def _bin16(raw: bytes, at: int) -> tuple[bytes, int]:
     end = at + 3 + int.from_bytes(raw[at + 1 : at + 3])
     if end > len(raw):
         raise ValueError("cut short")
-    return raw[at + 3 : end], end
+    return bytes(raw[at + 3 : end]), end
 
 
 def _sane(created: float, expires: float, stale_until: float, seconds: float) -> bool:

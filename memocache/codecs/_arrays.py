@@ -52,7 +52,9 @@ def _make_dtype(description: Any) -> Any:
     fields["formats"] = [_make_dtype(format_) for format_ in expect(list, fields["formats"])]
     fields["offsets"] = [expect(int, offset) for offset in expect(list, fields["offsets"])]
     fields["names"] = [expect(str, name) for name in expect(list, fields["names"])]
-    return np.dtype({**fields, "itemsize": expect(int, fields["itemsize"])})
+    if expect(int, fields["itemsize"]) < 1:
+        raise DecodeError("payload names an array type without a size")  # of which any number takes no bytes, but time
+    return np.dtype(fields)
 
 
 def _checked_dtype(value: Any) -> Any:
@@ -79,8 +81,12 @@ def dump_array(value: Any, pack: Pack) -> Body:
 
 
 def _load_array(data: Buffer, unpack: Unpack) -> Any:
+    return load_array(*_split(data), unpack)
+
+
+def load_array(header: Buffer, elements: Buffer, unpack: Unpack) -> Any:
+    """The array of a header and its elements; it lives in them if they are writable, and else in a copy."""
     np = import_module("numpy")
-    header, elements = _split(data)
     description, shape, order, writeable, *items = expect(list, unpack(header))
     shape, order = _shape(shape), _order(order)
     size = math.prod(shape)
@@ -90,7 +96,9 @@ def _load_array(data: Buffer, unpack: Unpack) -> Any:
         dtype = _make_dtype(description)
         if dtype.hasobject or size * dtype.itemsize != len(elements):
             raise DecodeError("payload holds an array of another size than it says")
-        array = np.ndarray(shape, dtype, elements, order=order).copy(order)
+        array = np.ndarray(shape, dtype, elements, order=order)
+        if memoryview(elements).readonly:  # else it is a private map of a file, and the array may live in it
+            array = array.copy(order)
     array.flags.writeable = expect(bool, writeable)
     return array
 

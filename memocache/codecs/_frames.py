@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from datetime import tzinfo
 from functools import partial
 from importlib import import_module
 from typing import Any, Final
@@ -37,6 +38,8 @@ def kind_of(cls: type) -> Kind | None:
 
 
 # pandas
+
+_LONGEST_INNER_RANGE = 1 << 16
 
 
 def _parts_of_column(values: Any) -> list[Any]:
@@ -72,12 +75,12 @@ def _make_column(parts: Any) -> Any:
         return array
     if kind == "categories":
         codes, categories, ordered = rest
-        dtype = pd.CategoricalDtype(_make_index(categories), ordered=expect(bool, ordered))
+        dtype = pd.CategoricalDtype(_make_inner_index(categories), ordered=expect(bool, ordered))
         return pd.Categorical.from_codes(codes, dtype=dtype)
     if kind == "zoned":
         stamps, unit, zone = rest
         naive = stamps.view(f"M8[{_unit(unit)}]")
-        return pd.Series(naive).dt.tz_localize("UTC").dt.tz_convert(zone).array
+        return pd.Series(naive).dt.tz_localize("UTC").dt.tz_convert(_zone(zone)).array
     if kind == "text":
         storage, nan, texts = rest
         return pd.array(expect(list, texts), dtype=pd.StringDtype(storage, na_value=np.nan if nan else pd.NA))
@@ -92,6 +95,13 @@ def _unit(unit: object) -> object:
     if unit not in ("s", "ms", "us", "ns"):
         raise DecodeError("payload holds an unknown unit of time")
     return unit
+
+
+def _zone(zone: object) -> tzinfo:
+    """Return `zone`: a text in its place could name any file to read it from."""
+    if not isinstance(zone, tzinfo):
+        raise DecodeError("payload holds something else where a zone belongs")
+    return zone
 
 
 def _parts_of_index(index: Any) -> list[Any]:
@@ -121,7 +131,7 @@ def _make_index(parts: Any) -> Any:
         return pd.RangeIndex(expect(int, start), expect(int, stop), expect(int, step), name=name)
     if kind == "multi":
         levels, codes, names = rest
-        return pd.MultiIndex([_make_index(level) for level in expect(list, levels)], codes, names=names)
+        return pd.MultiIndex([_make_inner_index(level) for level in expect(list, levels)], codes, names=names)
     if kind == "time":
         column, freq, name = rest
         values = _make_column(column)
@@ -134,6 +144,14 @@ def _make_index(parts: Any) -> Any:
     raise DecodeError("payload holds an index of an unknown kind")
 
 
+def _make_inner_index(parts: Any) -> Any:
+    """Return the index of categories or of a level: pandas spells these out, and a range says its length in 9 bytes."""
+    index = _make_index(parts)
+    if type(index) is import_module("pandas").RangeIndex and len(index) > _LONGEST_INNER_RANGE:
+        raise DecodeError("payload holds too long a range")
+    return index
+
+
 def _parts_of_series(series: Any) -> list[Any]:
     return [_parts_of_column(series.array), _parts_of_index(series.index), series.name]
 
@@ -143,7 +161,7 @@ def _make_series(parts: Any) -> Any:
 
     column, index, name = expect_list(parts, 3)
     values = _make_column(column)
-    return pd.Series(values, index=_make_index(index), dtype=values.dtype, name=name)
+    return pd.Series(values, index=_make_index(index), dtype=values.dtype, name=name, copy=False)
 
 
 def _parts_of_frame(frame: Any) -> list[Any]:
@@ -159,8 +177,9 @@ def _make_frame(parts: Any) -> Any:
     columns = [_make_column(column) for column in expect(list, columns)]
     if any(len(column) != len(index) for column in columns):
         raise DecodeError("payload holds columns of different lengths")
-    series = {at: pd.Series(column, index=index, dtype=column.dtype) for at, column in enumerate(columns)}
-    frame = pd.DataFrame(series, index=index)
+    # the columns were made for this frame: it may have them as they are, one of them a map of a file
+    series = {at: pd.Series(column, index=index, dtype=column.dtype, copy=False) for at, column in enumerate(columns)}
+    frame = pd.DataFrame(series, index=index, copy=False)
     frame.columns = _make_index(names)
     return frame
 
@@ -173,8 +192,8 @@ def _load_timestamp(data: Buffer, unpack: Unpack) -> Any:
     pd = import_module("pandas")
 
     moment, zone = expect_list(unpack(data), 2)
-    stamp = pd.Timestamp(moment)
-    return stamp if zone is None else stamp.tz_localize("UTC").tz_convert(zone)
+    stamp = pd.Timestamp(expect(import_module("numpy").datetime64, moment))
+    return stamp if zone is None else stamp.tz_localize("UTC").tz_convert(_zone(zone))
 
 
 def _dump_timedelta(value: Any, pack: Pack) -> bytes:
@@ -184,7 +203,7 @@ def _dump_timedelta(value: Any, pack: Pack) -> bytes:
 def _load_timedelta(data: Buffer, unpack: Unpack) -> Any:
     pd = import_module("pandas")
 
-    return pd.Timedelta(unpack(data))
+    return pd.Timedelta(expect(import_module("numpy").timedelta64, unpack(data)))
 
 
 def _dump_missing(value: Any, pack: Pack) -> bytes:
@@ -203,6 +222,8 @@ _PLAIN = {f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)}
 _PLAIN |= {"Float32", "Float64", "Boolean"}
 _LISTED: Final = {"String", "Binary", "Null", "Categorical"}
 _TIMES: Final = {"Date", "Time"}
+# A null array or struct takes a cell for each of its elements or fields, and one byte of a payload.
+_MOST_NULL_CELLS = 1 << 24
 
 
 def _parts_of_dtype(series: Any, dtype: Any) -> list[Any]:
@@ -262,11 +283,39 @@ def _make_polars(parts: Any) -> Any:
     name, dtype_parts, values, nulls = expect_list(parts, 4)
     dtype = _make_polars_dtype(dtype_parts)
     if type(values) is list:
+        if _null_cells(dtype_parts, values) > _MOST_NULL_CELLS:
+            raise DecodeError("payload holds too many nulls of too large a type")
         return pl.Series(expect(str, name), values, dtype=dtype, strict=True)
     series = pl.Series(expect(str, name), values)
     if nulls is not None:
         series = pl.select(pl.when(~pl.Series(nulls)).then(series).alias(name)).to_series()
     return series.cast(dtype)
+
+
+def _null_cells(dtype: Any, values: list[Any]) -> int:
+    """Return how many cells the nulls among `values` take, beyond one each."""
+    if _width(dtype) == 1:
+        return 0
+    name, *rest = dtype
+    cells = (_width(dtype) - 1) * values.count(None)
+    held = [value for value in values if value is not None]
+    if name == "Struct":
+        fields = rest[0]
+        if any(expect(dict, value).keys() != {field for field, _ in fields} for value in held):
+            raise DecodeError("payload holds a struct with other fields than its type has")
+        return cells + sum(_null_cells(inner, [value[field] for value in held]) for field, inner in fields)
+    return cells + _null_cells(rest[0], [part for value in held for part in expect(list, value)])
+
+
+def _width(dtype: Any) -> int:
+    """Return how many cells one null of a type takes; where that is 1, so do those of all types inside."""
+    name, *rest = dtype
+    if name == "Struct":
+        return max(1, sum(_width(inner) for _, inner in rest[0]))
+    if name not in ("List", "Array"):
+        return 1
+    inner = _width(rest[0])
+    return max(2, inner * int(rest[1])) if name == "Array" else inner
 
 
 def _parts_of_polars_frame(frame: Any) -> list[Any]:

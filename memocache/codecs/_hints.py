@@ -36,7 +36,7 @@ def classes_returned(function: Callable[..., Any]) -> Iterator[type]:
             waiting.extend((hint.__bound__, *hint.__constraints__))
         elif isinstance(hint, typing.NewType):
             waiting.append(hint.__supertype__)
-        elif isinstance(hint, _ALIASES):
+        elif isinstance(hint, _ALIASES):  # pragma: no cover - Python 3.12 and later
             waiting.append(cast("Any", hint).__value__)
         elif isinstance(hint, type) and hint.__module__ != "builtins" and not isinstance(hint, types.GenericAlias):
             yield hint

@@ -38,6 +38,9 @@ code  type                body (`[…]`, `{…}` are nested payloads; numbers ar
 48    numpy array         u32 length of a header; [dtype, [shape], order, writeable]; the elements.
                           Of objects: the dtype is nil, the items follow in the header
 49    numpy scalar        u32 length of a header; dtype; the element
+50    numpy array, apart  u64 offset, u64 length of the elements behind the head; the header as in 48
+51    head and elements   u32 length of the head; the head: a payload; zeros; elements of arrays (50), each beginning at
+                          a multiple of 64 from where the first begins. Only a whole payload can be this
 56    pandas DataFrame    [[column, …], index, columns]
 57    pandas Series       [column, index, name]
 58    pandas Index        [index]

@@ -23,7 +23,7 @@ from typing import Any, Final, TypeVar
 
 from msgpack import ExtType, Packer, Timestamp, Unpacker, unpackb
 
-from memocache.codecs import _classes, _frames, _hints, _paths
+from memocache.codecs import _apart, _classes, _frames, _hints, _paths
 from memocache.codecs._types import (
     DUMPS,
     ENUM,
@@ -76,11 +76,7 @@ class Codec:
             self._loads[code] = partial(self._load_class, code)
         self._write = _Writer(self, None)
         self._write_surrogates = _Writer(self, "surrogatepass")
-        # Each level of nesting has its own hook, so the depth needs no counting.
-        unpack: Unpack = _too_deep
-        for _ in range(max_depth):
-            unpack = partial(_read, partial(self._load, unpack))
-        self._hook = partial(self._load, unpack)
+        self._hook = self._hooks(_apart.Elements())
         self.trust(*trust)
 
     def encode(self, value: object) -> bytes:
@@ -88,7 +84,19 @@ class Codec:
 
         EncodeError, with the path to the offending part and its type, where it would not come back as it is.
         """
-        return self._encode(value, value)
+        return b"".join(self._pieces(value, value))
+
+    def encode_pieces(self, value: object) -> tuple[Buffer, ...]:
+        """As `encode`, in pieces to be joined, for a reader who maps them: the elements of large arrays are views of
+        them, and stand apart from the rest.
+        """
+        kind = None if type(value) in _SCALARS else self.kind_of(type(value))
+        if type(value) in _SCALARS or (kind is not None and kind.code == _apart.ARRAY):
+            return self._pieces(value, value)
+        aside = _apart.Aside()
+        (head, *rest) = self._pieces(value, value, aside)
+        pieces = aside.pieces(b"".join((head, *rest)))
+        return (_ext_header(_apart.HEAD_AND_ELEMENTS, sum(map(len, pieces))), *pieces) if pieces else (head, *rest)
 
     def decode(self, payload: Buffer) -> object:
         """Return the value of `payload`; DecodeError, and no other exception, if it is none this codec may read."""
@@ -114,7 +122,7 @@ class Codec:
         cls = type(exc)
         if not _classes.is_builtin_error(cls) and self._error_class(_classes.name_of(cls)) is not cls:
             raise EncodeError(f"errors of class {_classes.name_of(cls)} are neither built in nor trusted")
-        return self._encode(_classes.dump_error(exc), exc)
+        return b"".join(self._pieces(_classes.dump_error(exc), exc))
 
     def decode_error(self, payload: Buffer) -> Exception:
         """Return a new exception as it was encoded; DecodeError, and no other exception, if that cannot be done."""
@@ -184,22 +192,23 @@ class Codec:
         kind = self._kinds[cls] = Kind(shape.code, partial(_dump_class, shape))
         return kind
 
-    def _encode(self, value: object, shown: object) -> bytes:
+    def _pieces(self, value: object, shown: object, aside: _apart.Aside | None = None) -> tuple[Buffer, ...]:
         try:
             try:
-                payload = self._write.whole(value)
+                pieces = (self._write if aside is None else _Writer(self, None, aside)).pieces(value)
             except UnicodeEncodeError:
                 # Some str holds a lone surrogate; the packer that lets them pass takes three times as long.
-                payload = self._write_surrogates.whole(value)
+                writer = self._write_surrogates if aside is None else _Writer(self, "surrogatepass", aside)
+                pieces = writer.pieces(value)
         except Unfit as unfit:
             raise EncodeError(f"{_paths.path_to(unfit.culprit, shown)}: {unfit}") from None
         except RecursionError:
             raise EncodeError("result is nested too deeply for what is left of the stack") from None
         except Exception as error:
             raise EncodeError(f"result cannot be stored ({type(error).__name__})") from None
-        if len(payload) > self.max_bytes:
+        if sum(map(len, pieces)) > self.max_bytes:
             raise EncodeError(f"result takes more than {self.max_bytes} bytes")
-        return payload
+        return pieces
 
     def _decode_long(self, payload: Buffer) -> object:
         format_ = _EXT.get(payload[0])
@@ -209,10 +218,22 @@ class Codec:
             body = memoryview(payload)[struct.calcsize(format_) :]
             if len(body) != length:
                 raise DecodeError("payload is cut short or too long")
+            if code == _apart.HEAD_AND_ELEMENTS:
+                head, elements = _apart.split(body)
+                return _read(self._hooks(elements), head)
             return self._hook(code, body)
         return _read(self._hook, payload)
 
-    def _load(self, unpack: Unpack, code: int, body: Buffer) -> Any:
+    def _hooks(self, elements: _apart.Elements) -> Callable[[int, Buffer], Any]:
+        """The outermost hook of a payload. Each level of nesting has its own, so the depth needs no counting."""
+        unpack: Unpack = _too_deep
+        for _ in range(self.max_depth):
+            unpack = partial(_read, partial(self._load, elements, unpack))
+        return partial(self._load, elements, unpack)
+
+    def _load(self, elements: _apart.Elements, unpack: Unpack, code: int, body: Buffer) -> Any:
+        if code == _apart.ARRAY_APART:
+            return elements.load(body, unpack)
         load = self._loads.get(code)
         if load is None:
             raise DecodeError("payload holds an unknown extension type")
@@ -253,22 +274,25 @@ class Codec:
 
 
 class _Writer:
-    """Packs values; `errors` is what the packer does about lone surrogates (None: it raises)."""
+    """Packs values; `errors` is what the packer does about lone surrogates (None: it raises). Large arrays go to
+    `aside`, if there is one.
+    """
 
-    def __init__(self, codec: Codec, errors: str | None) -> None:
+    def __init__(self, codec: Codec, errors: str | None, aside: _apart.Aside | None = None) -> None:
         self._codec = codec
+        self._aside = aside
         self._errors = errors
         # A packer must not be entered twice, by another thread or by a finalizer: each call takes one out of the pool
         # of its depth, and puts it back if all went well.
         self._pools: list[list[Packer]] = [[] for _ in range(codec.max_depth + 1)]
 
-    def whole(self, value: object) -> bytes:
-        """Return the payload of `value`, with one copy of its bytes if it is an array."""
+    def pieces(self, value: object) -> tuple[Buffer, ...]:
+        """Return the payload of `value` in pieces: an array's bytes are among them, uncopied."""
         if type(value) in _NATIVE:
-            return self.pack(value)
+            return (self.pack(value),)
         code, body = self._body(0, value)
         parts = (body,) if isinstance(body, bytes) else body
-        return b"".join((_ext_header(code, sum(map(len, parts))), *parts))
+        return _ext_header(code, sum(map(len, parts))), *parts
 
     def pack(self, value: object, depth: int = 0) -> bytes:
         """Return the bytes of `value`, which lies `depth` levels deep."""
@@ -335,6 +359,8 @@ class _Writer:
         body = kind.dump(value, partial(self.pack, depth=depth + 1))
         if (len(body) if isinstance(body, bytes) else sum(map(len, body))) > self._codec.max_bytes:
             raise Unfit(value, f"more than {self._codec.max_bytes} bytes cannot be stored")
+        if kind.code == _apart.ARRAY and self._aside is not None and (apart := self._aside.take(body)) is not None:
+            return _apart.ARRAY_APART, apart
         return kind.code, body
 
 

@@ -1,7 +1,15 @@
-"""Sealing of envelopes: signing with rotating secrets. Without a secret a seal is empty and nothing is checked.
+"""Sealing of envelopes: an `Envelope` becomes the bytes that are stored, and is believed again or refused.
 
-A signed envelope carries a keyed BLAKE2b over every byte before it: format, flags, generations, key, times, payload,
-version and tags. The first secret signs; any of them verifies. A reader with secrets refuses unsigned envelopes.
+Three ways, of which a cache has one; an envelope sealed in another way, or in none, is refused:
+
+* `Unsealed`: without a secret the seal is empty and nothing is checked.
+* `Signed`: the seal is a keyed BLAKE2b (RFC 7693) over every byte before it: format, flags, store id, generations,
+  key, times, version, tags and payload.
+* `memocache.codecs._encryption.Encrypted`: the payload is encrypted, and every other byte authenticated with it.
+
+The flags say how, and are under the seal like the rest. The first secret seals; any of them opens. Each purpose has a
+key of its own: BLAKE2b's personalization separates the keys of signing, of encryption and of key digests, which all
+come from one secret.
 """
 
 from __future__ import annotations
@@ -9,49 +17,73 @@ from __future__ import annotations
 import hmac
 from collections.abc import Sequence
 from hashlib import blake2b
+from typing import ClassVar, Protocol
 
-from memocache._envelope import Envelope, Flag, close
+from memocache._envelope import Envelope, Flag, close, pack
 from memocache.exceptions import DecodeError
 
 _PERSON = b"memocache-seal-1"
 
 
-class Sealer:
-    """What is done to a payload and its envelope after encoding and before decoding."""
+class Sealer(Protocol):
+    """A way of sealing."""
 
-    def __init__(self, secrets: Sequence[bytes] = ()) -> None:
-        self._keys = [blake2b(secret, digest_size=32, person=_PERSON).digest() for secret in secrets]
+    flag: ClassVar[int]
+    """The bit of `Flag.SEALED` that its envelopes bear; with any, nothing in one may be believed before `open`."""
 
-    @property
-    def seals(self) -> bool:
-        """Whether envelopes are signed, so that nothing in them may be believed before `verify`."""
-        return bool(self._keys)
+    def write(self, envelope: Envelope) -> bytes:
+        """The bytes to store."""
+        ...
 
-    def wrap(self, payload: bytes, flags: int, context: bytes) -> tuple[bytes, int]:
-        """Prepare a payload for its envelope."""
-        return payload, flags | (Flag.SIGNED if self._keys else 0)
+    def open(self, raw: bytes, envelope: Envelope) -> Envelope:
+        """The envelope that was written: `envelope`, parsed from `raw`, with its payload as it was.
 
-    def open(self, payload: memoryview, flags: int, context: bytes, max_bytes: int) -> memoryview:
-        """Undo `wrap`; raises `DecodeError` for flags that this cache does not read."""
-        if flags & ~(Flag.ERROR | Flag.ABSENT | Flag.SIGNED) or bool(flags & Flag.SIGNED) != self.seals:
-            raise DecodeError("an envelope sealed in another way")
-        return payload
+        Raises `DecodeError` unless one of the secrets sealed it in this way.
+        """
+        ...
 
-    def seal(self, body: bytes) -> bytes:
-        """The seal of an envelope's bytes."""
-        return _mac(self._keys[0], body) if self._keys else b""
 
-    def verify(self, raw: bytes, envelope: Envelope) -> None:
-        """Raise `DecodeError` unless the seal is what one of the secrets gives."""
-        if not self._keys:
-            return
-        seal = envelope.seal
-        if not seal or not envelope.flags & Flag.SIGNED:
-            raise DecodeError("an unsigned envelope")
-        body = raw[: len(raw) - len(close(b"", seal))]
-        matches = [hmac.compare_digest(_mac(key, body), seal) for key in self._keys]  # all of them, whichever fits
+def derive_keys(secrets: Sequence[bytes], person: bytes) -> list[bytes]:
+    """The keys that `secrets` give for one purpose, 32 bytes each."""
+    return [blake2b(secret, digest_size=32, person=person).digest() for secret in secrets]
+
+
+class Unsealed:
+    """Without a secret."""
+
+    flag: ClassVar[int] = 0
+
+    def write(self, envelope: Envelope) -> bytes:
+        """See `Sealer.write`."""
+        return close(pack(envelope), b"")
+
+    def open(self, raw: bytes, envelope: Envelope) -> Envelope:
+        """See `Sealer.open`."""
+        if envelope.flags & Flag.SEALED:
+            raise DecodeError("a sealed envelope, where there is no secret")
+        return envelope
+
+
+class Signed:
+    """Signed with the first of `secrets`."""
+
+    flag: ClassVar[int] = Flag.SIGNED
+
+    def __init__(self, secrets: Sequence[bytes]) -> None:
+        self._keys = derive_keys(secrets, _PERSON)
+
+    def write(self, envelope: Envelope) -> bytes:
+        """See `Sealer.write`."""
+        body = pack(envelope._replace(flags=envelope.flags | self.flag))
+        return close(body, _mac(self._keys[0], body))
+
+    def open(self, raw: bytes, envelope: Envelope) -> Envelope:
+        """See `Sealer.open`."""
+        body = raw[: len(raw) - len(close(b"", envelope.seal))]
+        matches = [hmac.compare_digest(_mac(key, body), envelope.seal) for key in self._keys]  # all, whichever fits
         if not any(matches):
             raise DecodeError("an envelope signed with another secret")
+        return envelope
 
 
 def _mac(key: bytes, body: bytes) -> bytes:

@@ -25,15 +25,17 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         frozenset,
         (
             {"exceptions", "typing"},
-            {"_disabled", "_duration", "_envelope", "_events", "_layout", "_signature", "_sizeof", "_topk"},
+            {"_disabled", "_duration", "_envelope", "_events", "_layout", "_marks", "_signature", "_sizeof", "_topk"},
             {"_breaker", "_eviction", "_identity", "_options", "_policy", "stats"},
-            {"_canonical_extra", "_local"},
+            {"_canonical_extra", "_entry"},
+            {"_canonical_types", "_local"},
             {"_canonical", "_flight"},
             {"_function", "_runtime"},
             {"backends", "codecs"},
-            {"_guard", "instrumentation"},
+            {"_guard", "_settings", "instrumentation"},
             {"_keeper", "_store"},
             {"_binding", "_store_shared"},
+            {"_questions"},
             {"_aio", "_engine", "_memoize", "_store_local", "_tally"},
             {"_many", "_operations"},
             {"_loader", "_statistics"},
@@ -53,6 +55,9 @@ OWNERS = {
     "hiredis": {"backends"},
     "msgpack": {"codecs", "_canonical", "_envelope"},
     "asyncio": {"_runtime", "backends", "testing"},
+    "cryptography": {"codecs"},
+    "lmdb": {"backends"},
+    "xxhash": {"backends"},
 }
 
 # Packages of extras: free to import what their extra installs.
@@ -192,6 +197,7 @@ def test_importing_is_light_and_without_effect() -> None:
     seen = json.loads(done.stdout)
     # asyncio comes with wrapt too (from 2.2 on), so _memoize must wait for the first decoration.
     heavy = {"redis", "hiredis", "asyncio", "typer", "rich", "numpy", "pandas", "polars", "pydantic", "attr", "msgspec"}
+    heavy |= {"cryptography", "lz4", "backports"}
     assert heavy & set(seen["added"]) == set()
     assert seen["events"] == []
     assert seen["threads"] == 1

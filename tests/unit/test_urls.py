@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 
-from memocache.backends._urls import MemorySettings, RedisSettings, make_backend, redis_settings
+from memocache.backends._urls import (
+    ClusterSettings,
+    MemorySettings,
+    RedisSettings,
+    SentinelSettings,
+    cluster_settings,
+    make_backend,
+    redis_settings,
+    sentinel_settings,
+)
 from memocache.backends.null import NullBackend
 from memocache.backends.redis import RedisBackend
 from memocache.exceptions import ConfigurationError
@@ -83,9 +92,25 @@ def test_redis(url: str, expected: RedisSettings) -> None:
         ("://h", "scheme"),
         ("mongodb://h", "mongodb"),
         ("redi://h", "redis://"),
-        ("redis+cluster://a,b", "redis+cluster"),
-        ("redis+sentinel://a/b/0", "redis+sentinel"),
-        ("disk:///tmp", "disk"),
+        ("redis+cluster://a/1", "database"),
+        ("redis+cluster://a?db=0", "db"),
+        ("redis+cluster://a:0", "port"),
+        ("redis+cluster://a:1,b:x", "port"),
+        ("redis+cluster://a,,b", "hosts"),
+        ("redis+cluster://", "hosts"),
+        ("redis+cluster://a?replicas=read", "replicas"),
+        ("redis+cluster://a?wait=0", "wait"),
+        ("redis+cluster://a?ssl_ca_certs=/x", "ssl_ca_certs"),
+        ("redis+sentinel://a", "service"),
+        ("redis+sentinel://a/s/x", "db"),
+        ("redis+sentinel://a/s/1?db=1", "db twice"),
+        ("redis+sentinel://a/s?replicas=write", "replicas"),
+        ("redis+sentinel:///s", "hosts"),
+        ("disk://tmp/x", "disk:///"),
+        ("disk:///", "disk:///"),
+        ("disk:///tmp?max_byte=1GB", "max_bytes"),
+        ("disk:///tmp?max_bytes=1", "at least 1MB"),
+        ("disk:///tmp?max_bytes=2XB", "500MB"),
         ("memory://host", "no host"),
         ("memory:///path", "no path"),
         ("memory://?maxsize=0", "maxsize"),
@@ -151,7 +176,9 @@ def test_mistakes_are_named(url: str, named: str) -> None:
         "redis://h?max_connections=hunter2",
         " redis://u:hunter2@h",
         "memory://u:hunter2@h",
-        "redis+cluster://u:hunter2@h",
+        "redis+cluster://u:hunter2@h:x",
+        "redis+sentinel://u:hunter2@h",
+        "redis+sentinel://h/s?sentinel_password=hunter2&nope=1",
         "unix://u:hunter2@h/x",
         "u:hunter2@h://",
         "redis://u:x?hunter2=y@h",
@@ -171,6 +198,61 @@ def test_no_error_quotes_the_password(url: str) -> None:
 def test_settings_hide_the_password() -> None:
     """The repr of the settings, which ends up in logs, has no password in it."""
     assert "hunter2" not in repr(redis_settings("redis://u:hunter2@h"))
+    assert "hunter2" not in repr(cluster_settings("redis+cluster://u:hunter2@h"))
+    assert "hunter2" not in repr(sentinel_settings("redis+sentinel://u:hunter2@h/s?sentinel_password=hunter2"))
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("redis+cluster://a", ClusterSettings((("a", 6379),), RedisSettings())),
+        ("redis+cluster://A:1,b,a:1/", ClusterSettings((("a", 1), ("b", 6379)), RedisSettings())),
+        ("redis+cluster://[::1]:7,[::2]", ClusterSettings((("::1", 7), ("::2", 6379)), RedisSettings())),
+        (
+            "redis+cluster://u:p%40@a,b:2?timeout=1&wait=1&wait_timeout=0.25",
+            ClusterSettings(
+                (("a", 6379), ("b", 2)), RedisSettings(username="u", password="p@", timeout=1.0, wait=(1, 250))
+            ),
+        ),
+        (
+            "rediss+cluster://a?ssl_check_hostname=false",
+            ClusterSettings((("a", 6379),), RedisSettings(tls=True, tls_options=(("ssl_check_hostname", False),))),
+        ),
+    ],
+)
+def test_clusters(url: str, expected: ClusterSettings) -> None:
+    """Each form of a cluster's URL says what it looks like it says."""
+    assert cluster_settings(url) == expected
+    assert getattr(make_backend(url), "clustered", False)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("redis+sentinel://a/s", SentinelSettings((RedisSettings("a", 26379),), "s", RedisSettings())),
+        (
+            "redis+sentinel://u:p@a:1,b/my%20service/3?replicas=read&sentinel_username=x&sentinel_password=y",
+            SentinelSettings(
+                (
+                    RedisSettings("a", 1, username="x", password="y"),
+                    RedisSettings("b", 26379, username="x", password="y"),
+                ),
+                "my service",
+                RedisSettings(db=3, username="u", password="p"),
+                replicas=True,
+            ),
+        ),
+        ("redis+sentinel://a/s?db=2", SentinelSettings((RedisSettings("a", 26379),), "s", RedisSettings(db=2))),
+        (
+            "rediss+sentinel://a/s",
+            SentinelSettings((RedisSettings("a", 26379, tls=True),), "s", RedisSettings(tls=True)),
+        ),
+    ],
+)
+def test_sentinels(url: str, expected: SentinelSettings) -> None:
+    """Sentinels' URLs: who they are, the service's name, the master's database and user, the sentinels' own."""
+    assert sentinel_settings(url) == expected
+    assert not getattr(make_backend(url), "clustered", False)
 
 
 class _Mine:

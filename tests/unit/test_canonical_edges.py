@@ -1,0 +1,148 @@
+"""Keys of values at the edges: too large, too deep, foreign, or made so that they have no name."""
+
+from __future__ import annotations
+
+import struct
+import sys
+from typing import Any, NoReturn
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from memocache import _canonical
+from memocache._canonical import canonical, canonical_args
+from memocache._identity import Identities, NoIdentity, Recorder
+
+ZONE_FILE = b"TZif2" + bytes(15) + struct.pack(">6l", 0, 0, 0, 0, 1, 4) + bytes(6) + b"UTC\0"
+ZONE_FILE += b"TZif2" + bytes(15) + struct.pack(">6l", 0, 0, 0, 0, 1, 4) + bytes(6) + b"UTC\0\nUTC0\n"
+
+
+def test_ints_beyond_64_bits_are_arguments_like_others() -> None:
+    """The quick way of plain scalars and the way of everything else give an int of any size one key, its own."""
+    assert canonical_args((2**70,)) == canonical((2**70,))
+    assert canonical_args((2**70,)) != canonical_args((2**70 + 1,))
+
+
+def test_dicts_of_huge_int_keys_are_sorted_too() -> None:
+    """Their order takes no part in the key either, and each key and value does."""
+    assert canonical({2**70: 1, 2**71: 2}) == canonical({2**71: 2, 2**70: 1})
+    assert canonical({2**70: 1, 2**71: 2}) != canonical({2**70: 2, 2**71: 1})
+
+
+def test_what_msgpack_finds_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part of 4 GiB is a NoIdentity that says so, and no error of msgpack's."""
+
+    def too_large(value: object) -> NoReturn:
+        raise ValueError
+
+    monkeypatch.setattr(_canonical, "_pack", too_large)
+    with pytest.raises(NoIdentity, match="4 GiB"):
+        canonical((1, 2))
+
+
+def test_depth_tells_before_a_local_class_does() -> None:
+    """Beside a class that only this process knows, what has no key at all is named as the reason."""
+
+    class Local:
+        pass
+
+    cyclic: list[Any] = []
+    cyclic.append(cyclic)
+    with pytest.raises(NoIdentity, match="too deep"):
+        canonical((Local, cyclic))
+
+
+def test_a_memoryview_of_objects_has_no_key() -> None:
+    """Its bytes are addresses, which mean nothing later."""
+    numpy = pytest.importorskip("numpy")
+    with pytest.raises(NoIdentity):
+        canonical(memoryview(numpy.array(["x"], object)))
+
+
+def test_a_zone_without_a_name_has_no_key() -> None:
+    """A ZoneInfo read from a stream cannot be told from another."""
+    import io
+
+    with pytest.raises(NoIdentity):
+        canonical(ZoneInfo.from_file(io.BytesIO(ZONE_FILE)))
+
+
+def test_without_numpy_an_unknown_object_is_refused_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What libraries are loaded does not matter to an object that is none of theirs."""
+    monkeypatch.delitem(sys.modules, "numpy", raising=False)
+    with pytest.raises(NoIdentity):
+        canonical(object())
+
+
+def test_numpy_types_of_several_elements_are_told_apart() -> None:
+    """A subarray's type is its element's type and its shape."""
+    numpy = pytest.importorskip("numpy")
+    kinds = [numpy.dtype(kind) for kind in ("<i4", ("<i4", (2,)), ("<i4", (3,)), ("<i8", (2,)))]
+    assert len({canonical(kind) for kind in kinds}) == len(kinds)
+
+
+def test_a_foreign_numpy_type_has_no_key() -> None:
+    """What its bytes mean is somebody else's: they may be addresses."""
+    numpy = pytest.importorskip("numpy")
+    own = type("Own", (numpy.void,), {})
+    with pytest.raises(NoIdentity):
+        canonical(numpy.dtype((own, 8)))
+
+
+def test_a_foreign_pandas_column_has_no_key() -> None:
+    """Columns of an extension type that is not pandas' own have state that nobody here knows."""
+    pd = pytest.importorskip("pandas")
+    numpy = pytest.importorskip("numpy")
+
+    class OwnDtype(pd.api.extensions.ExtensionDtype):  # type: ignore[misc]  # pandas has no types here
+        name = "own"
+        type = object
+
+    class OwnArray(pd.api.extensions.ExtensionArray):  # type: ignore[misc]
+        dtype = OwnDtype()
+
+        def __len__(self) -> int:
+            return 1
+
+        def __getitem__(self, item: Any) -> Any:
+            return self if isinstance(item, slice) else 0
+
+        def copy(self) -> Any:
+            return self
+
+    assert numpy is not None
+    with pytest.raises(NoIdentity):
+        canonical(pd.Series(OwnArray()))
+
+
+def test_what_cannot_be_referred_to_weakly_has_no_token() -> None:
+    """A token must die with its object; where its death cannot be seen there is none."""
+
+    class Slotted:
+        __slots__ = ()
+        __hash__ = object.__hash__
+
+    with pytest.raises(NoIdentity):
+        Recorder(Identities()).identity(Slotted())
+
+
+def test_an_address_that_another_object_has_now_is_a_new_identity() -> None:
+    """A token never passes on: where the death of the address's former owner was not noted yet, the new owner gets a
+    number of its own, and the late note takes nothing from it.
+    """
+
+    class Thing:
+        pass
+
+    identities = Identities()
+    former, later = Thing(), Thing()
+    first = identities.identity(former)
+    stale = identities._tracked.pop(id(former))
+    stale.address = id(later)
+    identities._tracked[id(later)] = stale
+    second = Recorder(identities).identity(later)
+    assert second != first
+    assert identities.identity(later) == second
+    identities._forget(stale)
+    assert identities.drain_dead() == []
+    assert identities.identity(later) == second
