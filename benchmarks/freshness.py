@@ -19,7 +19,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks._report import RESULTS, ROOT, facts
+from benchmarks import _plots
+from benchmarks._plots import BLUE, FAINT, ORANGE, bare
+from benchmarks._results import RESULTS, ROOT, facts
 from memocache._policy import Verdict, early_margin, jittered, judge, smoothed
 
 ABOUT = "recomputations and waits an expiry, simulated, under each freshness option"
@@ -143,31 +145,16 @@ def _spell(figure: float) -> str:
 
 def draw(results: Sequence[Result]) -> str:
     """Return the results as an SVG picture, its text as paths. Raises ModuleNotFoundError without matplotlib."""
-    from io import StringIO
-
-    import matplotlib as mpl
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    ink, faint, alone_colour, shared_colour = "#1f2430", "#d5d8de", "#d1603d", "#2a6f97"
-    style: dict[Any, Any] = {
-        "font.family": "DejaVu Sans",
-        "font.size": 9.5,
-        "text.color": ink,
-        "axes.labelcolor": ink,
-        "xtick.color": ink,
-        "ytick.color": ink,
-        "svg.hashsalt": "freshness",  # the same figures make the same file
-    }
-    with mpl.rc_context(style):
+    with _plots.style("freshness"):
         layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06, hspace=0.06, wspace=0.03)
         figure = Figure(figsize=(10, 5.2), facecolor="white", layout=layout)
         grid = figure.subplots(2, len(RATES), sharex=True, sharey=True)
         for row, (figures, label) in enumerate((("computations", "computations"), ("waits", "reads that wait"))):
             for axes, rate in zip(grid[row], RATES, strict=True):
-                _panel(
-                    axes, [one for one in results if one.rate == rate], figures, (alone_colour, shared_colour, faint)
-                )
+                _panel(axes, [one for one in results if one.rate == rate], figures)
                 axes.set_title(f"{label} at {rate:,} reads/s", fontsize=10, loc="left")
         for axes in grid[-1]:
             axes.set_xlabel("per expiry")
@@ -181,34 +168,27 @@ def draw(results: Sequence[Result]) -> str:
             fontsize=12,
             fontweight="bold",
         )
-        text = StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()
+        return _plots.svg(figure)
 
 
-def _panel(axes: Any, results: Sequence[Result], figures: str, colours: tuple[str, str, str]) -> None:
+def _panel(axes: Any, results: Sequence[Result], figures: str) -> None:
     """One row a policy: a dot without and a dot with single-flight, joined."""
-    alone_colour, shared_colour, faint = colours
     rows = range(len(POLICIES))
     alone = [getattr(one, figures) for one in results if not one.single_flight]
     shared = [getattr(one, figures) for one in results if one.single_flight]
-    axes.hlines(rows, shared, alone, color=faint, linewidth=3, zorder=1)
-    axes.scatter(alone, rows, s=46, color=alone_colour, zorder=2)
-    axes.scatter(shared, rows, s=46, color=shared_colour, zorder=3)
+    axes.hlines(rows, shared, alone, color=FAINT, linewidth=3, zorder=1)
+    axes.scatter(alone, rows, s=46, color=ORANGE, zorder=2)
+    axes.scatter(shared, rows, s=46, color=BLUE, zorder=3)
     for at, without, having in zip(rows, alone, shared, strict=True):
         apart = abs(without - having) > max(0.2, 0.2 * having)  # closer dots and their figures would lie on each other
         place = {"xytext": (0, 8), "textcoords": "offset points", "ha": "center", "fontsize": 8.5}
         if apart:
-            axes.annotate(_spell(without), (without, at), color=alone_colour, **place)
-        axes.annotate(_spell(having), (having, at), color=shared_colour, **place)
+            axes.annotate(_spell(without), (without, at), color=ORANGE, **place)
+        axes.annotate(_spell(having), (having, at), color=BLUE, **place)
     axes.set_xscale("symlog", linthresh=1.0, linscale=0.6)
     axes.set_xlim(-0.25, 3_000)
     axes.set_xticks([0, 1, 10, 100, 1_000], ["0", "1", "10", "100", "1,000"])
     axes.set_xticks([], minor=True)
     axes.set_ylim(len(POLICIES) - 0.5, -0.7)
     axes.set_yticks(rows, [policy.name for policy in POLICIES])
-    axes.tick_params(length=0)
-    axes.grid(axis="x", color=faint, linewidth=0.6)
-    axes.set_axisbelow(True)
-    for side in axes.spines.values():
-        side.set_visible(False)
+    bare(axes)

@@ -1,15 +1,18 @@
-"""What a hit costs on a server on this machine, one caller at a time, beside a plain GET of the same bytes."""
+"""What a hit costs on a server on this machine, beside a plain GET of the same bytes; and what it sends."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
-from benchmarks._measure import KEYS, Bench, Panel, Sample, Suite, async_loop, contender, sync_loop
+from benchmarks._loops import KEYS, Threads, async_loop, contender, crowd, sync_loop
+from benchmarks._measure import Bench, Contender, Noted, Panel, Sample, Suite
+from benchmarks._peers import OURS, async_server, sync_server
+from benchmarks._units import COUNT
 
-TTL = 3_600
+LoopOf = Callable[..., Sample]
 
 
 def record(key: int) -> dict[str, Any]:
@@ -25,6 +28,11 @@ def record(key: int) -> dict[str, Any]:
     }
 
 
+async def arecord(key: int) -> dict[str, Any]:
+    """Return the same, awaited."""
+    return record(key)
+
+
 def stored(key: int) -> bytes:
     """Return the record as msgpack: the bytes that the plain GET fetches."""
     import msgpack
@@ -33,122 +41,150 @@ def stored(key: int) -> bytes:
     return packed
 
 
-@contender("redis-py GET")
-def _plain(bench: Bench) -> Iterator[Sample]:
-    import redis
-
-    with redis.Redis.from_url(bench.server_url) as client:
-        for key in KEYS:
-            client.set(f"plain:{key}", stored(key))
-        yield sync_loop(client.get, 'f(f"plain:{k}")')
+# -- the floor: redis-py itself
 
 
-@contender("redis-py GET, then msgpack")
-def _plain_decoded(bench: Bench) -> Iterator[Sample]:
-    import msgpack
-    import redis
+def _plain(loop: LoopOf, *, decoded: bool = False) -> Contender:
+    @contender("redis-py GET, then msgpack" if decoded else "redis-py GET")
+    def setup(bench: Bench) -> Iterator[Sample]:
+        import msgpack
+        import redis
 
-    with redis.Redis.from_url(bench.server_url) as client:
-        for key in KEYS:
-            client.set(f"decoded:{key}", stored(key))
-        yield sync_loop(lambda key: msgpack.unpackb(client.get(f"decoded:{key}")))
-
-
-@contender("memocache")
-def _memocache(bench: Bench) -> Iterator[Sample]:
-    from memocache import Cache
-
-    with Cache(bench.server_url, prefix="bench-sync") as cache:
-        yield sync_loop(cache.cached(ttl=TTL)(record))
-
-
-@contender("dogpile.cache")
-def _dogpile(bench: Bench) -> Iterator[Sample]:
-    from dogpile.cache import make_region
-
-    region = make_region().configure(
-        "dogpile.cache.redis",
-        expiration_time=TTL,
-        arguments={"url": bench.server_url, "redis_expiration_time": TTL},
-    )
-    yield sync_loop(region.cache_on_arguments()(record))
-    region.backend.writer_client.close()
-
-
-@contender("python-redis-cache")
-def _python_redis_cache(bench: Bench) -> Iterator[Sample]:
-    import redis
-    import redis_cache
-
-    with redis.Redis.from_url(bench.server_url, decode_responses=True) as client:
-        yield sync_loop(redis_cache.RedisCache(client).cache(ttl=TTL)(record))
-
-
-async def _record(key: int) -> dict[str, Any]:
-    return record(key)
-
-
-@contender("redis.asyncio GET")
-def _plain_async(bench: Bench) -> Iterator[Sample]:
-    import redis.asyncio
-
-    with asyncio.Runner() as runner:
-        client = redis.asyncio.Redis.from_url(bench.server_url)
-
-        async def fill() -> None:
+        with redis.Redis.from_url(bench.server_url, max_connections=1_100) as client:
             for key in KEYS:
-                await client.set(f"async:{key}", stored(key))
+                client.set(f"plain:{key}", stored(key))
+            if decoded:
+                yield loop(lambda key: msgpack.unpackb(client.get(f"plain:{key}")))
+            else:
+                yield loop(lambda key: client.get(f"plain:{key}"))
 
-        runner.run(fill())
-        yield async_loop(client.get, runner.run, 'f(f"async:{k}")')
-        runner.run(client.aclose())
-
-
-@contender("memocache")
-def _memocache_async(bench: Bench) -> Iterator[Sample]:
-    from memocache import Cache
-
-    with asyncio.Runner() as runner:
-        cache = Cache(bench.server_url, prefix="bench-async")
-        yield async_loop(cache.cached(ttl=TTL)(_record), runner.run)
-        runner.run(cache.aio.close())
+    return setup
 
 
-@contender("aiocache")
-def _aiocache(bench: Bench) -> Iterator[Sample]:
-    import aiocache
+def _plain_async(loop: LoopOf) -> Contender:
+    @contender("redis.asyncio GET")
+    def setup(bench: Bench) -> Iterator[Sample]:
+        import redis.asyncio
 
-    server = urlsplit(bench.server_url)
-    with asyncio.Runner() as runner:
-        cached = aiocache.cached(ttl=TTL, cache=aiocache.Cache.REDIS, endpoint=server.hostname, port=server.port)
-        yield async_loop(cached(_record), runner.run)
-        runner.run(cached.cache.close())
+        with asyncio.Runner() as runner:
+            # a pool that waits: at 1,000 callers the default one refuses them
+            pool = redis.asyncio.BlockingConnectionPool.from_url(bench.server_url, max_connections=100, timeout=None)
+            client = redis.asyncio.Redis.from_pool(pool)
+
+            async def fill() -> None:
+                for key in KEYS:
+                    await client.set(f"plain:{key}", stored(key))
+
+            runner.run(fill())
+            yield loop(lambda key: client.get(f"plain:{key}"), runner.run)
+            runner.run(client.aclose())
+
+    return setup
 
 
-@contender("cashews")
-def _cashews(bench: Bench) -> Iterator[Sample]:
-    import cashews
+# -- the caches
 
-    with asyncio.Runner() as runner:
-        cache = cashews.Cache()
-        cache.setup(bench.server_url)
-        yield async_loop(cache(ttl=TTL)(_record), runner.run)
-        runner.run(cache.close())
+
+def _sync(name: str, loop: LoopOf) -> Contender:
+    @contender(name, peer=name not in OURS)
+    def setup(bench: Bench) -> Iterator[Sample]:
+        with sync_server[name](bench.server_url) as decorate:
+            yield loop(decorate(record))
+
+    return setup
+
+
+def _async(name: str, loop: LoopOf) -> Contender:
+    @contender(name, peer=name not in OURS)
+    def setup(bench: Bench) -> Iterator[Sample]:
+        with asyncio.Runner() as runner:
+            context = async_server[name](bench.server_url)
+            decorate = runner.run(context.__aenter__())
+            yield loop(decorate(arecord), runner.run)
+            runner.run(context.__aexit__(None, None, None))
+
+    return setup
+
+
+# -- what is sent
+
+
+def _sent(bench: Bench, loop: Sample) -> Sample:
+    """Return a sample of the commands a hit sends, as the server counts them."""
+    # hits are counted once a second in the background, and connections say who they are: not the hit's own
+    background = {"info", "hello", "client|setname", "client|setinfo", "select", "hincrby", "hset", "pexpire"}
+
+    def counted() -> Counter[str]:
+        with bench.server.client() as client:
+            stats = client.info("commandstats")
+        sent = {name.removeprefix("cmdstat_"): one["calls"] for name, one in stats.items()}
+        return Counter({name: calls for name, calls in sent.items() if name not in background})
+
+    def sample(number: int) -> float:
+        before = counted()
+        loop(1)
+        sent = {name: calls / len(KEYS) for name, calls in (counted() - before).items() if calls >= len(KEYS) / 2}
+        return Noted(sum(sent.values()), ", ".join(f"{name.upper()} {calls:.2f}" for name, calls in sent.items()))
+
+    return sample
+
+
+def _counting(make: Callable[[LoopOf], Contender], loop: LoopOf) -> Contender:
+    """Return that contender with its commands counted instead of its time."""
+    made = make(loop)
+
+    @contender(made.name, peer=made.peer)
+    def setup(bench: Bench) -> Iterator[Sample]:
+        with made.setup(bench) as inner:
+            yield _sent(bench, inner)
+
+    return setup
+
+
+def _panels(bench: Bench) -> Iterator[Panel]:
+    for callers in bench.effort.pick(full=(1, 10, 100, 1_000), quick=(1,), tiny=(1, 3)):
+        loop: LoopOf = sync_loop if callers == 1 else lambda call, callers=callers: Threads(call, callers)
+        yield Panel(
+            "sync, one caller" if callers == 1 else f"sync, {callers:,} threads",
+            base="redis-py GET",
+            contenders=(
+                _plain(loop),
+                _plain(loop, decoded=True),
+                *(_sync(name, loop) for name in sync_server),
+            ),
+            cpu=True,
+            rounds=None if callers == 1 else 9 if callers < 1_000 else 3,
+        )
+    for callers in bench.effort.pick(full=(1, 10, 100, 1_000), quick=(1, 100), tiny=(1, 3)):
+        loop = async_loop if callers == 1 else lambda call, run, callers=callers: crowd(call, run, callers)
+        yield Panel(
+            "async, one caller" if callers == 1 else f"async, {callers:,} tasks",
+            base="redis.asyncio GET",
+            contenders=(_plain_async(loop), *(_async(name, loop) for name in async_server)),
+            cpu=True,
+            rounds=None if callers == 1 else 9,
+        )
+    yield Panel(
+        "commands sent",
+        base="redis-py GET",
+        contenders=(
+            _counting(_plain, sync_loop),
+            *(_counting(lambda loop, name=name: _sync(name, loop), sync_loop) for name in sync_server),  # type: ignore[misc]
+            *(
+                _counting(lambda loop, name=name: _async(name, loop), async_loop)  # type: ignore[misc]
+                for name in async_server
+                if name not in sync_server
+            ),
+        ),
+        unit=COUNT,
+        once=True,
+        rounds=1,
+    )
 
 
 SUITE = Suite(
     name="hit-server",
-    about="a hit on a server, beside a plain GET by redis-py of the same bytes",
-    panels=(
-        Panel(
-            "sync, one caller",
-            base="redis-py GET",
-            contenders=(_plain, _plain_decoded, _memocache, _dogpile, _python_redis_cache),
-        ),
-        Panel(
-            "async, one caller",
-            base="redis.asyncio GET",
-            contenders=(_plain_async, _memocache_async, _aiocache, _cashews),
-        ),
-    ),
+    about="a hit on a server on this machine, beside a plain GET by redis-py of the same bytes",
+    counted="time of one hit (with many callers: elapsed time by hits), and CPU time of this process by hits",
+    panels=_panels,
 )

@@ -11,10 +11,11 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from memocache._canonical import canonical, canonical_args
+from memocache._entry import Table
 from memocache._function import Function
 from memocache._identity import Identities, NoIdentity, Recorder, inherited
 from memocache._layout import Layout, entry_rest, tag_hash
-from memocache._local import LocalTier, Table
+from memocache._local import LocalTier
 from memocache._options import plain_tags
 from memocache._signature import SELF, Values
 from memocache._store import Address, Store, Unstorable
@@ -52,6 +53,10 @@ class Places:
     def digest(self, *parts: bytes) -> str:
         """The digest of a call; a MAC where the cache has a secret."""
         return blake2b(b"".join(parts), digest_size=DIGEST_BYTES, key=self.secret).hexdigest()
+
+    def tag_hash(self, tag: str) -> str:
+        """What stands for a rendered tag; a MAC where the cache has a secret."""
+        return tag_hash(tag, self.secret)
 
 
 def key_digest(places: Places, function: Function, seed: bytes, key: Any) -> str:
@@ -107,17 +112,26 @@ class Binding:
         if places.shared is None:
             return self._local_address(values, tags), places.local
         if self._unshared_because is None:
-            try:
-                data = canonical_args(values if self._plain_key else self._key_values(values), None)
-                digest = blake2b(self._seed + data, digest_size=DIGEST_BYTES, key=places.secret).hexdigest()
-            except NoIdentity:
-                self._check_unshared(values)
-            else:
+            digest = self.shared_digest(values)
+            if digest is not None:
                 return Address(self.table, digest, self.function.name, digest, tags), places.shared
+            self._check_unshared(values)
         else:
             self._warn_unshared(self._unshared_because)
         assert places.unshared is not None
         return self._local_address(values, tags), places.unshared
+
+    def shared_digest(self, values: Values) -> str | None:
+        """What names a call's entry in the shared backend; None if it stays in the process or has no name at all (then
+        `address` says so).
+        """
+        if self._unshared_because is not None:
+            return None
+        try:
+            data = canonical_args(values if self._plain_key else self._key_values(values))
+        except NoIdentity:
+            return None
+        return blake2b(self._seed + data, digest_size=DIGEST_BYTES, key=self.places.secret).hexdigest()
 
     def key_for(self, values: Values) -> str:
         """The key as the backend sees it. Raises `UnstableKeyError`."""
@@ -188,10 +202,11 @@ class Binding:
             return ()
         if callable(tags):
             args, kwargs = signature.split(values)
-            return tuple(map(tag_hash, plain_tags(tags(*args, **kwargs))))
+            return tuple(map(self.places.tag_hash, plain_tags(tags(*args, **kwargs))))
         named = dict(zip(signature.names, values, strict=True))
         formatter = string.Formatter()
-        return tuple(tag_hash(formatter.vformat(tag, (), named) if "{" in tag or "}" in tag else tag) for tag in tags)
+        rendered = (formatter.vformat(tag, (), named) if "{" in tag or "}" in tag else tag for tag in tags)
+        return tuple(map(self.places.tag_hash, rendered))
 
     # -- refusals
 

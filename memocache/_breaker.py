@@ -37,7 +37,8 @@ class Breaker:
         self._outcomes.append((now, False))
         if self.open:
             return False
-        recent = [ok for at, ok in self._outcomes if now - at <= WINDOW_SECONDS]
+        # a copy, made in one step: other threads report meanwhile
+        recent = [ok for at, ok in list(self._outcomes) if now - at <= WINDOW_SECONDS]
         failures = recent.count(False)
         if timeout:
             self._stalled_at = now

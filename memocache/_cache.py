@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -24,14 +23,15 @@ from memocache._local import LocalTier
 from memocache._operations import Operations, is_glob
 from memocache._options import ttl_setting
 from memocache._runtime import Steps, run
+from memocache._settings import clock_of, digest_key, sealer_of, secrets_of
 from memocache._statistics import Statistics
 from memocache._store_local import LocalStore, UnsharedStore
 from memocache._store_shared import SharedStore
 from memocache._tally import Tallies
 from memocache.backends._urls import MemorySettings, make_backend
+from memocache.codecs._compression import Compression
 from memocache.codecs.copying import copier
 from memocache.codecs.msgpack import Codec
-from memocache.codecs.seal import Sealer
 from memocache.exceptions import ConfigurationError
 from memocache.stats import CacheStats, EntryInfo, FunctionStats, Health
 from memocache.typing import MISSING, Backend, Clock, Observer
@@ -39,22 +39,8 @@ from memocache.typing import MISSING, Backend, Clock, Observer
 T = TypeVar("T")
 MAX_VALUE_BYTES = 16 * 2**20
 CODEC_BYTES = 64 * 2**20
-_SECRET_PERSON = b"memocache-keys-1"
+COMPRESS_ABOVE = 1024
 _caches: weakref.WeakSet[Cache] = weakref.WeakSet()
-
-
-class SystemClock:
-    """The computer's own time."""
-
-    monotonic = staticmethod(time.monotonic)
-    time = staticmethod(time.time)
-
-
-class _OneClock:
-    """A plain callable as a clock, for those who bring ``time.time`` or a lambda."""
-
-    def __init__(self, now: Callable[[], float]) -> None:
-        self.time = self.monotonic = now
 
 
 class Cache:
@@ -68,8 +54,14 @@ class Cache:
         default_ttl: seconds (or any duration) for entries whose ttl is left out; None: they never expire.
         local: entries held in the process in front of a shared backend; 0 is off.
         secret: text or bytes (or several: the first signs, all verify) that make key digests a MAC and sign envelopes.
+        encrypt: encrypt results and errors under `secret` too (extra ``encryption``); only envelopes so encrypted are
+            believed.
+        compress: "zstd" or "lz4" (extras of these names) for what is stored in a shared backend, or None. Entries
+            compressed by other caches are read whatever this says.
+        compress_above: encoded results of at most this many bytes are not compressed.
         on_error: "compute" (backend trouble costs a decorated call its caching) or "raise" (`BackendError`).
-        max_value_bytes: encoded results larger than this are not stored in a shared backend.
+        max_value_bytes: encoded results larger than this are not stored in a shared backend; left out, 16 MiB, and on
+            ``disk://`` 1 GiB.
         max_wait: seconds a call waits for somebody else's computation before it computes itself.
         clock: an object with ``time()`` and ``monotonic()``, or one callable for both.
         observers: called with each frozen event of `memocache._events`.
@@ -86,8 +78,11 @@ class Cache:
         default_ttl: Any = 3600,
         local: int = 0,
         secret: str | bytes | Sequence[str | bytes] | None = None,
+        encrypt: bool = False,
+        compress: Literal["zstd", "lz4"] | None = None,
+        compress_above: int = COMPRESS_ABOVE,
         on_error: Literal["compute", "raise"] = "compute",
-        max_value_bytes: int = MAX_VALUE_BYTES,
+        max_value_bytes: int | None = None,
         max_wait: Any = 300,
         clock: Clock | Callable[[], float] | None = None,
         observers: Iterable[Observer] = (),
@@ -99,8 +94,10 @@ class Cache:
             raise ConfigurationError('on_error= takes "compute" or "raise"')
         if local != 0:
             raise ConfigurationError("local= is not available in this version; leave it out")
-        if type(max_value_bytes) is not int or max_value_bytes < 1:
+        if max_value_bytes is not None and (type(max_value_bytes) is not int or max_value_bytes < 1):
             raise ConfigurationError("max_value_bytes= takes an int of at least 1")
+        if type(compress_above) is not int or compress_above < 0:
+            raise ConfigurationError("compress_above= takes a number of bytes, an int of at least 0")
         ttl = ttl_setting(default_ttl, "default_ttl")
         if ttl is MISSING or callable(ttl):
             raise ValueError("default_ttl takes a duration or None")
@@ -110,6 +107,8 @@ class Cache:
         made: Any = make_backend(backend) if isinstance(backend, str) else backend
         if not isinstance(made, MemorySettings) and not callable(getattr(made, "transact", None)):
             raise ConfigurationError("backend= takes a URL or an object with the methods of memocache.typing.Backend")
+        if max_value_bytes is None:
+            max_value_bytes = getattr(made, "max_value_bytes", MAX_VALUE_BYTES)
         observers = (observers,) if callable(observers) else observers
         if not isinstance(observers, Iterable) or not all(map(callable, observers := tuple(observers))):
             raise ConfigurationError("observers= takes callables of one event")
@@ -118,9 +117,11 @@ class Cache:
         self._observers = tuple(observers)
         self._fast = not self._observers
         emit = self._emit if self._observers else None
-        time_source = _clock(clock)
-        secrets = _secrets(secret)
-        key = _mac_key(secrets)
+        time_source = clock_of(clock)
+        secrets = secrets_of(secret)
+        key = digest_key(secrets)
+        sealer = sealer_of(secrets, encrypt)
+        compression = Compression(compress, compress_above)
         layout = Layout(prefix, clustered=getattr(made, "clustered", False))
         self._codec = Codec(trust=trust, max_bytes=max(max_value_bytes, CODEC_BYTES))
         self._tier = LocalTier(made.maxsize if isinstance(made, MemorySettings) else 10_000, time_source)
@@ -137,10 +138,11 @@ class Cache:
                 layout,
                 self._codec,
                 time_source,
-                Sealer(secrets),
+                sealer,
+                compression,
                 max_value_bytes=max_value_bytes,
                 on_decode_error=self._on_decode_error,
-                on_hit=tallies.touch,
+                on_hits=tallies.touch,
             )
         unshared = None if shared is None else UnsharedStore(self._tier, self._flights, self._codec, shared)
         self._places = Places(self._tier, layout, local_store, shared, unshared, key)
@@ -389,32 +391,6 @@ class Cache:
         for table in self._tier.tables(name):
             table.counters.add(decode_errors=1)
             break
-
-
-def _clock(clock: Clock | Callable[[], float] | None) -> Clock:
-    if clock is None:
-        return SystemClock()
-    if isinstance(clock, Clock):
-        return clock
-    if callable(clock):
-        return _OneClock(clock)
-    raise ConfigurationError("clock= takes an object with time() and monotonic(), or a callable")
-
-
-def _secrets(secret: Any) -> list[bytes]:
-    if secret is None:
-        return []
-    several = [secret] if isinstance(secret, str | bytes) or not isinstance(secret, Iterable) else list(secret)
-    if not several or not all(isinstance(one, str | bytes) and one for one in several):
-        raise ConfigurationError("secret= takes a text or bytes that are not empty, or several of them")
-    return [one.encode("utf-8", "surrogatepass") if isinstance(one, str) else one for one in several]
-
-
-def _mac_key(secrets: list[bytes]) -> bytes:
-    """The key of digests: of the last (oldest) secret, so that a new one put in front leaves entries where they are."""
-    from hashlib import blake2b
-
-    return blake2b(secrets[-1], digest_size=32, person=_SECRET_PERSON).digest() if secrets else b""
 
 
 def _after_fork() -> None:

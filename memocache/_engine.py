@@ -22,13 +22,15 @@ from typing import Any, TypeAlias
 
 from memocache import _events as events
 from memocache._binding import Binding
+from memocache._disabled import DISABLED
 from memocache._envelope import Outcome
 from memocache._flight import LEADING, Flight, Flights, Role, Token
 from memocache._function import Function
-from memocache._guard import Budget
+from memocache._guard import Budget, NoRoom
 from memocache._local import LocalTier
 from memocache._options import ttl_setting
 from memocache._policy import Verdict, jittered, judge, retention, servable_on_failure, smoothed
+from memocache._questions import place, question
 from memocache._runtime import Compute, Effect, Spawn, Wait
 from memocache._signature import Values
 from memocache._store import Address, Found, Record, Store, Unstorable
@@ -71,24 +73,27 @@ class Engine:
 
     # -- the call
 
-    def look_now(self, binding: Binding, values: Values) -> Outcome | _Begun:
+    def look_now(self, binding: Binding, values: Values) -> Outcome | _Begun | None:
         """The first look-up of a sync call on a shared backend, as a plain function: most calls are fresh hits.
 
-        An outcome to serve, or what `call` goes on with.
+        An outcome to serve, or what `call` goes on with (None: it begins anew).
         """
-        address, store = binding.address(values)
-        if store is not binding.places.shared:
-            return address, store, None
-        shared: SharedStore = store  # type: ignore[assignment]  # `Places.shared` is one; binding must not know
+        if DISABLED.get() is not None:
+            return None
+        shared: SharedStore = binding.places.shared  # type: ignore[assignment]  # it is one; binding must not know
+        asked = question(binding, shared, values)
+        entry, budget = asked[0], Budget()
+        if entry is None:
+            return (*place(binding, shared, asked), None)
         try:
-            outcome, reply = shared.look_now(address)
+            outcome, reply = shared.look_now(entry, asked[1], budget)
         except BackendError as fault:
             self.fault(binding.counters, fault)
-            return address, store, _UNREACHABLE
+            return (*place(binding, shared, asked, budget), _UNREACHABLE)
         if outcome is None or self.emit is not None or binding.function.options.early:
-            return address, store, shared.read(address, address.spot, reply)
-        binding.counters.hits += 1
-        shared.touch(address, _UNREACHABLE)
+            address, store = place(binding, shared, asked, budget)
+            return address, store, shared.read(address, shared.spot(address), reply)
+        shared.touch_all(binding.table, (entry,))
         return outcome
 
     def call(
@@ -146,8 +151,16 @@ class Engine:
                 steps = self._lead(
                     binding, values, address, store, found, flight, token, reachable=reachable, begun=begun
                 )
-                del token  # the steps hold it: if they are never started, the flight is abandoned
-                yield Spawn(steps, urgent=True)
+                del token  # the steps hold it
+                started = yield Spawn(steps, urgent=True)
+                # since Python 3.12 a closed generator that never ran keeps its arguments as long as itself
+                del steps
+                if not started:
+                    self.flights.finish(flight, None)
+                    outcome = yield from self._give_up_waiting(binding, values, address, store, found, "wait")
+                    if outcome is _AGAIN:
+                        continue
+                    return self._settle(binding, address, store, found, outcome, shared)
             elif not shared:
                 shared = True
                 counters.add(coalesced=1)
@@ -222,7 +235,6 @@ class Engine:
             # counted as a miss when it found nothing; what somebody else stored meanwhile makes it no hit
             return outcome, False
         store.touch(address, found)
-        counters.hits += 1
         if verdict is Verdict.STALE:
             counters.add(stale_hits=1)
         if self.emit is not None:
@@ -260,7 +272,6 @@ class Engine:
             return None
         counters = binding.counters
         counters.add(misses=-1, stale_hits=1)
-        counters.hits += 1
         store.touch(address, found)
         self._say(events.StaleHit, binding.function.name)
         return outcome
@@ -362,9 +373,10 @@ class Engine:
             committed = True
             return outcome
         finally:
-            if lease is not None and not committed:
-                store.give_up(lease)
-            self.flights.finish(flight, None)
+            if not committed:
+                if lease is not None:
+                    store.give_up(lease)
+                self.flights.finish(flight, None)
 
     def settle_flight(
         self,
@@ -474,7 +486,7 @@ class Engine:
         options = binding.function.options
         return Record(
             outcome,
-            jittered(ttl, options.jitter, random.random()),
+            jittered(ttl, options.jitter, random.random()) if options.jitter else ttl,
             options.stale if outcome.error is None else 0.0,
             retention(options.stale, options.stale_if_error) if outcome.error is None else 0.0,
             # with `early`, what later readers weigh: the smoothed cost rather than one sample
@@ -547,7 +559,10 @@ class Engine:
 
     def fault(self, counters: Counters, fault: BackendError, *, raising: bool = False) -> None:
         """Count a backend failure, and raise it where the caller must know of it."""
-        counters.add(backend_errors=1)
+        if isinstance(fault, NoRoom):
+            counters.add(rejected=1)
+        else:
+            counters.add(backend_errors=1)
         if raising or self.raise_faults:
             raise fault
 

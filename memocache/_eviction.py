@@ -5,27 +5,28 @@ a small FIFO (10 %), a main FIFO, a ghost of keys as long as main, a counter up 
 
 A hit does not come here: it adds one to the entry's own `hits`. The paper's saturating counter is recovered from it
 when an entry is looked at: ``min(3, credit + hits since last look)``, which equals counting hit by hit, since hits only
-ever add. All methods run under the owner's lock. Its weakness is a pure loop larger than the cache.
+ever add. What the queues know of an entry is one int, its `rank`: where it is (2 bits), its credit (2 bits), and the
+hits it had when last looked at (the rest). All methods run under the owner's lock. Its weakness is a pure loop larger
+than the cache.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from typing import Generic, Protocol, TypeVar
 
 _CAP = 3
 _PROMOTE_ABOVE = 1
 _SMALL_SHARE = 10
 OUT, SMALL, MAIN = 0, 1, 2
+_PLACE = 3
 
 
 class Resident(Protocol):
     """What the queues know of an entry."""
 
     hits: int
-    mark: int
-    credit: int
-    place: int
+    rank: int
 
     def ghost(self) -> int:
         """A hash that names the entry's key after the entry is gone."""
@@ -44,37 +45,38 @@ class S3Fifo(Generic[R]):
         self.capacity = capacity
         self._small: deque[R] = deque()
         self._main: deque[R] = deque()
-        self._ghost: dict[int, None] = {}
+        # not a dict: the first of one that has lost many is found behind all their gaps
+        self._ghost: OrderedDict[int, None] = OrderedDict()
         self._residents = 0
 
     def __len__(self) -> int:
         return self._residents
 
-    def add(self, entry: R) -> list[R]:
-        """Take in a new entry; return the entries that had to go for it."""
+    def add(self, entry: R, seen: int = 0) -> list[R]:
+        """Take in a new entry, `seen` of whose hits are not its own; return the entries that had to go for it."""
         evicted: list[R] = []
         if self.capacity is None:
             self._residents += 1
-            entry.place = MAIN
+            entry.rank = _rank(MAIN, 0, seen)
             return evicted
         while self._residents >= self.capacity:
             evicted.append(self._evict())
         self._residents += 1
         if self._ghost.pop(entry.ghost(), self) is None:
-            entry.place = MAIN
+            entry.rank = _rank(MAIN, 0, seen)
             self._main.append(entry)
         else:
-            entry.place = SMALL
+            entry.rank = _rank(SMALL, 0, seen)
             self._small.append(entry)
         if len(self._small) + len(self._main) > 2 * self._residents + 64:
-            self._small = deque(e for e in self._small if e.place)
-            self._main = deque(e for e in self._main if e.place)
+            self._small = deque(e for e in self._small if placed(e.rank))
+            self._main = deque(e for e in self._main if placed(e.rank))
         return evicted
 
     def remove(self, entry: R) -> None:
         """Forget an entry that left for another reason; its queue skips it later."""
-        if entry.place:
-            entry.place = OUT
+        if placed(entry.rank):
+            entry.rank -= entry.rank & _PLACE
             self._residents -= 1
 
     def clear(self) -> None:
@@ -91,22 +93,23 @@ class S3Fifo(Generic[R]):
             # without a main queue to take from, small gives way whatever its share
             if small and (len(small) * _SMALL_SHARE >= self.capacity or not self._main):
                 entry = small.popleft()
-                if not entry.place:
+                if not placed(entry.rank):
                     continue
-                if _look(entry) > _PROMOTE_ABOVE:
+                hits = entry.hits
+                if _credit(entry.rank, hits) > _PROMOTE_ABOVE:
                     # promotion starts the main queue's count afresh, as the paper's algorithm does
-                    entry.credit = 0
-                    entry.place = MAIN
+                    entry.rank = _rank(MAIN, 0, hits)
                     self._main.append(entry)
                     continue
                 self._haunt(entry.ghost())
             else:
                 entry = self._main.popleft()
-                if not entry.place:
+                if not placed(entry.rank):
                     continue
-                credit = _look(entry)
+                hits = entry.hits
+                credit = _credit(entry.rank, hits)
                 if credit:
-                    entry.credit = credit - 1
+                    entry.rank = _rank(MAIN, credit - 1, hits)
                     self._main.append(entry)
                     continue
             self.remove(entry)
@@ -116,11 +119,18 @@ class S3Fifo(Generic[R]):
         self._ghost[ghost] = None
         assert self.capacity is not None
         if len(self._ghost) > max(1, self.capacity - self.capacity // _SMALL_SHARE):
-            del self._ghost[next(iter(self._ghost))]
+            self._ghost.popitem(last=False)
 
 
-def _look(entry: Resident) -> int:
-    """Bring the entry's saturating counter up to date and return it."""
-    entry.credit = min(_CAP, entry.credit + entry.hits - entry.mark)
-    entry.mark = entry.hits
-    return entry.credit
+def placed(rank: int) -> bool:
+    """Whether an entry of this rank is in a queue."""
+    return rank & _PLACE != OUT
+
+
+def _rank(place: int, credit: int, seen: int) -> int:
+    return place | credit << 2 | seen << 4
+
+
+def _credit(rank: int, hits: int) -> int:
+    """The saturating counter of an entry of this rank that has had so many hits by now."""
+    return min(_CAP, (rank >> 2 & 3) + hits - (rank >> 4))

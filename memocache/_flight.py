@@ -23,7 +23,7 @@ from enum import Enum
 from typing import Any
 
 from memocache._envelope import Outcome
-from memocache._local import Mark
+from memocache._marks import Mark
 
 Wake = Callable[[], None]
 
@@ -203,6 +203,7 @@ class Flights:
             flight.blocked_on = []
             self._retire(flight)
         flight.signal.fire()
+        flight._token = None  # last: until here the token's death would have done the rest
 
     def void(self, key: Hashable) -> None:
         """Let no later call join the flights of `key`, and none of them store."""

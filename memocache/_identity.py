@@ -143,7 +143,9 @@ class Identities:
 
     def drain_dead(self) -> list[int]:
         """Return the numbers of identity tokens whose objects died since the last call; each is returned once."""
-        numbers = []
+        numbers: list[int] = []
+        if not self._dead:
+            return numbers
         try:
             while True:
                 numbers.append(self._dead.popleft())

@@ -12,7 +12,7 @@ kind   rest                                                                    v
 ``l``  as the entry: the lease, present while someone computes                 token + generations
 ``g``  ``p`` (prefix), ``f:name`` (function), ``t:hash`` (tag): the markers    8 random bytes
 ``r``  ``names``, ``tags``: the registries                                     set
-``s``  statistics                                                              counters
+``s``  statistics, and the numbers of the last flushes                         counters, number
 ``c``  as the entry: the channel that wakes waiters (no key)
 =====  ======================================================================  ==================
 
@@ -28,6 +28,7 @@ from zlib import crc32
 
 BUCKETS = 256
 TAG_HASH_BYTES = 16
+_TAG_PERSON = b"memocache-tags-1"
 _SAFE_NAME = "<>"
 _SAFE_KEY = "<>:/@+=,;!$&'()|~"
 
@@ -96,9 +97,10 @@ def function_marker(name: str) -> str:
     return f"f:{escape(name)}"
 
 
-def tag_hash(tag: str) -> str:
-    """What stands for a rendered tag in keys: tags may hold argument text, keys may not."""
-    return blake2b(tag.encode("utf-8", "surrogatepass"), digest_size=TAG_HASH_BYTES).hexdigest()
+def tag_hash(tag: str, secret: bytes) -> str:
+    """What stands for a rendered tag in keys: tags may hold argument text, keys may not. A MAC under a `secret`."""
+    text = tag.encode("utf-8", "surrogatepass")
+    return blake2b(text, digest_size=TAG_HASH_BYTES, key=secret, person=_TAG_PERSON).hexdigest()
 
 
 def _bucket_tags() -> list[str]:

@@ -234,7 +234,9 @@ class _Load:
         looked = yield from _many.look_up(self._engine, self._binding, [self._with(one) for one in ids], again=again)
         todo = {}
         for one, its in zip(ids, looked, strict=True):
-            if its.outcome is not None and its.outcome.error is None:
+            if isinstance(its, Outcome):
+                self._results[one] = its.value
+            elif its.outcome is not None and its.outcome.error is None:
                 self._results[one] = its.outcome.value
             else:
                 todo[one] = its

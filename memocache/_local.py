@@ -6,115 +6,26 @@ table takes the tier's lock. Rules:
 
 1. An entry's outcome is never updated in place; a new outcome is a new entry. Under the lock, and only while it is in
    its table, its ttl may change; its hit count and last access change without.
-2. A hit needs ``fresh_until > monotonic()``; that one comparison also covers eviction and invalidation of a call.
-3. A `Mark` stands for a tag, a function or the prefix. A computation holds the marks it read before it ran, and is void
-   if one was killed meanwhile. Invalidating a tag also raises the tier's `epoch`: entries stamped with an older epoch
-   ask their tags' marks once and are stamped anew.
+2. A hit needs ``fresh_until > monotonic()``; that one comparison also covers eviction and invalidation of a call. It is
+   counted on the entry, with no step between comparing and counting at which Python would change threads. Who takes an
+   entry out of its table first sets `fresh_until` to minus infinity and then moves its hits to the table's counters, so
+   none is lost.
+3. A computation holds the marks it read before it ran, and is void if one was killed meanwhile (see `_marks`).
 """
 
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Callable, Hashable, Iterator
 from math import inf
 from typing import Any, Final
 
+from memocache._entry import NEVER, Entry, MarkedEntry, Table, Thaw
 from memocache._eviction import S3Fifo
 from memocache._identity import Identities
+from memocache._marks import Mark, Marks
 from memocache._topk import SpaceSaving
-from memocache.stats import Counters
 from memocache.typing import Clock
-
-Thaw = Callable[[Any], Any]
-
-
-class Mark:
-    """The in-process marker of a tag, a function or the prefix: alive until it is invalidated."""
-
-    __slots__ = ("__weakref__", "alive")
-
-    def __init__(self) -> None:
-        self.alive = True
-
-
-class Entry:
-    """One outcome in the process. `thaw` makes a hit's own copy of `value` (None: hand out `value` itself)."""
-
-    __slots__ = (
-        "compute",
-        "created",
-        "credit",
-        "epoch",
-        "fresh_until",
-        "hits",
-        "key",
-        "last",
-        "mark",
-        "marks",
-        "place",
-        "sealed",
-        "table",
-        "tags",
-        "thaw",
-        "ttl",
-        "value",
-    )
-
-    def __init__(
-        self,
-        table: Table,
-        key: Hashable,
-        value: Any,
-        thaw: Thaw | None,
-        *,
-        now: float,
-        created: float,
-        ttl: float,
-        compute: float,
-        marks: tuple[Mark, ...],
-        epoch: int,
-        sealed: bytes | None,
-        tags: tuple[str, ...],
-    ) -> None:
-        self.table = table
-        self.key = key
-        self.value = value
-        self.thaw = thaw
-        self.fresh_until = now + ttl
-        self.created = created
-        self.ttl = ttl
-        self.compute = compute
-        self.marks = marks
-        self.epoch = epoch
-        self.sealed = sealed
-        self.tags = tags
-        self.hits = self.mark = self.credit = self.place = 0
-        self.last: float | None = None
-
-    def ghost(self) -> int:
-        """A hash that names the entry's key after the entry is gone."""
-        return hash((id(self.table), self.key))
-
-
-class Table:
-    """The entries of one function identity, and its counters.
-
-    Entries may be served for `stale` seconds after their ttl and are kept for `retention` seconds after it.
-    """
-
-    __slots__ = ("__weakref__", "counters", "digest", "entries", "name", "pool", "retention", "stale", "users")
-
-    def __init__(self, name: str, pool: S3Fifo[Entry], on_count: Callable[[], None] | None = None) -> None:
-        self.name = name
-        self.stale = 0.0
-        self.entries: dict[Any, Entry] = {}
-        self.counters = Counters(on_count)
-        # the digest of an entry's key, set by who makes the keys
-        self.digest: Callable[[Any], str] = str
-        self.pool = pool
-        self.retention = 0.0
-        self.users: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 class LocalTier:
@@ -126,7 +37,7 @@ class LocalTier:
         self.lock = threading.RLock()
         self.pool: S3Fifo[Entry] = S3Fifo(maxsize)
         self.identities = Identities()
-        self.epoch = 0
+        self.all_marks = Marks()
         self.expired = 0
         self.evicted = 0
         # hits of the keys that have left, so that eviction does not make a hot key look cold
@@ -135,9 +46,6 @@ class LocalTier:
         self.on_count: Callable[[], None] | None = None
         self._tables: dict[Hashable, Table] = {}
         self._by_token: dict[int, list[Entry]] = {}
-        self._prefix = Mark()
-        self._functions: dict[str, Mark] = {}
-        self._tags: weakref.WeakValueDictionary[str, Mark] = weakref.WeakValueDictionary()
         self._since_sweep = 0
         self._sweep_at = 64
 
@@ -174,12 +82,12 @@ class LocalTier:
                     self._drop(entry)
                     self._count_gone("expired", table)
             return None
-        if entry.epoch != self.epoch and not self._revalidate(entry):
+        if isinstance(entry, MarkedEntry) and entry.epoch != self.all_marks.epoch and not self._revalidate(entry):
             return None
         return entry
 
-    def _revalidate(self, entry: Entry) -> bool:
-        epoch = self.epoch
+    def _revalidate(self, entry: MarkedEntry) -> bool:
+        epoch = self.all_marks.epoch
         if all(mark.alive for mark in entry.marks):
             # stamped with the epoch read before the marks: an invalidation in between raises it again
             entry.epoch = epoch
@@ -203,45 +111,42 @@ class LocalTier:
             entries = list(table.entries.values())
         return sum(e.fresh_until > now and all(mark.alive for mark in e.marks) for e in entries)
 
+    def counted(self, table: Table) -> dict[str, float]:
+        """The counters of a table by name, with the hits of the entries it holds."""
+        with self.lock:
+            counted = table.counters.read()
+            counted["hits"] += sum(entry.hits for entry in table.entries.values())
+            return counted
+
+    def zero(self, table: Table) -> None:
+        """Begin the counters of a table again at nothing."""
+        with self.lock:
+            table.counters.zero()
+            table.counters.hits -= sum(entry.hits for entry in table.entries.values())
+
     # -- marks
 
     def marks(self, function: str, tags: tuple[str, ...] = ()) -> tuple[Mark, ...]:
         """The marks of the prefix, the function and the tags, in this order, made alive where there is none."""
         with self.lock:
-            mark = self._functions.get(function)
-            if mark is None:
-                mark = self._functions[function] = Mark()
-            return (self._prefix, mark, *map(self._tag_mark, tags))
-
-    def _tag_mark(self, tag: str) -> Mark:
-        mark = self._tags.get(tag)
-        if mark is None:
-            mark = self._tags[tag] = Mark()
-        return mark
+            return self.all_marks.of(function, tags)
 
     def invalidate_tag(self, tag: str) -> None:
         """Void every entry and every computation under way that has this tag (by its hash)."""
         with self.lock:
-            mark = self._tags.pop(tag, None)
-            if mark is not None:
-                mark.alive = False
-            # last: an entry stamped with the new epoch has seen the mark dead
-            self.epoch += 1
+            self.all_marks.kill_tag(tag)
 
     def invalidate_function(self, name: str) -> None:
         """Void every entry and every computation under way of this function name."""
         with self.lock:
-            mark = self._functions.pop(name, None)
-            if mark is not None:
-                mark.alive = False
+            self.all_marks.kill_function(name)
             for table in self.tables(name):
                 self.empty(table)
 
     def clear(self) -> None:
         """Void everything."""
         with self.lock:
-            self._prefix.alive = False
-            self._prefix = Mark()
+            self.all_marks.kill_prefix()
             for table in self.tables():
                 self.empty(table)
 
@@ -270,36 +175,33 @@ class LocalTier:
         `tags` are the declared ones, `tokens` are the identity tokens the key is made of: the entry goes when one of
         their objects dies.
         """
-        clock = self.clock
         with self.lock:
             if not all(mark.alive for mark in marks) or (unless is not None and unless()):
                 return False
-            entry = Entry(
-                table,
-                key,
-                value,
-                thaw,
-                now=clock.monotonic(),
-                created=clock.time(),
-                ttl=ttl,
-                compute=compute,
-                marks=marks[2:],
-                epoch=self.epoch,
-                sealed=sealed,
-                tags=tags,
-            )
+            now = self.clock.monotonic()
+            if len(marks) > 2 or tags or sealed is not None:
+                epoch = self.all_marks.epoch
+                entry: Entry = MarkedEntry(
+                    table, key, value, thaw, now=now, ttl=ttl, compute=compute,
+                    marks=marks[2:], epoch=epoch, sealed=sealed, tags=tags,
+                )  # fmt: skip
+            else:
+                entry = Entry(table, key, value, thaw, now=now, ttl=ttl, compute=compute)
+            self._sweep()
             old = table.entries.get(key)
             if old is not None:
                 table.pool.remove(old)
-                entry.hits = entry.mark = old.hits
-                entry.last = old.last
-            self._sweep()
-            gone = table.pool.add(entry)
+            gone = table.pool.add(entry, 0 if old is None else old.hits)
             for evicted in gone:
                 cause = "expired" if self._past(evicted) else "size"
                 self._unlink(evicted)
                 self._count_gone(cause, evicted.table)
             table.entries[key] = entry
+            if old is not None:
+                # dead before its hits are read: whoever still holds it looks again
+                old.fresh_until = -inf
+                entry.hits += old.hits
+                entry.last = entry.last or old.last
             for token in tokens:
                 self._by_token.setdefault(token, []).append(entry)
         del gone, old  # destructors of values run outside the lock
@@ -311,8 +213,9 @@ class LocalTier:
             entry = self.find(table, key)
             if entry is None:
                 return False
-            entry.ttl = self.clock.time() + ttl - entry.created
-            entry.fresh_until = self.clock.monotonic() + ttl
+            now, stored = self.clock.monotonic(), entry.fresh_until - entry.ttl
+            entry.fresh_until = now + min(ttl, NEVER)
+            entry.ttl = entry.fresh_until - stored
             return True
 
     def discard(self, table: Table, key: Hashable) -> bool:
@@ -331,7 +234,7 @@ class LocalTier:
             table.entries.clear()
             for entry in doomed:
                 table.pool.remove(entry)
-                entry.fresh_until = -inf
+                self._bury(entry)
         del doomed
 
     def _drop(self, entry: Entry) -> None:
@@ -340,9 +243,14 @@ class LocalTier:
 
     def _unlink(self, entry: Entry) -> None:
         entry.table.entries.pop(entry.key, None)
-        entry.fresh_until = -inf
+        self._bury(entry)
         if entry.hits:
             self.departed.add((entry.table, entry.key), entry.hits)
+
+    def _bury(self, entry: Entry) -> None:
+        # in this order: see rule 2
+        entry.fresh_until = -inf
+        entry.table.counters.hits += entry.hits
 
     def _past(self, entry: Entry) -> bool:
         return self.clock.monotonic() >= entry.fresh_until + entry.table.retention
@@ -384,7 +292,7 @@ class LocalTier:
                 del self._tables[identity]
         self._sweep_at = 64 + sum(len(table.entries) for table in self._tables.values())
         for token, entries in list(self._by_token.items()):
-            kept = [e for e in entries if e.place]
+            kept = [e for e in entries if e.held]
             if kept:
                 self._by_token[token] = kept
             else:
@@ -397,5 +305,7 @@ class LocalTier:
             return
         self.lock = threading.RLock()
         for table in self._tables.values():
+            for entry in table.entries.values():
+                self._bury(entry)
             table.entries.clear()
             table.pool.clear()

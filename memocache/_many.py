@@ -13,20 +13,21 @@ from memocache._binding import Binding
 from memocache._engine import Engine
 from memocache._envelope import Outcome
 from memocache._guard import Budget
+from memocache._questions import Question, place, question
 from memocache._runtime import Effect
 from memocache._signature import Values
 from memocache._store import Address, Found, Store
 from memocache._store_local import UnsharedStore
-from memocache._store_shared import SharedStore, Spot
-from memocache.exceptions import BackendError, DecodeError
+from memocache._store_shared import SharedStore
+from memocache.exceptions import BackendError
 
 BATCH = 1000
 """How many look-ups go out in one command: more would keep the server from its other callers."""
 
 
 class Looked(NamedTuple):
-    """Where a call's outcome is kept, what the look-up `found` there (None: it could not ask, or did not need to know),
-    and the outcome if that is fresh.
+    """A call that is not a plain fresh hit: where its outcome is kept, what the look-up `found` there (None: it could
+    not ask), and the outcome if that is fresh after all.
     """
 
     address: Address
@@ -37,88 +38,80 @@ class Looked(NamedTuple):
 
 def look_up(
     engine: Engine, binding: Binding, calls: Sequence[Values], *, again: bool = False
-) -> Generator[Effect, Any, list[Looked]]:
+) -> Generator[Effect, Any, list[Outcome | Looked]]:
     """Look for the fresh outcomes of calls; one round trip for all that are in the backend, up to `BATCH`.
 
     With `again` nothing is counted: these calls were counted as misses before.
     """
-    looked: list[Looked] = []
+    looked: list[Outcome | Looked] = []
     asking = True
     shared = binding.places.shared
     for begin in range(0, len(calls), BATCH):
-        places = [binding.address(values) for values in calls[begin : begin + BATCH]]
+        batch = calls[begin : begin + BATCH]
         if not isinstance(shared, SharedStore):
-            for address, store in places:
+            for values in batch:
+                address, store = binding.address(values)
                 found = yield from store.look(address)
                 looked.append(_judged(engine, binding, address, store, found, again))
             continue
+        questions = [question(binding, shared, values) for values in batch]
         if asking:
             try:
-                looked += yield from _look_up_shared(engine, binding, shared, places, again)
+                looked += yield from _ask(engine, binding, shared, questions, again)
                 continue
             except BackendError as fault:
                 engine.fault(binding.counters, fault)
                 asking = False  # one stall is enough
-        looked += [Looked(address, store) for address, store in places]
+        looked += [Looked(*place(binding, shared, asked)) for asked in questions]
     return looked
 
 
-def _look_up_shared(
-    engine: Engine, binding: Binding, shared: SharedStore, places: list[tuple[Address, Store]], again: bool
-) -> Generator[Effect, Any, list[Looked]]:
-    spots = [shared.spot(address) for address, _ in places]
-    entries = [spot.entry for spot, (_, store) in zip(spots, places, strict=True) if store is shared]
-    # without tags, all spots of a function have one list of markers between them
-    lists = {id(spot.markers): spot.markers for spot in spots}
+def _ask(
+    engine: Engine, binding: Binding, shared: SharedStore, questions: list[Question], again: bool
+) -> Generator[Effect, Any, list[Outcome | Looked]]:
+    entries = [entry for entry, _, _, _ in questions if entry is not None]
+    lists = {id(some): some for _, some, _, _ in questions}
     markers = list(dict.fromkeys(marker for some in lists.values() for marker in some))
     replies = yield shared.guard.io("read", [*entries, *markers], budget=Budget())
     known = dict(zip(markers, replies[len(entries) :], strict=True))
     standing = {mine: [known[marker] for marker in some] for mine, some in lists.items()}
     generations = {mine: None if None in some else b"".join(some) for mine, some in standing.items()}
-    plain = engine.emit is None and not binding.function.options.early and not shared.sealer.seals
+    plain = engine.emit is None and not binding.function.options.early
     now = shared.clock.time()
     raws = iter(replies)
-    looked, hits = [], 0
-    for (address, store), spot in zip(places, spots, strict=True):
-        mine = id(spot.markers)
-        if isinstance(store, UnsharedStore):
-            found = _held(engine, address, store, generations[mine])
-            looked.append(_judged(engine, binding, address, store, found, again))
+    starts: dict[tuple[int, int], bytes] = {}
+    looked: list[Outcome | Looked] = []
+    hits: list[str] = []
+    for asked in questions:
+        entry, mine = asked[0], id(asked[1])
+        current = generations[mine]
+        if entry is None:
+            address, store = place(binding, shared, asked)
+            looked.append(_judged(engine, binding, address, store, _held(engine, address, store, current), again))
             continue
         raw = next(raws)
-        outcome = _fresh(shared, spot, raw, generations[mine], now) if plain else None
-        if outcome is None:
-            found = shared.read(address, spot, [raw, *standing[mine]])
-            looked.append(_judged(engine, binding, address, store, found, again))
-            continue
-        looked.append(Looked(address, store, None, outcome))
-        if not again:
-            shared.touch(address, _NOT_NEEDED)
-            hits += 1
-    binding.counters.hits += hits
+        if plain and current is not None and type(raw) is bytes:
+            key = entry.encode()
+            # the echoes of one function's entries begin alike
+            start = starts.get((mine, len(key)))
+            if start is None:
+                start = starts[mine, len(key)] = _envelope.echo_start(current, len(key))
+            outcome = shared.fresh(raw, start + key, now)
+            if outcome is not None:
+                looked.append(outcome)
+                hits.append(entry)
+                continue
+        address, store = place(binding, shared, asked)
+        found = shared.read(address, shared.spot(address), [raw, *standing[mine]])
+        looked.append(_judged(engine, binding, address, store, found, again))
+    if hits and not again:
+        shared.touch_all(binding.table, hits)
     return looked
 
 
-_NOT_NEEDED = Found()
-
-
-def _fresh(shared: SharedStore, spot: Spot, raw: bytes | None, generations: bytes | None, now: float) -> Outcome | None:
-    """As `SharedStore.look_now` judges a reply: the plain, fresh outcome, or None, and `SharedStore.read` shall say."""
-    if raw is None or generations is None or len(raw) > shared.max_value_bytes:
-        return None
-    expected = _envelope.echo(generations, spot.key)
-    at = _envelope.HEAD_BYTES + len(expected)
-    if raw[_envelope.HEAD_BYTES : at] != expected or raw[2]:
-        return None
-    try:
-        front = _envelope.read_front(raw, at)
-        return Outcome(shared.codec.decode(front.payload)) if now < front.expires else None
-    except DecodeError:
-        return None
-
-
-def _held(engine: Engine, address: Address, store: UnsharedStore, generations: bytes | None) -> Found:
+def _held(engine: Engine, address: Address, store: Store, generations: bytes | None) -> Found:
     """What the process holds, if the backend's markers are those it was computed under."""
+    assert isinstance(store, UnsharedStore)
     entry = engine.tier.find(address.table, address.key)
     if entry is not None and entry.sealed != generations:
         return Found(entry)
@@ -136,7 +129,11 @@ def map_calls(engine: Engine, binding: Binding, calls: Sequence[Values]) -> Gene
     looked = yield from look_up(engine, binding, calls)
     results = []
     asked: set[Any] = set()
-    for values, (address, store, found, outcome) in zip(calls, looked, strict=True):
+    for values, one in zip(calls, looked, strict=True):
+        if isinstance(one, Outcome):
+            results.append(one.value)
+            continue
+        address, store, found, outcome = one
         if outcome is None:
             # a stale value may be past serving by now, and a call made twice was answered the first time
             again = found is None or found.load is not None or address.key in asked

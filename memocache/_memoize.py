@@ -12,6 +12,7 @@ import types
 import weakref
 from collections.abc import Callable, Iterable
 from itertools import repeat
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,7 +28,21 @@ from memocache.stats import CacheInfo, FunctionStats
 if TYPE_CHECKING:
     from memocache._cache import Cache
 
-_NOTHING: dict[Any, Any] = {}
+
+class _Nobody:
+    """An entry that is never fresh."""
+
+    fresh_until = -inf
+
+
+class _Nothing(dict[Any, Any]):
+    """The table of a look-up that finds nothing: it answers with `_Nobody`, which costs less than a KeyError."""
+
+    def __missing__(self, key: Any) -> Any:
+        return _Nobody
+
+
+_NOTHING = _Nothing()
 
 
 class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wraps may be anything
@@ -74,9 +89,9 @@ class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wrap
     def cache_info(self) -> CacheInfo:
         """Hits, misses, maxsize and currsize, in this process."""
         cache, binding = self._self_state.bound()
-        counted = binding.counters
+        counted = cache._tier.counted(binding.table)
         size = cache._tier.currsize(binding.table)
-        return CacheInfo(counted.hits, int(counted.misses), binding.function.options.maxsize, size)
+        return CacheInfo(int(counted["hits"]), int(counted["misses"]), binding.function.options.maxsize, size)
 
     def cache_parameters(self) -> dict[str, Any]:
         """The settings in force, by name."""
@@ -165,6 +180,7 @@ class State:
             name("call"): self.call,
             name("look"): self.look,
             name("Outcome"): Outcome,
+            name("nobody"): _Nobody,
         }
         self.unbind()
         return function.signature.lookup(  # type: ignore[no-any-return]  # generated code has no types
@@ -211,11 +227,10 @@ class State:
         self._bound = None
         name = self.function.signature.name
         self._namespace |= {
-            name("get"): _NOTHING.get,
+            name("entries"): _NOTHING,
             name("monotonic"): monotonic,
-            name("counters"): None,
-            name("identities"): _NOTHING,
-            name("tier"): None,
+            name("identities"): {},
+            name("marks"): None,
         }
 
     def bound(self) -> tuple[Cache, Binding]:
@@ -230,12 +245,13 @@ class State:
                 name = self.function.signature.name
                 self._namespace |= {
                     name("monotonic"): cache._tier.clock.monotonic,
-                    name("counters"): binding.counters,
                     name("identities"): cache._tier.identities._tracked,
-                    name("tier"): cache._tier,
+                    name("marks"): cache._tier.all_marks,
                     # last: from here on the look-up reads this cache's table
-                    name("get"): binding.table.entries.get,
+                    name("entries"): binding.table.entries,
                 }
+                if cache._retired:  # meanwhile, and its `unbind` may have come before this
+                    self.unbind()
         return bound
 
     def _compiled_serves(self, cache: Cache, binding: Binding) -> bool:
@@ -246,7 +262,7 @@ class State:
     def look(self, values: tuple[Any, ...]) -> Any:
         """A sync call's look-up in the backend, without a coroutine: an `Outcome`, or what `call` begins with."""
         cache, binding = self.bound()
-        if binding.places.shared is None or DISABLED.get() is not None:
+        if binding.places.shared is None:
             return None
         return cache._engine.look_now(binding, values)
 

@@ -17,11 +17,12 @@ from memocache import _envelope
 from memocache import _events as events
 from memocache._binding import Binding, Places
 from memocache._engine import Engine
+from memocache._entry import Entry, Table
 from memocache._envelope import Envelope, Outcome
 from memocache._guard import DIRECT_SECONDS, Budget
 from memocache._guard import Guard as BackendGuard
-from memocache._layout import entry_rest, function_marker, tag_hash, unescape
-from memocache._local import Entry, LocalTier, Table
+from memocache._layout import entry_rest, function_marker, unescape
+from memocache._local import LocalTier
 from memocache._options import plain_tags, ttl_setting
 from memocache._runtime import Effect
 from memocache._signature import Values
@@ -131,7 +132,8 @@ class Operations:
         try:
             envelope = _envelope.unpack(raw)
         except DecodeError:
-            return self.shared.read(address, self.shared.spot(address), values), None
+            # A hit does not look at version and tags and may be served where those are damaged; here it is not there.
+            return Found(self.shared.read(address, self.shared.spot(address), values).seen), None
         if envelope.tag_hashes and not address.tags:
             size = _envelope.TAG_HASH_BYTES
             hashes = envelope.tag_hashes
@@ -139,6 +141,7 @@ class Operations:
             address.spot = None
             spot = self.shared.spot(address)
             values = yield self.guard_io("read", [spot.entry, *spot.markers], budget=address.budget)
+            return (yield from self._judge(address, values))  # whatever stands there by now: that is what is checked
         return self.shared.read(address, self.shared.spot(address), values), envelope
 
     def guard_io(self, operation: str, *args: Any, budget: Budget, **kwargs: Any) -> Any:
@@ -165,8 +168,7 @@ class Operations:
         return default
 
     def _count(self, hits: int = 0, misses: int = 0) -> None:
-        """Count look-ups of plain keys, and tell of them."""
-        self.plain.counters.hits += hits
+        """Count the misses among look-ups of plain keys (the store has counted the hits), and tell of all."""
         if misses:
             self.plain.counters.add(misses=misses)
         if self.engine.emit is not None:
@@ -176,7 +178,7 @@ class Operations:
     def set(self, key: str, value: Any, ttl: Any, tags: Iterable[str]) -> S:
         """Store a value."""
         names = plain_tags(tags)
-        address = self._address(key, tuple(map(tag_hash, names)))
+        address = self._address(key, tuple(map(self.places.tag_hash, names)))
         record = Record(Outcome(value), self._ttl(ttl), tags=names)
         try:
             yield from self.store.put(address, record)
@@ -256,7 +258,7 @@ class Operations:
     def set_many(self, mapping: Mapping[str, Any], ttl: Any, tags: Iterable[str]) -> S:
         """Store every value of a mapping; all or none of those in one bucket."""
         names = plain_tags(tags)
-        hashes = tuple(map(tag_hash, names))
+        hashes = tuple(map(self.places.tag_hash, names))
         record = Record(Outcome(), self._ttl(ttl), tags=names)
         records = [
             (self._address(key, hashes), record._replace(outcome=Outcome(value))) for key, value in mapping.items()
@@ -302,7 +304,7 @@ class Operations:
         """Forget every entry with this tag, here and in the backend."""
         if not isinstance(tag, str) or not tag:
             raise ConfigurationError("tag= takes a text that is not empty")
-        hashed = tag_hash(tag)
+        hashed = self.places.tag_hash(tag)
         try:
             if self.shared is not None:
                 layout = self.places.layout
@@ -323,18 +325,20 @@ class Operations:
         names = {table.name for table in self.tier.tables()} - {""}
         if self.shared is None:
             return names
+        assert self.guard is not None
         layout, budget = self.places.layout, Budget(DIRECT_SECONDS)
-        for bucket in layout.buckets:
-            registry = layout.key("r", bucket, "names")
-            members = yield self.guard_io("members", registry, budget=budget)
-            if GENESIS not in members:
-                start = layout.start("g", bucket) + "f:"
-                known = yield from self._scan(start)
-                members |= {unescape(key[len(start) :]) for key in known}
-                everyone = [(registry, name) for name in (*members, GENESIS)]
-                yield self.guard_io("transact", (), (), (), members=everyone, budget=budget)
-            names |= members - {GENESIS}
-        return names
+        registries = {bucket: layout.key("r", bucket, "names") for bucket in layout.buckets}
+        answers = yield from self.guard.each([("members", (one,), {}) for one in registries.values()], budget=budget)
+        members: dict[str, set[str]] = dict(zip(registries, answers, strict=True))
+        lacking = [bucket for bucket, some in members.items() if GENESIS not in some]
+        if lacking:
+            for key in (yield from self._scan(layout.start("g") + ("" if len(registries) > 1 else "f:"))):
+                _, bucket, rest = layout.parse(key) or ("", "", "")
+                if rest.startswith("f:"):
+                    members[bucket].add(unescape(rest[2:]))
+            rebuilt = [[(registries[bucket], name) for name in (*members[bucket], GENESIS)] for bucket in lacking]
+            yield from self.guard.each([("transact", ((),), {"members": some}) for some in rebuilt], budget=budget)
+        return names.union(*members.values()) - {GENESIS}
 
     def clear(self) -> S:
         """Forget everything under the prefix."""
@@ -427,7 +431,7 @@ class Operations:
             raw = known[spot.entry]
             found, _ = yield from self._judge(address, [raw, *(known[m] for m in spot.markers)])
             alive = found.load is not None and found.now < max(found.expires, found.stale_until)
-            head = None if raw is None else raw[: _envelope.HEAD_BYTES]
+            head = None if raw is None else bytes(raw[: _envelope.HEAD_BYTES])
             looked.append(Looked(key, address.name, head, alive, found.expires - found.now))
         return looked
 
@@ -438,18 +442,17 @@ class Operations:
             parsed = self.places.layout.parse(one.key)
             if parsed is not None and one.head is not None:
                 buckets.setdefault(parsed[1], []).append(Guard(one.key, one.head))
-        gone = 0
-        for guards in buckets.values():
-            if (yield self._delete_if(guards)) is None:
-                gone += len(guards)
-                continue
-            for guard in guards:
-                gone += (yield self._delete_if([guard])) is None
-        return gone
+        changed = yield from self._delete_if(list(buckets.values()))
+        again = [[guard] for guards in changed for guard in guards]
+        gone = sum(map(len, buckets.values())) - len(again)
+        return gone + len(again) - len((yield from self._delete_if(again)))
 
-    def _delete_if(self, guards: list[Guard]) -> Any:
-        keys = [guard.key for guard in guards]
-        return self.guard_io("transact", guards, (), keys, budget=Budget(DIRECT_SECONDS))
+    def _delete_if(self, batches: list[list[Guard]]) -> Generator[Effect, Any, list[list[Guard]]]:
+        """Delete each batch whose guards all hold; the others."""
+        assert self.guard is not None
+        calls = [("transact", (guards, (), [guard.key for guard in guards]), dict[str, Any]()) for guards in batches]
+        answers = yield from self.guard.each(calls, budget=Budget(DIRECT_SECONDS))
+        return [guards for guards, answer in zip(batches, answers, strict=True) if answer is not None]
 
     def inspect(self, key: str) -> S:
         """What is known about one entry, or None."""
@@ -474,8 +477,8 @@ class Operations:
         options = next((user.bound()[1].function for user in entry.table.users), None)
         return EntryInfo(
             name,
-            entry.created,
-            entry.created + entry.ttl,
+            wall + entry.fresh_until - entry.ttl,
+            wall + entry.expires,
             entry.hits,
             None if entry.last is None else wall + entry.last,
             options.options.version if options else None,

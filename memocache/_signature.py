@@ -19,8 +19,8 @@ from functools import lru_cache
 from inspect import Parameter
 from typing import Any
 
-_SCALARS = frozenset({int, str, bytes, bool, type(None), float})
 _LONGEST = 1024
+_LARGEST = 1 << 8 * _LONGEST
 SELF = object()
 """Stands, in the key of a method's call, where the type of `self` would: the value beside it is a token's number."""
 
@@ -29,15 +29,14 @@ Values = tuple[Any, ...]
 _LOOKUP = """\
 {a}def {name}({signature}):
     try:
-        {p}entry = {p}get({key})
+        {p}entry = {p}entries[{key}]
     except {p}Exception:
-        {p}entry = None
-    if {p}entry is not None{guard}:
+        pass
+    else:
         {p}now = {p}monotonic()
-        if {p}entry.fresh_until > {p}now and {p}off() is None:
+        if {p}off() is None and {p}entry.fresh_until > {p}now{guard}:
             {p}entry.hits += 1
             {p}entry.last = {p}now
-            {p}counters.hits += 1
             if {p}entry.thaw is None:
                 return {p}entry.value
             return {p}entry.thaw({p}entry.value)
@@ -53,7 +52,7 @@ _MISS_ASYNC = """\
 """
 _METHOD_KEY = """\
         {p}tracked = {p}identities[{p}id({me})]
-        {p}entry = {p}get({key}) if {p}tracked() is {me} else None
+        {p}entry = {p}entries[{key}] if {p}tracked() is {me} else {p}nobody
 """
 
 
@@ -62,9 +61,9 @@ class Signature:
 
     __slots__ = (
         "_bind",
-        "_keyword_only",
-        "_positional",
+        "_kinds",
         "_prefix",
+        "_spreads",
         "names",
         "parameters",
         "qualname",
@@ -80,6 +79,8 @@ class Signature:
             signature = inspect.Signature([Parameter(name, kind) for name, kind in kinds])
         self.parameters = list(signature.parameters.values())
         self.names = [parameter.name for parameter in self.parameters]
+        self._kinds = [parameter.kind for parameter in self.parameters]
+        self._spreads = Parameter.VAR_POSITIONAL in self._kinds or Parameter.VAR_KEYWORD in self._kinds
         self.qualname = qualname
         self.var_keyword = next((p.name for p in self.parameters if p.kind is Parameter.VAR_KEYWORD), None)
         self._prefix = "_mc_"
@@ -113,8 +114,11 @@ class Signature:
     def lookup(self, included: list[str], namespace: dict[str, Any], *, colour: str, method: bool, tagged: bool) -> Any:
         """Compile the function that serves a hit from the process and otherwise hands the call's values to the engine.
 
-        `namespace` gives ``get, monotonic, off, counters, unwrap, run, call, look, Outcome`` (and ``identities`` for
-        a method, ``tier`` if tagged); the caller may exchange them later. `colour` is "sync" or "async".
+        `namespace` gives ``entries, monotonic, off, unwrap, run, call, look, Outcome`` (and ``identities, nobody``
+        for a method, ``marks`` if tagged); the caller may exchange them later. `colour` is "sync" or "async".
+
+        Between the last look at the entry and the count on it there is no call: Python changes threads at calls, so
+        what takes the entry away comes before both or after both.
         """
         p = self._prefix
         values = "".join(f"{name}, " for name in self.names)
@@ -122,7 +126,7 @@ class Signature:
         if self.var_keyword in included:
             guard += f" and not {self.var_keyword}"
         if tagged:
-            guard += f" and {p}entry.epoch == {p}tier.epoch"
+            guard += f" and {p}entry.epoch == {p}marks.epoch"
         source = _LOOKUP.format(
             a="async " if colour == "async" else "",
             name="lookup",
@@ -133,7 +137,7 @@ class Signature:
             miss=(_MISS_ASYNC if colour == "async" else _MISS_SYNC).format(p=p, values=f"({values})"),
         )
         if method:
-            before, _, after = source.partition(f"        {p}entry = {p}get({key})\n")
+            before, _, after = source.partition(f"        {p}entry = {p}entries[{key}]\n")
             source = before + _METHOD_KEY.format(p=p, me=self.names[0], key=key) + after
         return self._compile(source, "lookup", namespace)
 
@@ -161,29 +165,32 @@ class Signature:
         Zero and NaN are no plain floats (``0.0 == -0.0``, ``nan != nan``), and long texts are left to the digest.
         `number` is the token of `self`, which then stands for the first value.
         """
-        parts: list[Any] = []
-        for parameter, value in zip(self.parameters, values, strict=True):
-            if parameter.name not in included:
-                continue
-            if parameter.kind is Parameter.VAR_POSITIONAL:
-                parts += value
-            elif parameter.kind is not Parameter.VAR_KEYWORD:
-                parts.append(value)
-            elif value:
-                return None
+        if self._spreads or len(included) < len(values):
+            parts: list[Any] = []
+            for name, how, value in zip(self.names, self._kinds, values, strict=True):
+                if name not in included:
+                    continue
+                if how is Parameter.VAR_POSITIONAL:
+                    parts += value
+                elif how is not Parameter.VAR_KEYWORD:
+                    parts.append(value)
+                elif value:
+                    return None
+        else:
+            parts = list(values)
         kinds: list[Any] = list(map(type, parts))
         if number is not None:
             parts[0], kinds[0] = number, SELF
         for kind, part in zip(kinds, parts, strict=True):
-            if kind is SELF:
-                continue
-            if kind not in _SCALARS:
-                return None
-            if (kind is float and not (part == part and part)) or (
-                kind in (str, bytes) and len(part) > _LONGEST
-            ):  # NaN is the one float unequal to itself
-                return None
-            if kind is int and part.bit_length() > 8 * _LONGEST:
+            if kind is int:
+                fits = -_LARGEST < part < _LARGEST
+            elif kind is str or kind is bytes:
+                fits = len(part) <= _LONGEST
+            elif kind is float:
+                fits = part == part and part != 0.0  # NaN is the one float unequal to itself
+            else:
+                fits = part is None or kind is bool or kind is SELF
+            if not fits:
                 return None
         return (*parts, *kinds)
 

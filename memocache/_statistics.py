@@ -14,8 +14,8 @@ from dataclasses import replace
 from math import inf, isinf
 from typing import Any
 
+from memocache._entry import Table
 from memocache._guard import DIRECT_SECONDS, Budget
-from memocache._local import Table
 from memocache._operations import Operations
 from memocache._runtime import Effect
 from memocache._sizeof import sizeof
@@ -44,7 +44,7 @@ class Statistics:
         size = 0
         for table in self._tier.tables(name):
             size += self._tier.currsize(table)
-            for key, amount in table.counters.read().items():
+            for key, amount in self._tier.counted(table).items():
                 total[key] += amount
         return function_stats(name, total, size)
 
@@ -80,7 +80,7 @@ class Statistics:
         """The figures that entries give, as a function of the others."""
         now = self._tier.clock.monotonic()
         live = [entry for entry in self._tier.live() if entry.fresh_until > now]
-        left = [entry.fresh_until - now for entry in live[:TTL_SAMPLE] if not isinf(entry.fresh_until)]
+        left = [entry.expires - now for entry in live[:TTL_SAMPLE] if not isinf(entry.expires)]
         count = len(live)
         memory: int | None = sum(sizeof(entry) + sizeof(entry.key) + sizeof(entry.value) for entry in live)
         if self._tallies is None:
@@ -163,7 +163,7 @@ class Statistics:
             key = self._tallies.function_key(table.name)
             yield self._operations.guard_io("delete", [key], budget=Budget(DIRECT_SECONDS))
         for one in self._tier.tables(table.name):
-            one.counters.zero()
+            self._tier.zero(one)
         if self._tallies is not None:
             self._tallies.zeroed(table.name)
 

@@ -15,10 +15,10 @@ from collections.abc import Callable, Hashable
 from math import inf
 from typing import Any, NamedTuple, Protocol
 
+from memocache._entry import Table
 from memocache._envelope import Outcome
 from memocache._flight import Flight
 from memocache._guard import Budget
-from memocache._local import Table
 from memocache._runtime import Steps
 
 
@@ -29,7 +29,7 @@ class Address:
     `tags` are hashes of the rendered tags; `tokens` are the identity tokens of objects that the key dies with.
     """
 
-    __slots__ = ("budget", "digest", "key", "name", "spot", "table", "tags", "tokens")
+    __slots__ = ("_budget", "digest", "key", "name", "spot", "table", "tags", "tokens")
 
     def __init__(
         self,
@@ -47,8 +47,20 @@ class Address:
         self.digest = digest
         self.tags = tags
         self.tokens = tokens
-        self.budget = budget or Budget()
+        self._budget = budget
         self.spot: Any = None
+
+    @property
+    def budget(self) -> Budget:
+        """What the call may spend on its backend; made when first asked for, which a hit in a bulk never does."""
+        budget = self._budget
+        if budget is None:
+            budget = self._budget = Budget()
+        return budget
+
+    @budget.setter
+    def budget(self, budget: Budget) -> None:
+        self._budget = budget
 
 
 class Found:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from functools import partial
+from math import inf
 from typing import Any, NamedTuple, NoReturn
 
+from memocache._entry import Entry
 from memocache._envelope import Outcome
 from memocache._flight import Flight, Flights
-from memocache._local import Entry, LocalTier, Mark
+from memocache._local import LocalTier
+from memocache._marks import Mark
 from memocache._runtime import Effect
 from memocache._store import Address, Found, Record, Unstorable
 from memocache._store_shared import SharedStore
@@ -59,14 +62,14 @@ class LocalStore:
         """What an entry of the table comes to."""
         if entry is None:
             return Found()
-        fresh_until = entry.fresh_until
+        expires = entry.expires
         is_error = entry.thaw is self._raise_again
         stale = 0.0 if is_error else address.table.stale
         return Found(
             entry,
             self.tier.clock.monotonic(),
-            fresh_until,
-            fresh_until + stale,
+            expires,
+            expires + stale,
             entry.compute,
             partial(self._load, entry),
             is_error,
@@ -75,8 +78,11 @@ class LocalStore:
     def touch(self, address: Address, found: Found) -> None:
         """Count a hit on what was found."""
         entry: Entry = found.seen
-        entry.hits += 1
-        entry.last = found.now
+        if entry.fresh_until != -inf:
+            entry.hits += 1
+            entry.last = found.now
+        else:  # it left its table since
+            address.table.counters.hits += 1
 
     def _load(self, entry: Entry) -> Outcome:
         if entry.thaw is None:

@@ -19,21 +19,24 @@ import os
 import time
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
-from math import isinf
+from math import inf, isinf
 from typing import Any
 
 from memocache import _envelope
+from memocache._entry import Table
 from memocache._envelope import Envelope, Flag, Outcome
 from memocache._flight import LEADING, Flight, Signal, waits_for
+from memocache._guard import Budget
 from memocache._guard import Guard as BackendGuard
 from memocache._keeper import Keeper, mint
 from memocache._layout import Layout, entry_rest, function_marker, plain_rest
 from memocache._runtime import Effect, Wait
 from memocache._store import Address, Found, Record, Unstorable
+from memocache.codecs._compression import Compression
 from memocache.codecs.msgpack import Codec
 from memocache.codecs.seal import Sealer
 from memocache.exceptions import DecodeError, EncodeError
-from memocache.typing import MISSING, Clock, Guard, Put
+from memocache.typing import MISSING, Clock, Guard, Pieces, Put
 
 LEASE_SECONDS = 10.0
 WITNESS_SECONDS = 3600
@@ -48,16 +51,16 @@ _ENVELOPE_SLACK = 100_000
 class Site:
     """The backend's names of everything that belongs to one function (name "" for plain keys), in one bucket."""
 
-    __slots__ = ("_layout", "_rest", "bucket", "kind", "markers", "members", "starts")
+    __slots__ = ("_layout", "bucket", "entries", "kind", "markers", "members", "starts")
 
     def __init__(self, layout: Layout, name: str, bucket: str) -> None:
         self._layout = layout
         self.bucket = bucket
         self.kind = "e" if name else "k"
-        self._rest = entry_rest(name, "") if name else ""
-        # by kind: what comes before the digest (or the escaped plain key)
-        starts = {kind: layout.key(kind, bucket, self.kind + self._rest) for kind in "wlc"}
-        self.starts = starts | {self.kind: layout.key(self.kind, bucket, self._rest)}
+        # what comes before the digest (or the escaped plain key): of entries, and of what goes with them, by kind
+        rest = entry_rest(name, "") if name else ""
+        self.entries = layout.key(self.kind, bucket, rest)
+        self.starts = {kind: layout.key(kind, bucket, self.kind + rest) for kind in "wlc"}
         self.markers = [layout.key("g", bucket, "p")]
         if name:
             self.markers.append(layout.key("g", bucket, function_marker(name)))
@@ -76,7 +79,7 @@ class Spot:
     def __init__(self, site: Site, last: str, tags: tuple[str, ...]) -> None:
         self._site = site
         self._last = last
-        self.entry = site.starts[site.kind] + last
+        self.entry = site.entries + last
         self.key = self.entry.encode()
         self.markers = site.markers if not tags else [*site.markers, *map(site.tag_marker, tags)]
 
@@ -128,19 +131,24 @@ class SharedStore:
         codec: Codec,
         clock: Clock,
         sealer: Sealer,
+        compression: Compression,
         *,
         max_value_bytes: int,
         on_decode_error: Callable[[str], None],
-        on_hit: Callable[[str], None],
+        on_hits: Callable[[Sequence[str]], None],
     ) -> None:
         self.guard = guard
         self.layout = layout
         self.codec = codec
         self.clock = clock
         self.sealer = sealer
+        self._compression = compression
         self.max_value_bytes = max_value_bytes
         self._on_decode_error = on_decode_error
-        self._on_hit = on_hit
+        self._on_hits = on_hits
+        # what is sealed or compressed is one piece
+        in_pieces = not sealer.flag and not compression.writes
+        self._pieces_from: float = getattr(guard.backend, "pieces_from", inf) if in_pieces else inf
         self.keeper = Keeper(guard, LEASE_SECONDS)
         self._sites: dict[tuple[str, str], Site] = {}
 
@@ -152,14 +160,18 @@ class SharedStore:
         if spot is None:
             name, digest = address.name, address.digest or ""
             last = digest if name else plain_rest(digest)
-            bucket = ""
-            if len(self.layout.buckets) > 1:
-                bucket = self.layout.bucket(entry_rest(name, last) if name else last)
-            site = self._sites.get((name, bucket))
-            if site is None:
-                site = self._sites[name, bucket] = Site(self.layout, name, bucket)
-            spot = address.spot = Spot(site, last, address.tags)
+            spot = address.spot = Spot(self.site(name, last), last, address.tags)
         return spot  # type: ignore[no-any-return]  # Address keeps it untyped: only shared stores know spots
+
+    def site(self, name: str, last: str) -> Site:
+        """Where the entry of a function that ends in `last` (name "": the plain key) is, and others of its bucket."""
+        bucket = ""
+        if len(self.layout.buckets) > 1:
+            bucket = self.layout.bucket(entry_rest(name, last) if name else last)
+        site = self._sites.get((name, bucket))
+        if site is None:
+            site = self._sites[name, bucket] = Site(self.layout, name, bucket)
+        return site
 
     def look(self, address: Address) -> Generator[Effect, Any, Found]:
         """Value and markers in one round trip."""
@@ -167,64 +179,74 @@ class SharedStore:
         values = yield self.guard.io("read", [spot.entry, *spot.markers], budget=address.budget)
         return self.read(address, spot, values)
 
-    def look_now(self, address: Address) -> tuple[Outcome | None, Any]:
+    def look_now(self, entry: str, markers: Sequence[str], budget: Budget) -> tuple[Outcome | None, Any]:
         """As `look`, in this thread, for the hit path: a fresh outcome, if that is what there is, and the reply."""
-        spot = self.spot(address)
-        values = self.guard.blocking("read", ([spot.entry, *spot.markers],), _NO_KEYWORDS, address.budget)
+        values = self.guard.blocking("read", ([entry, *markers],), _NO_KEYWORDS, budget)
         raw = values[0]
-        if raw is None or None in values or len(raw) > self.max_value_bytes:
+        if type(raw) is not bytes or None in values:
             return None, values
-        expected = _envelope.echo(b"".join(values[1:]), spot.key)
-        at = _envelope.HEAD_BYTES + len(expected)
-        if raw[_envelope.HEAD_BYTES : at] != expected:
-            return None, values
+        return self.fresh(raw, _envelope.echo(b"".join(values[1:]), entry.encode()), self.clock.time()), values
+
+    def fresh(self, raw: bytes, expected: bytes, now: float) -> Outcome | None:
+        """What most replies hold, judged at least cost: a plain value that is fresh and echoes what is `expected`.
+
+        None says nothing about what it is instead: ask `read`.
+        """
+        if len(raw) > self.max_value_bytes or self.sealer.flag:
+            return None
+        payload = _envelope.fresh_payload(raw, expected, now)
+        if payload is None:
+            return None
         try:
-            front = _envelope.read_front(raw, at)
-            if raw[2] or self.sealer.seals or self.clock.time() >= front.expires:
-                return None, values
-            return Outcome(self.codec.decode(front.payload)), values
+            return Outcome(self.codec.decode(payload))
         except DecodeError:
-            return None, values
+            return None
 
     def read(self, address: Address, spot: Spot, values: Sequence[bytes | None]) -> Found:
         """Judge what stands at the entry beside the markers that stand now."""
         raw, *markers = values
         if raw is None:
             return Found((None, markers))
-        seen = (raw[: _envelope.HEAD_BYTES], markers)
+        seen = (bytes(raw[: _envelope.HEAD_BYTES]), markers)  # a large value comes as a memoryview
         try:
             if None in markers:
                 self._check(raw, spot)
                 return Found(seen)
             expected = _envelope.echo(b"".join(markers), spot.key)  # type: ignore[arg-type]  # none of them is None
             at = _envelope.HEAD_BYTES + len(expected)
-            if raw[_envelope.HEAD_BYTES : at] != expected or self.sealer.seals:
+            if raw[_envelope.HEAD_BYTES : at] != expected:
                 self._check(raw, spot)
-                if raw[_envelope.HEAD_BYTES : at] != expected:
-                    return Found(seen)  # invalidated: sealed under other generations
-            elif len(raw) > self.max_value_bytes + _ENVELOPE_SLACK:
+                return Found(seen)  # invalidated: sealed under other generations
+            if len(raw) > self.max_value_bytes + _ENVELOPE_SLACK:
                 raise DecodeError("too large")
+            flags = raw[2]
+            if flags and not self._can_read(flags):
+                raise DecodeError("sealed or compressed in a way that this cache does not read")
+            opened = self._check(raw, spot).payload if self.sealer.flag else None
             front = _envelope.read_front(raw, at)
         except DecodeError:
             self._on_decode_error(address.name)
             return Found(seen)
-        load = partial(self._load, raw[2], expected, front.payload)
-        is_error = bool(raw[2] & Flag.ERROR)
+        load = partial(self._load, flags, front.payload if opened is None else opened)
+        is_error = bool(flags & Flag.ERROR)
         return Found(seen, self.clock.time(), front.expires, front.stale_until, front.compute_seconds, load, is_error)
 
     def _check(self, raw: bytes, spot: Spot) -> Envelope:
-        """Parse an envelope in full: bounds, echo and seal; raises `DecodeError`."""
+        """Parse and open an envelope in full: bounds, echo and seal; raises `DecodeError`."""
         if len(raw) > self.max_value_bytes + _ENVELOPE_SLACK:
             raise DecodeError("too large")
         envelope = _envelope.unpack(raw)
         if envelope.key != spot.entry:
+            self.guard.doubt()
             raise DecodeError("the envelope of another key")
-        self.sealer.verify(raw, envelope)
-        return envelope
+        return self.sealer.open(raw, envelope)
 
-    def _load(self, flags: int, context: bytes, payload: memoryview) -> Outcome:
+    def _can_read(self, flags: int) -> bool:
+        return flags <= Flag.KNOWN and flags & Flag.SEALED == self.sealer.flag and self._compression.reads(flags)
+
+    def _load(self, flags: int, payload: bytes | memoryview) -> Outcome:
         if flags > Flag.ERROR:
-            payload = self.sealer.open(payload, flags, context, self.max_value_bytes)
+            payload = self._compression.inflate(payload, flags, self.max_value_bytes)
         if flags & Flag.ERROR:
             return Outcome(None, self.codec.decode_error(payload))
         if flags & Flag.ABSENT:
@@ -232,8 +254,14 @@ class SharedStore:
         return Outcome(self.codec.decode(payload))
 
     def touch(self, address: Address, found: Found) -> None:
-        """Have the hit counted."""
-        self._on_hit(address.spot.entry)
+        """Count a hit on what was found."""
+        self.touch_all(address.table, (address.spot.entry,))
+
+    def touch_all(self, table: Table, entries: Sequence[str]) -> None:
+        """Count a hit on each of these entries of a function."""
+        hits = len(entries)
+        table.counters.hits += hits  # in this order: no call between reading and writing
+        self._on_hits(entries)
 
     # -- generations
 
@@ -437,37 +465,45 @@ class SharedStore:
             markers = conflict
 
     def put_many(self, records: Sequence[tuple[Address, Record]]) -> Generator[Effect, Any, None]:
-        """Store plain records that have the same tags: one look at the markers, one transaction a bucket."""
+        """Store plain records that have the same tags: one look at the markers and one transaction a bucket."""
         buckets: dict[str, list[tuple[Address, Record]]] = {}
         for address, record in records:
             buckets.setdefault(self.spot(address).bucket, []).append((address, record))
-        for batch in buckets.values():
-            spots = [self.spot(address) for address, _ in batch]
-            markers: Sequence[bytes | None] = yield self.guard.io("read", spots[0].markers, budget=batch[0][0].budget)
-            while True:
-                guards, puts, generations = self._markers(spots[0], markers)
+        if not buckets:
+            return
+        batches = list(buckets.values())
+        budget = records[0][0].budget
+        reads = [("read", (self.spot(batch[0][0]).markers,), _NO_KEYWORDS) for batch in batches]
+        markers = yield from self.guard.each(reads, budget=budget)
+        while batches:
+            writes = []
+            for batch, standing in zip(batches, markers, strict=True):
+                spots = [self.spot(address) for address, _ in batch]
+                guards, puts, generations = self._markers(spots[0], standing)
                 puts += [
                     self._put(address, spot, record, generations)
                     for (address, record), spot in zip(batch, spots, strict=True)
                 ]
                 doomed = [name for spot in spots for name in (spot.witness, spot.lease)]
-                conflict = yield self.guard.io("transact", guards, puts, doomed, budget=batch[0][0].budget)
-                if conflict is None:
-                    break
-                markers = conflict
+                writes.append(("transact", (guards, puts, doomed), _NO_KEYWORDS))
+            conflicts = yield from self.guard.each(writes, budget=budget)
+            batches = [batch for batch, conflict in zip(batches, conflicts, strict=True) if conflict is not None]
+            markers = [conflict for conflict in conflicts if conflict is not None]
 
     def expire(self, address: Address, found: Found, seconds: float) -> Generator[Effect, Any, bool]:
         """Give what was found another ttl from now; False if it changed meanwhile."""
         spot = self.spot(address)
         raw = (yield self.guard.io("read", [spot.entry], budget=address.budget))[0]
         head = found.seen[0]
-        if raw is None or not raw.startswith(head):
+        if raw is None or raw[: len(head)] != head:
             return False
-        envelope = _envelope.unpack(raw)
+        try:
+            envelope = self._check(raw, spot)  # what was found may have been changed since: it is not ours to sign
+        except DecodeError:
+            return False
         expires = self.clock.time() + seconds
-        changed = envelope._replace(expires_at=expires, stale_until=expires, store_id=os.urandom(8), seal=b"")
-        body = _envelope.pack(changed)
-        put = Put(spot.entry, _envelope.close(body, self.sealer.seal(body)), _milliseconds(seconds))
+        changed = envelope._replace(expires_at=expires, stale_until=expires, store_id=os.urandom(8))
+        put = Put(spot.entry, self.sealer.write(changed), _milliseconds(seconds))
         conflict = yield self.guard.io("transact", [Guard(spot.entry, head)], [put], budget=address.budget)
         return conflict is None
 
@@ -484,22 +520,26 @@ class SharedStore:
 
     def _put(self, address: Address, spot: Spot, record: Record, generations: bytes) -> Put:
         value, error, _ = record.outcome
-        flags = Flag.PLAIN
+        flags, size = Flag.PLAIN, 0
+        pieces: Sequence[bytes | memoryview] = ()
+        payload: bytes | memoryview
         try:
             if error is not None:
                 payload, flags = self.codec.encode_error(error), Flag.ERROR
             elif value is MISSING:
                 payload, flags = b"", Flag.ABSENT
             else:
-                payload = self.codec.encode(value)
+                pieces = self.codec.encode_pieces(value)
+                size = sum(map(len, pieces))
+                payload = b"".join(pieces) if size < self._pieces_from else pieces[0]
         except EncodeError as refused:
             raise Unstorable("unencodable", str(refused)) from None
-        if len(payload) > self.max_value_bytes:
-            raise Unstorable("too large", f"its {len(payload)} bytes are over max_value_bytes={self.max_value_bytes}")
+        size = max(size, len(payload))
+        if size > self.max_value_bytes:
+            raise Unstorable("too large", f"its {size} bytes are over max_value_bytes={self.max_value_bytes}")
         now = self.clock.time()
         expires = now + record.ttl
-        context = _envelope.echo(generations, spot.key)
-        payload, flags = self.sealer.wrap(payload, flags, context)
+        payload, compressed = self._compression.deflate(payload)
         envelope = Envelope(
             spot.entry,
             now,
@@ -508,14 +548,16 @@ class SharedStore:
             record.compute_seconds,
             generations,
             payload,
-            flags,
+            flags | compressed,
             record.version,
             record.tags,
             bytes.fromhex("".join(address.tags)),
             os.urandom(8),
         )
-        body = _envelope.pack(envelope)
-        raw = _envelope.close(body, self.sealer.seal(body))
+        if size < self._pieces_from:
+            raw = self.sealer.write(envelope)
+        else:
+            raw = Pieces((_envelope.clear(envelope, size), *pieces, _envelope.close(b"", b"")))
         return Put(spot.entry, raw, _milliseconds(record.ttl + record.keep))
 
 

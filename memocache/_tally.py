@@ -5,6 +5,10 @@ in one round trip: the deltas of every function's counters, and access count and
 hit. A process that is killed loses at most what one interval gathered; one that exits sends the rest, for at most 0.3
 s.
 
+Each flush is numbered, and the backend remembers the last number beside the counters: a flush whose answer was lost is
+sent again as it was, and counts once. (Twice at most where the server evicted the number, or the backend is one that
+does not remember it.)
+
 The hottest keys go through Space-Saving with 4,096 counters (see `memocache._topk`). Those of the fleet are added up a
 day in a hash of the backend: each process sends what is certain of the keys that surely had more hits than any key may
 have been counted too high. So a count there is never too high, and too low by at most 2/4,096 of the hits of each
@@ -14,11 +18,15 @@ process, and the hash stays small however many keys there are.
 from __future__ import annotations
 
 import atexit
+import contextlib
+import os
 import sys
 import threading
+import time
 import weakref
 from collections import Counter, deque
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from itertools import islice, repeat
 from typing import Any, NamedTuple
 
 from memocache._guard import DIRECT_SECONDS, Budget
@@ -28,7 +36,7 @@ from memocache._local import LocalTier
 from memocache._runtime import Io
 from memocache._topk import SpaceSaving
 from memocache.exceptions import BackendError
-from memocache.typing import Clock, Tally
+from memocache.typing import Clock, Once, Tally
 
 FLUSH_SECONDS = 1.0
 DAY = 86_400
@@ -36,6 +44,10 @@ _IDLE_SECONDS = 30.0
 _LAST_SECONDS = 0.3
 _MOST_KEYS = 20_000
 """Entries whose accesses one flush carries; the others' wait for the next."""
+_STEP = 100
+"""Tallies that the backend carries out in one step, during which it does nothing else."""
+_REMEMBERED = 2 * DAY
+"""Seconds for which the backend remembers a number; a flush that could not be sent for half of that is given up."""
 _KEPT = (
     "stores",
     "hits",
@@ -49,17 +61,27 @@ _KEPT = (
 )
 
 
+class Sender:
+    """A name under which flushes are numbered; one flush at a time, so that the numbers arrive in order."""
+
+    __slots__ = ("name", "number")
+
+    def __init__(self) -> None:
+        self.name = os.urandom(8).hex()
+        self.number = 0
+
+
 class Batch(NamedTuple):
-    """One flush: the tallies, and what is in them by touched key, function name and hot key."""
+    """One flush: the tallies, what is in them by touched key, who numbered them, and when (monotonic seconds)."""
 
     tallies: list[Tally]
     touched: dict[str, tuple[int, float]]
-    functions: dict[str, dict[str, int]]
-    hot: dict[str, int]
+    sender: Sender
+    made: float
 
 
 class Sending(Io):
-    """One flush: takes what has gathered, sends it, and gives it back if that fails."""
+    """One flush: what could not be confirmed before is sent again, then what has gathered; what fails is kept."""
 
     __slots__ = ("_seconds", "_tallies", "something")
 
@@ -70,25 +92,25 @@ class Sending(Io):
 
     def blocking(self) -> None:
         """Send in this thread."""
-        batch = self._tallies.prepare()
-        self.something = bool(batch.tallies)
-        if batch.tallies:
+        for batch in self._tallies.batches():
+            self.something = True
             try:
                 self._request(batch).blocking()
             except BaseException:
-                self._tallies.take_back(batch)
+                self._tallies.keep(batch)
                 raise
+            self._tallies.confirm(batch)
 
     async def awaiting(self) -> None:
         """Send in this task."""
-        batch = self._tallies.prepare()
-        self.something = bool(batch.tallies)
-        if batch.tallies:
+        for batch in self._tallies.batches():
+            self.something = True
             try:
                 await self._request(batch).awaiting()
             except BaseException:
-                self._tallies.take_back(batch)
+                self._tallies.keep(batch)
                 raise
+            self._tallies.confirm(batch)
 
     def _request(self, batch: Batch) -> Io:
         return self._tallies.guard.io("tally", batch.tallies, budget=Budget(self._seconds))
@@ -111,6 +133,8 @@ class Tallies:
         self._touched: deque[tuple[str, float]] = deque()
         self._unsent: dict[str, tuple[int, float]] = {}
         self._hot_sent: dict[str, int] = {}
+        self._senders: list[Sender] = []
+        self._unconfirmed: list[Batch] = []
         # what was counted up to the last flush, by function name
         self._sent: dict[str, dict[str, int]] = {}
         self._flushing = threading.Lock()
@@ -119,9 +143,9 @@ class Tallies:
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
 
-    def touch(self, entry: str) -> None:
-        """Count a hit on an entry's key: one append, which is atomic."""
-        self._touched.append((entry, self._clock.time()))
+    def touch(self, entries: Sequence[str]) -> None:
+        """Count a hit on each of some entries' keys: one `extend` by C code, which is atomic."""
+        self._touched.extend(zip(entries, repeat(self._clock.time())))
         if self._thread is None:
             self.wake()
 
@@ -132,8 +156,10 @@ class Tallies:
     def pending(self, entry: str) -> tuple[int, float | None]:
         """Hits of an entry's key that are not in the backend yet, and the time of the last of them."""
         self.gather()
-        hits, last = self._unsent.get(entry, (0, None))
-        return hits, last
+        with self._flushing:
+            waiting = [self._unsent, *(batch.touched for batch in self._unconfirmed)]
+            found = [touched[entry] for touched in waiting if entry in touched]
+        return sum(hits for hits, _ in found), max((last for _, last in found), default=None)
 
     def gather(self) -> None:
         """Sort what was touched by key."""
@@ -172,7 +198,7 @@ class Tallies:
                 break
 
     def flush(self, seconds: float = DIRECT_SECONDS) -> bool:
-        """Send what has gathered; whether there was anything. What could not be sent is kept for the next time."""
+        """Send what has gathered; whether there was anything. What was not confirmed is kept for the next time."""
         try:
             io = self.sending(seconds)
             io.blocking()
@@ -184,8 +210,29 @@ class Tallies:
         """The effect of sending what has gathered."""
         return Sending(self, seconds)
 
-    def prepare(self) -> Batch:
-        """What is to be sent now; the functions first, which are most likely to arrive if a flush is cut short."""
+    def batches(self) -> Iterator[Batch]:
+        """What is to be sent now: what was sent before and not confirmed, then what has gathered since."""
+        for _ in range(len(self._unconfirmed)):
+            with contextlib.suppress(IndexError):  # another flush has it
+                batch = self._unconfirmed.pop(0)
+                if time.monotonic() - batch.made < _REMEMBERED / 2:
+                    yield batch
+        batch = self._gathered()
+        if batch.tallies:
+            yield batch
+        else:
+            self.confirm(batch)
+
+    def keep(self, batch: Batch) -> None:
+        """What was sent may or may not have arrived: it is sent again, the same."""
+        self._unconfirmed.append(batch)
+
+    def confirm(self, batch: Batch) -> None:
+        """What was sent has arrived."""
+        self._senders.append(batch.sender)
+
+    def _gathered(self) -> Batch:
+        """A new batch; the functions first, which are most likely to arrive if a flush is cut short."""
         with self._flushing:
             self._gather()
             functions = self._functions()
@@ -200,26 +247,29 @@ class Tallies:
                 if sure > max(self.hottest.floor, sent):
                     days.setdefault(int(last) // DAY, {})[key] = sure - sent
                     self._hot_sent[key] = sure
+            sender = self._senders.pop() if self._senders else Sender()
         tallies = [Tally(self.function_key(name), delta, {}) for name, delta in functions.items()]
         tallies += [Tally(self.hot_key(day), counts, {}, 3 * DAY * 1000) for day, counts in days.items()]
         tallies += [
             Tally(self.access_key(key), {"n": hits}, {"last": int(last * 1000)}, DAY * 1000)
             for key, (hits, last) in touched.items()
         ]
-        return Batch(tallies, touched, functions, {key: n for counts in days.values() for key, n in counts.items()})
+        return Batch(self._numbered(tallies, sender), touched, sender, time.monotonic())
 
-    def take_back(self, batch: Batch) -> None:
-        """What was not sent after all: keep it for the next time."""
-        with self._flushing:
-            for key, (hits, last) in batch.touched.items():
-                more, later = self._unsent.get(key, (0, last))
-                self._unsent[key] = (hits + more, later)
-            for key, hits in batch.hot.items():
-                self._hot_sent[key] = self._hot_sent.get(key, 0) - hits
-            for name, delta in batch.functions.items():
-                sent = self._sent.get(name)  # None: zeroed since
-                if sent is not None:
-                    self._sent[name] = {key: amount - delta.get(key, 0) for key, amount in sent.items()}
+    def _numbered(self, tallies: list[Tally], sender: Sender) -> list[Tally]:
+        """The tallies in steps of one bucket each, every step with a number of its own."""
+        buckets: dict[str, list[Tally]] = {}
+        for one in tallies:
+            _, bucket, _ = self._layout.parse(one.key) or ("", "", "")
+            buckets.setdefault(bucket, []).append(one)
+        numbered = []
+        for bucket, those in buckets.items():
+            key = self._layout.key("s", bucket, f"u:{sender.name}")
+            for at in range(0, len(those), _STEP):
+                sender.number += 1
+                once = Once(key, sender.number, _REMEMBERED * 1000)
+                numbered += [one._replace(once=once) for one in those[at : at + _STEP]]
+        return numbered
 
     def _functions(self) -> dict[str, dict[str, int]]:
         """What was counted since the last flush, by function name."""
@@ -236,7 +286,7 @@ class Tallies:
         totals = {"": {"expired": self._tier.expired, "evicted": self._tier.evicted}}
         seconds: dict[str, float] = {}
         for table in self._tier.tables():
-            counted = table.counters.read()
+            counted = self._tier.counted(table)
             total = totals.setdefault(table.name, {})
             for key in _KEPT:
                 total[key] = total.get(key, 0) + int(counted[key])
@@ -248,6 +298,9 @@ class Tallies:
         """The counters of a function begin again at nothing."""
         with self._flushing:
             self._sent.pop(name, None)
+            key = self.function_key(name)
+            for batch in self._unconfirmed:
+                batch.tallies[:] = [one for one in batch.tallies if one.key != key]
 
     # -- names in the backend
 

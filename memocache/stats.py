@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 COUNTED = (
     "hits",
@@ -104,11 +103,12 @@ class Health:
 class Counters:
     """The live counters of one function in this process.
 
-    ``counters.hits += 1`` written out in one function, without a call in the expression, is exact under the GIL:
-    CPython switches threads only at calls and backward jumps. Everything off the hit path goes through `add`.
+    ``counters.hits += 1`` written out, without a call in the expression, is exact under the GIL: CPython switches
+    threads only at calls and backward jumps. So nothing here takes a lock. Hits on entries held in the process are
+    counted on the entry, and come here when it leaves (see `memocache._local`).
     """
 
-    __slots__ = (*COUNTED, "_lock", "_on_add")
+    __slots__ = (*COUNTED, "_on_add")
 
     hits: int
     misses: int
@@ -122,7 +122,6 @@ class Counters:
     compute_seconds: float
 
     def __init__(self, on_add: Callable[[], None] | None = None) -> None:
-        self._lock = threading.Lock()
         self._on_add = on_add
         self.zero()
 
@@ -131,18 +130,36 @@ class Counters:
         for name in COUNTED:
             setattr(self, name, 0)
 
-    def add(self, **amounts: float) -> None:
-        """Add to counters off the hit path; `hits` is not among them, since hits do not take the lock."""
-        with self._lock:
-            for name, amount in amounts.items():
-                setattr(self, name, getattr(self, name) + amount)
+    def add(
+        self,
+        *,
+        misses: int = 0,
+        stale_hits: int = 0,
+        coalesced: int = 0,
+        stores: int = 0,
+        rejected: int = 0,
+        backend_errors: int = 0,
+        decode_errors: int = 0,
+        computations: int = 0,
+        compute_seconds: float = 0.0,
+    ) -> None:
+        """Add to counters off the hit path."""
+        self.misses += misses
+        self.stale_hits += stale_hits
+        self.coalesced += coalesced
+        self.stores += stores
+        self.rejected += rejected
+        self.backend_errors += backend_errors
+        self.decode_errors += decode_errors
+        self.computations += computations
+        self.compute_seconds += compute_seconds
         if self._on_add is not None:
             self._on_add()
 
     def absorb(self, other: Counters) -> None:
         """Add what another counted, which counts no more."""
-        amounts = other.read()
-        self.hits += int(amounts.pop("hits"))
+        amounts: dict[str, Any] = other.read()
+        self.hits += amounts.pop("hits")
         self.add(**amounts)
 
     def read(self) -> dict[str, float]:

@@ -18,6 +18,7 @@ from typing import (
     NamedTuple,
     ParamSpec,
     Protocol,
+    Self,
     TypeVar,
     overload,
     runtime_checkable,
@@ -64,13 +65,36 @@ class Guard(NamedTuple):
     head: bytes | None = None
 
 
+class Pieces(bytes):
+    """A large value in pieces, for backends that have `pieces_from`: as bytes it is only the first of them."""
+
+    pieces: Sequence[bytes | memoryview]
+
+    def __new__(cls, pieces: Sequence[bytes | memoryview]) -> Self:
+        self = super().__new__(cls, pieces[0])
+        self.pieces = pieces
+        return self
+
+
+class Once(NamedTuple):
+    """The number of a step that must not be taken twice, and the key that remembers the last number for `ttl_ms`."""
+
+    key: str
+    number: int
+    ttl_ms: int
+
+
 class Tally(NamedTuple):
-    """Figures for one key: numbers to add to its counters, numbers to set, and its life from now (None: no expiry)."""
+    """Figures for one key: numbers to add to its counters, numbers to set, and its life from now (None: no expiry).
+
+    Tallies with the same `once` are one step, to be left out if its number, or a higher one, is remembered already.
+    """
 
     key: str
     adds: Mapping[str, int]
     sets: Mapping[str, int]
     ttl_ms: int | None = None
+    once: Once | None = None
 
 
 class BackendFacts(NamedTuple):
@@ -88,6 +112,10 @@ class Backend(Protocol):
 
     Every method takes ``timeout``: seconds the whole operation may take, or None for the backend's own bound.
     Any exception a method raises is translated by memocache; a backend need not translate its own.
+    A ``pieces_from`` attribute, where there is one, is from how many bytes on a value may come as `Pieces`; `read` then
+    gives it back as a writable memoryview that is the reader's own.
+    One whose transactions must keep to one of many buckets has a true ``clustered`` (keys then have a bucket: docs/keys)
+    and may have ``together(calls)``: the results of several operations ``(name, arguments, keywords)`` at the same time.
     An ``aio`` attribute, where there is one, has the same methods as coroutines (`close` too); without it the
     methods are called in a worker thread from async code, or directly where ``blocks`` is False.
     """
@@ -143,7 +171,11 @@ class Backend(Protocol):
         ...
 
     def tally(self, tallies: Sequence[Tally], *, timeout: float | None = None) -> None:
-        """Carry out all tallies, each at once, in one round trip per node; absent counters begin at 0."""
+        """Carry out all tallies, each at once, in one round trip per node; absent counters begin at 0.
+
+        Those with the same `once` are one step, left out if it was taken already: a call whose answer was lost can be
+        repeated.
+        """
         ...
 
     def counts(self, keys: Sequence[str], *, timeout: float | None = None) -> list[dict[str, int]]:

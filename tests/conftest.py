@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from memocache.testing import servers
+from memocache.testing.fleet import ClusterServer, SentinelTrio
+
+_FLEETS: dict[str, Callable[[str], Any]] = {"cluster": ClusterServer, "sentinel": SentinelTrio}
 
 
 @pytest.fixture(scope="session")
-def running_server() -> Iterator[Callable[[str], servers.Server]]:
-    """A function from a kind of server to the session's one of it, started when first asked for."""
-    running: dict[str, servers.Server] = {}
+def running_server() -> Iterator[Callable[[str], Any]]:
+    """A function from a kind of server ("cluster" and "sentinel" are kinds too) to the session's one of it, started
+    when first asked for.
+    """
+    running: dict[str, Any] = {}
 
-    def get(kind: str) -> servers.Server:
+    def get(kind: str) -> Any:
         if kind not in running:
-            running[kind] = servers.start(kind)
+            fleet = _FLEETS.get(kind)
+            running[kind] = servers.start(kind) if fleet is None else fleet(servers.available_servers()[0])
         return running[kind]
 
     yield get

@@ -10,22 +10,39 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
+from memocache.backends._ops import confirmed
 from memocache.backends._resp import Ask, Op, number, pack, unexpected, values
-from memocache.backends._scripts import TRANSACT, TRANSACT_SHA
+from memocache.backends._scripts import (
+    TALLY,
+    TALLY_SHA,
+    TRANSACT,
+    TRANSACT_SHA,
+    TRANSACT_SHARDED,
+    TRANSACT_SHARDED_SHA,
+)
 from memocache.backends.base import ProtocolError, ReplyError, holds
-from memocache.typing import BackendFacts, Guard, Put, Tally
+from memocache.typing import BackendFacts, Guard, Once, Put, Tally
 
 _BATCH = 1000
 _NUMBER = re.compile(r"-?[0-9]{1,19}")
 
 
 class Commands:
-    """The operations of `memocache.typing.Backend`; remembers only whether this server lets us run scripts."""
+    """The operations of `memocache.typing.Backend`; remembers only whether this server lets us run scripts.
 
-    def __init__(self) -> None:
+    `sharded` ones publish within a shard of a cluster. `wait` is for how many replicas to wait after a delete, and for
+    how many milliseconds at most.
+    """
+
+    def __init__(self, *, sharded: bool = False, wait: tuple[int, int] | None = None) -> None:
         self.scripts = True
+        self._wait = wait
+        self._publish = "SPUBLISH" if sharded else "PUBLISH"
+        self._script, self._sha = (TRANSACT_SHARDED, TRANSACT_SHARDED_SHA) if sharded else (TRANSACT, TRANSACT_SHA)
 
     def read(self, keys: Sequence[str]) -> Op[list[bytes | None]]:
         """MGET: a key of another type counts as absent."""
@@ -45,9 +62,9 @@ class Commands:
         """EVALSHA, then EVAL if the server has not seen the script; WATCH and MULTI where scripts are refused."""
         if self.scripts:
             rest = _script_arguments(guards, puts, deletes, members, publish)
-            (reply,) = yield Ask(pack("EVALSHA", TRANSACT_SHA, *rest), 1)
-            if isinstance(reply, ReplyError) and reply.code == "NOSCRIPT":
-                (reply,) = yield Ask(pack("EVAL", TRANSACT, *rest), 1)
+            (reply,) = yield Ask(pack("EVALSHA", self._sha, *rest), 1)
+            if _unknown_script(reply):
+                (reply,) = yield Ask(pack("EVAL", self._script, *rest), 1)
             if not _scripts_refused(reply):
                 return None if reply == 1 and type(reply) is int else values(reply, len(guards))
             self.scripts = False
@@ -88,11 +105,16 @@ class Commands:
             if isinstance(reply, ReplyError) and reply.code == "WRONGTYPE":
                 yield Ask(pack("UNLINK", key) + pack("SADD", key, member), 2)
         if publish is not None:
-            yield Ask(pack("PUBLISH", publish, b""), 1)  # refused by ACL or not: the writes are done
+            yield Ask(pack(self._publish, publish, b""), 1)  # refused by ACL or not: the writes are done
         return None
 
     def delete(self, keys: Sequence[str]) -> Op[int]:
-        """UNLINK in batches of 1,000, which is one round trip for most."""
+        """UNLINK in batches of 1,000, which is one round trip for most; each is followed by WAIT where that is asked
+        for.
+        """
+        return self._delete(keys) if self._wait is None else confirmed(self._delete(keys), *self._wait)
+
+    def _delete(self, keys: Sequence[str]) -> Op[int]:
         total = 0
         for batch in _batches(keys):
             (reply,) = yield Ask(pack("UNLINK", *batch), 1)
@@ -119,8 +141,52 @@ class Commands:
         return set() if _wrong_type(reply) else {text for text in _texts(reply) if text is not None}
 
     def tally(self, tallies: Sequence[Tally]) -> Op[None]:
-        """HINCRBY, HSET and PEXPIRE for each, in one round trip; a key of another type is replaced."""
+        """HINCRBY, HSET and PEXPIRE for each, in one round trip; a key of another type is replaced.
+
+        Each step that must be taken once is a script, or a transaction where scripts are refused.
+        """
         tallies = [one for one in tallies if one.adds or one.sets]
+        yield from self._count([one for one in tallies if one.once is None])
+        steps = [(once, list(step)) for once, step in groupby(tallies, attrgetter("once")) if once is not None]
+        if steps and self.scripts:
+            yield from self._count_by_script(steps)
+        if not self.scripts:
+            for once, step in steps:
+                yield from self._count_by_transaction(once, step)
+
+    def _count_by_script(self, steps: list[tuple[Once, list[Tally]]]) -> Op[None]:
+        words = [_step_arguments(once, step) for once, step in steps]
+        replies = yield Ask(b"".join(pack("EVALSHA", TALLY_SHA, *rest) for rest in words), len(words))
+        again = [rest for rest, reply in zip(words, replies, strict=True) if _unknown_script(reply)]
+        if again:
+            replies = [reply for reply in replies if not _unknown_script(reply)]
+            replies += yield Ask(b"".join(pack("EVAL", TALLY, *rest) for rest in again), len(again))
+        if any(_scripts_refused(reply) for reply in replies):
+            self.scripts = False
+            return
+        for reply in replies:
+            number(reply)
+
+    def _count_by_transaction(self, once: Once, step: list[Tally]) -> Op[None]:
+        watched, done = yield Ask(pack("WATCH", once.key) + pack("GET", once.key), 2, session=True)
+        if watched != b"OK":
+            raise unexpected(watched)
+        if type(done) is bytes and _NUMBER.fullmatch(text := done.decode("latin-1")) and int(text) >= once.number:
+            yield Ask(pack("UNWATCH"), 1, session=True)
+            return
+        remember = pack("SET", once.key, once.number, "PX", once.ttl_ms)
+        payload = b"".join((pack("MULTI"), remember, *(_tally(one)[0] for one in step), pack("EXEC")))
+        *queued, done = yield Ask(payload, 3 + sum(_tally(one)[1] for one in step), session=True)
+        for reply in queued:
+            if isinstance(reply, ReplyError):
+                raise reply
+        # nil: the step was taken meanwhile, by an earlier attempt that arrived late
+        if done is not None and not isinstance(done, list):
+            raise unexpected(done)
+        wrong = {one.key for one, reply in zip(step, _firsts(step, done or [0]), strict=False) if _wrong_type(reply)}
+        yield from self._count([one for one in step if one.key in wrong])
+
+    def _count(self, tallies: Sequence[Tally]) -> Op[None]:
         if not tallies:
             return
         packed = [_tally(one) for one in tallies]
@@ -172,6 +238,22 @@ def _tally(one: Tally) -> tuple[bytes, int]:
     return b"".join(words), len(words)
 
 
+def _firsts(step: Sequence[Tally], replies: list[Any]) -> Iterator[Any]:
+    """The first reply to each tally of a transaction, whose own first was to remembering it."""
+    at = 1
+    for one in step:
+        yield from replies[at : at + 1]
+        at += _tally(one)[1]
+
+
+def _step_arguments(once: Once, step: Sequence[Tally]) -> list[str | int]:
+    words: list[str | int] = [1 + len(step), once.key, *(one.key for one in step), once.number, once.ttl_ms]
+    for one in step:
+        words += [len(one.adds), len(one.sets), "" if one.ttl_ms is None else one.ttl_ms]
+        words += [word for pair in (*one.adds.items(), *one.sets.items()) for word in pair]
+    return words
+
+
 def _counters(reply: Any) -> dict[str, int]:
     if _wrong_type(reply):
         return {}
@@ -198,6 +280,10 @@ def _script_arguments(
         words += [put.value, b"" if put.ttl_ms is None else put.ttl_ms]
     words += [member for _, member in members]
     return words
+
+
+def _unknown_script(reply: Any) -> bool:
+    return isinstance(reply, ReplyError) and reply.code == "NOSCRIPT"
 
 
 def _scripts_refused(reply: Any) -> bool:

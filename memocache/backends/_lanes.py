@@ -52,7 +52,10 @@ class _Request:
 
 
 class _Lane:
-    """One connection of one loop: `queue` is unsent, `owed` is sent and unanswered, `rest` is half sent."""
+    """One connection of one loop: `queue` is unsent, `owed` is sent and unanswered, `rest` is half sent.
+
+    With `in_session` the server remembers what was said last (WATCH), and another connection would not do.
+    """
 
     def __init__(self, dial: Dial) -> None:
         self._dial = dial
@@ -60,6 +63,7 @@ class _Lane:
         self._dialing: object | None = None
         self._rest: memoryview | None = None
         self._since = 0.0
+        self.in_session = False
         self.queue: deque[_Request] = deque()
         self.owed: deque[_Request] = deque()
 
@@ -82,6 +86,8 @@ class _Lane:
             self.fail(ConnectionError("the connection was stale"))
             wire = None
         if wire is None:
+            if self.in_session:
+                self._refuse(ConnectionError("the connection was lost between two steps"))
             if self.queue and (self._dialing is None or time.monotonic() - self._since > _GIVE_UP):
                 self._open()
             return
@@ -133,6 +139,12 @@ class _Lane:
                     request.fail(TimeoutError("nothing could be sent in time"))
             self.queue = deque(request for request in self.queue if not request.future.done())
         self.flush()
+
+    def doubt(self) -> None:
+        """Close the connection as soon as what was sent over it is answered; callable from any thread."""
+        wire = self._wire
+        if wire is not None:
+            wire.doubtful = True
 
     def discard(self) -> None:
         """Close the socket from outside its loop, which is closed or another process's."""
@@ -285,9 +297,11 @@ class _LoopLanes:
                 self._private.append(lane)
             while True:
                 request = await self._exchange(lane, ask, deadline)
+                lane.in_session = ask.session
                 try:
                     ask = op.send(request.replies)
                 except StopIteration as stop:
+                    lane.in_session = False
                     self._spare.append(lane)
                     lane = None
                     result: T = stop.value
@@ -348,6 +362,11 @@ class _LoopLanes:
                 request.fail(ConnectionError("the backend was closed"))
             lane.queue.clear()
 
+    def doubt(self) -> None:
+        """Send nothing more over the connections of now; callable from any thread."""
+        for lane in [*self._shared, *self._private]:
+            lane.doubt()
+
     def discard(self) -> None:
         """Close the sockets of a loop that no longer runs."""
         for lane in [*self._shared, *self._private]:
@@ -394,6 +413,11 @@ class Lanes:
                 loop.call_soon_threadsafe(lanes.close)
             except RuntimeError:
                 lanes.discard()
+
+    def doubt(self) -> None:
+        """Send nothing more over the connections of now, of any loop; what was sent is still answered."""
+        for lanes in list(self._loops.values()):
+            lanes.doubt()
 
     def close_here(self) -> None:
         """Close the lanes of the running loop alone."""

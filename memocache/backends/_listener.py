@@ -32,10 +32,14 @@ Wake = Callable[[], None]
 
 
 class Listener:
-    """Calls wakes on messages; `refused` is set once the server's ACL has denied pub/sub."""
+    """Calls wakes on messages; `refused` is set once the server has denied pub/sub (by ACL, or too old for it).
 
-    def __init__(self, dial: Dial) -> None:
+    A `sharded` one hears what is published with SPUBLISH, at the cluster's node that holds the channel's slot.
+    """
+
+    def __init__(self, dial: Dial, *, sharded: bool = False) -> None:
         self._dial = dial
+        self._shard = b"S" if sharded else b""
         self.refused = False
         self._lock = threading.RLock()
         self._wakes: dict[bytes, dict[object, Wake]] = {}
@@ -122,7 +126,7 @@ class Listener:
                     return
                 pause = _RETRY[0]
             except ReplyError as error:
-                if error.code == "NOPERM":
+                if error.code in ("NOPERM", "UNKNOWN"):
                     self.refused = True
             except Exception:
                 pass  # reconnect: whatever it was, listeners poll meanwhile
@@ -148,8 +152,8 @@ class Listener:
             while True:
                 with self._lock:
                     wanted = set(self._wakes)
-                self._send(wire, b"SUBSCRIBE", wanted - asked)
-                self._send(wire, b"UNSUBSCRIBE", asked - wanted)
+                self._send(wire, self._shard + b"SUBSCRIBE", wanted - asked)
+                self._send(wire, self._shard + b"UNSUBSCRIBE", asked - wanted)
                 asked = wanted
                 now = time.monotonic()
                 unwanted_since = None if wanted else unwanted_since or now
@@ -175,7 +179,8 @@ class Listener:
 
     def _send(self, wire: Wire, verb: bytes, channels: set[bytes]) -> None:
         if channels:
-            payload = pack(verb, *channels)
+            # in a cluster one command speaks of one slot
+            payload = b"".join(pack(verb, one) for one in channels) if self._shard else pack(verb, *channels)
             if wire.send(payload) != len(payload):
                 raise ConnectionError("the server takes no subscriptions")
 
@@ -185,6 +190,8 @@ class Listener:
         if not isinstance(reply, list) or len(reply) < 2:
             return  # the answer to a PING without subscriptions
         kind, channel = reply[:2]
+        if self._shard and type(kind) is bytes:
+            kind = kind.removeprefix(b"s")  # ssubscribe, smessage
         with self._lock:
             if kind == b"subscribe":
                 self._confirmed.add(channel)

@@ -3,7 +3,7 @@
 Rules, in the order they were paid for:
 
 1. A wire is used by one operation at a time and goes back only if it is owed nothing and nothing went wrong; an
-   exception of any kind (a signal handler's, GreenletExit) means it is closed.
+   exception of any kind (a signal handler's, GreenletExit) means it is closed, also between question and answer.
 2. Capacity is the number of living `_Place` objects, not a counter: whoever is interrupted between taking and giving
    back loses the reference, and the place is free again. The weak callback is C code, which no signal can interrupt.
 3. No plain lock is held while anything waits, so a signal handler that uses the cache cannot deadlock its thread.
@@ -18,6 +18,7 @@ import threading
 import time
 import weakref
 from collections import deque
+from collections.abc import Generator
 from typing import TypeVar
 
 from memocache.backends._resp import Op
@@ -74,7 +75,16 @@ class Pool:
         Raises Busy if no wire came free in time, TimeoutError, ConnectionError or another OSError for the transport,
         and what `op` raises.
         """
-        deadline = time.monotonic() + (self._timeout if timeout is None else timeout)
+        steps = self.steps(op, time.monotonic() + (self._timeout if timeout is None else timeout))
+        try:
+            while True:
+                next(steps)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+    def steps(self, op: Op[T], deadline: float) -> Generator[None, None, T]:
+        """As `run`, until `deadline` (monotonic seconds), with a pause after each question, before its answer."""
         try:
             ask = next(op)
         except StopIteration as stop:
@@ -86,7 +96,9 @@ class Pool:
         try:
             while True:
                 try:
-                    replies = wire.exchange(ask.payload, ask.replies, deadline)
+                    wire.ask(ask.payload, ask.replies, deadline)
+                    yield
+                    replies = wire.answer(deadline)
                 except HANGUPS:
                     if not ask.harmless or retried:
                         raise

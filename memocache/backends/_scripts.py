@@ -1,4 +1,6 @@
-"""The one Lua script of the Redis backends: compare, then write, in one step on the server.
+"""The two Lua scripts of the Redis backends: compare, then write (TRANSACT), and count once (TALLY), in one step each.
+
+TRANSACT:
 
 KEYS are guards, puts, deletes and member sets, in this order. ARGV begins with how many there are of each and the
 channel to publish on (empty for none); then one string per guard (``a`` absent, ``h`` and the head), two per put
@@ -7,6 +9,11 @@ channel to publish on (empty for none); then one string per guard (``a`` absent,
 A value of a foreign type at one of our keys counts as absent and is overwritten, so that it heals. Puts come before
 deletes: when memory is short the first put fails and nothing has been applied. A publish refused by ACL is ignored,
 for the writes are done and listeners poll as well.
+
+TALLY: KEYS are the one that remembers the last number and the hashes. ARGV begins with the number and the milliseconds
+to remember it; then, for each hash, how many amounts to add, how many to set and its life in milliseconds (empty for
+none), and name and amount of each. It returns 1, or 0 if the number, or a higher one, was remembered. The number is
+remembered first: what fails half-way is not counted again.
 """
 
 from __future__ import annotations
@@ -62,3 +69,39 @@ return 1
 """
 
 TRANSACT_SHA = hashlib.sha1(TRANSACT, usedforsecurity=False).hexdigest()
+
+TRANSACT_SHARDED = TRANSACT.replace(b"'PUBLISH'", b"'SPUBLISH'")
+"""In a cluster: the message stays within the shard that holds the keys."""
+
+TRANSACT_SHARDED_SHA = hashlib.sha1(TRANSACT_SHARDED, usedforsecurity=False).hexdigest()
+
+TALLY = b"""\
+local done = redis.pcall('GET', KEYS[1])
+if type(done) == 'string' and tonumber(done) and tonumber(done) >= tonumber(ARGV[1]) then
+  return 0
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+local a = 3
+for i = 2, #KEYS do
+  local key, adds, sets, ttl = KEYS[i], tonumber(ARGV[a]), tonumber(ARGV[a + 1]), ARGV[a + 2]
+  local kind = redis.call('TYPE', key).ok
+  if kind ~= 'hash' and kind ~= 'none' then
+    redis.call('UNLINK', key)
+  end
+  a = a + 3
+  for j = 1, adds do
+    redis.pcall('HINCRBY', key, ARGV[a], ARGV[a + 1])
+    a = a + 2
+  end
+  for j = 1, sets do
+    redis.call('HSET', key, ARGV[a], ARGV[a + 1])
+    a = a + 2
+  end
+  if ttl ~= '' then
+    redis.call('PEXPIRE', key, ttl)
+  end
+end
+return 1
+"""
+
+TALLY_SHA = hashlib.sha1(TALLY, usedforsecurity=False).hexdigest()

@@ -135,10 +135,11 @@ class Wire:
             if self._tls is None or not self._tls.pending():
                 return replies
 
-    def exchange(self, payload: bytes, count: int, deadline: float) -> list[Any]:
-        """Send `payload` and return its `count` replies, all before `deadline` (monotonic seconds), however they drip.
+    def ask(self, payload: bytes, count: int, deadline: float) -> None:
+        """Send `payload`, which brings `count` replies, before `deadline` (monotonic seconds).
 
-        Raises TimeoutError, ConnectionError or another OSError; then the wire is owed something and must be dropped.
+        Raises TimeoutError, ConnectionError or another OSError, as `answer` does; then the wire is owed something and
+        must be dropped.
         """
         if deadline <= time.monotonic():
             raise TimeoutError("no time left to ask")
@@ -147,10 +148,14 @@ class Wire:
         sent = self.send(payload)
         if sent < len(payload):
             self._send_rest(memoryview(payload)[sent:], deadline)
+
+    def answer(self, deadline: float) -> list[Any]:
+        """Return the replies that are owed, all before `deadline`, however they drip."""
         replies: list[Any] = []
+        count = self.owed
         while True:
             left = deadline - time.monotonic()
-            if left <= 0 or not self._readable(left * 1000):
+            if not self._readable(max(0.0, left) * 1000):
                 raise TimeoutError("no answer in time")
             replies += self.receive()
             if len(replies) >= count:
@@ -158,6 +163,8 @@ class Wire:
                     raise ProtocolError("more replies than commands")
                 self.owed = 0
                 return replies
+            if left <= 0:  # what had arrived counts, for its owner may have waited for another's answer meanwhile
+                raise TimeoutError("no answer in time")
 
     def close(self) -> None:
         """Close the socket, in this process only: a forked relative keeps using its own."""
@@ -215,8 +222,11 @@ def _readiness(sock: socket.socket, *, writing: bool = False) -> Callable[[float
     return lambda ms: any(select.select([] if writing else ours, ours if writing else [], [], ms / 1000))
 
 
-def dialer(settings: RedisSettings) -> Dial:
-    """Return what opens and authenticates a new socket for `settings`; it blocks, so call it in a thread of its own."""
+def dialer(settings: RedisSettings, greet: Callable[[Any], None] | None = None) -> Dial:
+    """Return what opens and authenticates a new socket for `settings`; it blocks, so call it in a thread of its own.
+
+    `greet` may first talk to the server over redis-py's connection, and raises an OSError if it is the wrong one.
+    """
     from redis import exceptions
     from redis.backoff import NoBackoff
     from redis.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
@@ -258,6 +268,12 @@ def dialer(settings: RedisSettings) -> Dial:
         connection: Any = kind(**options)
         try:
             connection.connect()
+            if greet is not None:
+                try:
+                    greet(connection)
+                except BaseException:
+                    connection.disconnect()
+                    raise
         except (exceptions.AuthenticationError, exceptions.BusyLoadingError, exceptions.ResponseError) as error:
             raise ReplyError(codes.get(type(error), "ERR"), str(error)) from None
         except exceptions.TimeoutError as error:

@@ -21,11 +21,15 @@ import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
-from memocache.typing import BackendFacts, Guard, Put, Tally
+from memocache.typing import BackendFacts, Guard, Once, Put, Tally
 
 PROBE_KEY = "memocache-probe"
+NO_ROOM = "FULL"
+"""The code of a `ReplyError` by which a backend of one's own says that it has no room."""
 _BOUND = 5.0
 
 
@@ -47,6 +51,17 @@ class ProtocolError(ConnectionError):
 
 class Hangup(ConnectionError):
     """The other side closed the connection."""
+
+
+class NodeFailure(ConnectionError):
+    """One node of several failed, which says nothing of the others; `code` is the cause in a word.
+
+    The backend weighs it itself, with a breaker for each node.
+    """
+
+    def __init__(self, text: str, code: str) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 class Busy(TimeoutError):
@@ -124,23 +139,24 @@ class BaseBackend(ABC):
         return _members(self.read([key], timeout=timeout)[0])
 
     def tally(self, tallies: Sequence[Tally], *, timeout: float | None = None) -> None:
-        """Carry out each tally at once; raise TimeoutError if others always came first (5 s by default)."""
+        """Carry out each tally (each step of `once`) at once; raise TimeoutError if others always came first (5 s by
+        default).
+        """
         deadline = time.monotonic() + (_BOUND if timeout is None else timeout)
-        for one in tallies:
-            old = self.read([one.key], timeout=timeout)[0]
-            while True:
-                total = _counts(old)
-                for name, amount in one.adds.items():
-                    total[name] = total.get(name, 0) + amount
-                total.update(one.sets)
-                # A JSON object is no other object's beginning, so this prefix guard is an equality.
-                put = Put(one.key, _pack(total), one.ttl_ms)
-                found = self.transact([Guard(one.key, old)], [put], timeout=timeout)
-                if found is None:
-                    break
-                old = found[0]
-                if time.monotonic() > deadline:
-                    raise TimeoutError("the counters were always changed by others first")
+        for once, together in groupby(tallies, attrgetter("once")):
+            for step in [list(together)] if once is not None else [[one] for one in together]:
+                keys = list(dict.fromkeys(one.key for one in step))
+                keys += [] if once is None else [once.key]
+                old: list[bytes | None] | None = self.read(keys, timeout=timeout)
+                while old is not None:
+                    puts = counted(step, once, dict(zip(keys, old, strict=True)))
+                    if not puts:
+                        break
+                    # JSON as we write it is no other's beginning, so these prefix guards are equalities.
+                    guards = [Guard(key, value) for key, value in zip(keys, old, strict=True)]
+                    old = self.transact(guards, puts, timeout=timeout)
+                    if old is not None and time.monotonic() > deadline:
+                        raise TimeoutError("the counters were always changed by others first")
 
     def counts(self, keys: Sequence[str], *, timeout: float | None = None) -> list[dict[str, int]]:
         """Return the counters under each of `keys`."""
@@ -153,6 +169,22 @@ class BaseBackend(ABC):
     def facts(self, *, timeout: float | None = None) -> BackendFacts:
         """Return the class name as the backend's name, and nothing else."""
         return BackendFacts(type(self).__name__)
+
+
+def counted(step: Sequence[Tally], once: Once | None, old: dict[str, bytes | None]) -> list[Put]:
+    """What stands after a step under the keys of `old`; nothing if the step was taken before."""
+    if once is not None and _counts(old[once.key]).get("done", -1) >= once.number:
+        return []
+    puts: dict[str, Put] = {}
+    for one in step:
+        total = _counts(puts[one.key].value if one.key in puts else old[one.key])
+        for name, amount in one.adds.items():
+            total[name] = total.get(name, 0) + amount
+        total.update(one.sets)
+        puts[one.key] = Put(one.key, _pack(total), one.ttl_ms)
+    if once is not None:
+        puts[once.key] = Put(once.key, _pack({"done": once.number}), once.ttl_ms)
+    return list(puts.values())
 
 
 def _pack(thing: list[str] | dict[str, int]) -> bytes:

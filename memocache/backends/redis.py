@@ -35,12 +35,19 @@ class RedisBackend:
     blocks = True
 
     def __init__(self, settings: RedisSettings) -> None:
-        dial = dialer(settings)
-        self._timeout = settings.timeout
-        self._say = Commands()
-        self._pool = Pool(dial, settings.max_connections, settings.timeout)
-        self._listener = Listener(dial)
-        self.aio = AsyncRedis(self, self._say, Lanes(dial, settings.timeout))
+        dial, timeout = dialer(settings), settings.timeout
+        pool = Pool(dial, settings.max_connections, timeout)
+        self._assemble(timeout, Commands(wait=settings.wait), pool, Listener(dial), AsyncRedis, Lanes(dial, timeout))
+
+    def _assemble(
+        self, timeout: float, say: Commands, pool: Pool, listener: Listener, aio: type[AsyncRedis], lanes: Lanes
+    ) -> None:
+        """Put the parts together: what is said, how it gets there in either colour, and who listens."""
+        self._timeout = timeout
+        self._say = say
+        self._pool = pool
+        self._listener = listener
+        self.aio = aio(self, say, lanes)
 
     @classmethod
     def from_url(cls, url: str) -> Self:
@@ -98,6 +105,11 @@ class RedisBackend:
     def facts(self, *, timeout: float | None = None) -> BackendFacts:
         """Return name and version, and the whole server's memory, expiries and evictions (not those of one prefix)."""
         return self._pool.run(self._say.facts(), timeout)
+
+    def doubt(self) -> None:
+        """Use no connection of now for another question: somebody got the answer to another's."""
+        self._pool.close()
+        self.aio.lanes.doubt()
 
     def close(self) -> None:
         """Close the connections of every thread and loop and end subscriptions; use reopens them."""

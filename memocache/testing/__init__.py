@@ -1,8 +1,9 @@
 """What helps to test with memocache, and to test backends: `FakeClock`, `BackendContract`, real servers, faults.
 
-`FailingBackend` and `SlowBackend` wrap a backend, `FaultProxy` stands between a client and a real server, and
-`FakeServer` is one that answers what it is told. All but the clock are loaded when they are asked for:
-`BackendContract` needs pytest, which a program that only wants the clock may not have.
+`ClusterServer` and `SentinelTrio` are fleets of real servers. `FailingBackend` and `SlowBackend` wrap a backend,
+`FaultProxy` stands between a client and a real server, and `FakeServer` is one that answers what it is told. All but
+the clock are loaded when they are asked for: `BackendContract` needs pytest, which a program that only wants the clock
+may not have.
 """
 
 from __future__ import annotations
@@ -16,15 +17,27 @@ if TYPE_CHECKING:
     from memocache.testing.contract import BackendContract
     from memocache.testing.fakeserver import FakeServer
     from memocache.testing.faults import FailingBackend, SlowBackend
+    from memocache.testing.fleet import ClusterServer, SentinelTrio
     from memocache.testing.proxy import FaultProxy
 
-__all__ = ["BackendContract", "FailingBackend", "FakeClock", "FakeServer", "FaultProxy", "SlowBackend"]
+__all__ = [
+    "BackendContract",
+    "ClusterServer",
+    "FailingBackend",
+    "FakeClock",
+    "FakeServer",
+    "FaultProxy",
+    "SentinelTrio",
+    "SlowBackend",
+]
 
 _HOMES = {
     "BackendContract": "contract",
+    "ClusterServer": "fleet",
     "FailingBackend": "faults",
     "FakeServer": "fakeserver",
     "FaultProxy": "proxy",
+    "SentinelTrio": "fleet",
     "SlowBackend": "faults",
 }
 

@@ -24,7 +24,7 @@ from typing import Any
 
 import pytest
 
-from memocache.typing import Backend, BackendFacts, Guard, Put, Tally
+from memocache.typing import Backend, BackendFacts, Guard, Once, Put, Tally
 
 _BOUND = 10.0
 """Seconds a condition that must come true may take before the test fails."""
@@ -96,8 +96,8 @@ class BackendContract:
 
     @pytest.fixture
     def at(self) -> Callable[[str], str]:
-        """A function from a short name to a key that no other test uses."""
-        root = f"contract:{uuid.uuid4().hex}:"
+        """A function from a short name to a key that no other test uses, all in one bucket."""
+        root = f"contract:{{{uuid.uuid4().hex}}}:"
         return lambda name: root + name
 
     # Reading and writing
@@ -269,6 +269,20 @@ class BackendContract:
         expected = [{"hits": 5, "é b": 1, "down": -4}, {}, {"hits": 1, "last": 5}]
         assert talk.counts([at("n"), at("o"), at("m")]) == expected
         assert talk.counts([]) == []
+
+    def test_a_step_counts_once(self, talk: Any, at: Callable[[str], str]) -> None:
+        """Tallies whose number was done already, or a higher one of the same name, change nothing; others count."""
+
+        def step(number: int, name: str = "once") -> None:
+            once = Once(at(name), number, 60_000)
+            talk.tally([Tally(at("n"), {"a": 1}, {}, None, once), Tally(at("m"), {"b": 2}, {"c": 7}, 60_000, once)])
+
+        for number in (1, 1, 2, 1, 2, 5):
+            step(number)
+        assert talk.counts([at("n"), at("m")]) == [{"a": 3}, {"b": 6, "c": 7}]
+        step(1, "another")
+        talk.tally([Tally(at("n"), {"a": 1}, {}), Tally(at("n"), {"a": 1}, {}, None, Once(at("once"), 5, 60_000))])
+        assert talk.counts([at("n"), at("m")]) == [{"a": 5}, {"b": 8, "c": 7}]
 
     def test_counts_are_exact_among_threads(self, backend: Backend, at: Callable[[str], str]) -> None:
         """Eight threads adding to the same two counters lose nothing."""

@@ -16,6 +16,8 @@ import socket
 import threading
 from typing import Any, Self
 
+from memocache.testing._door import Door
+
 _CHUNK = 65536
 
 
@@ -23,7 +25,7 @@ class FakeServer:
     """A server on a free loopback port; what it has no answer for goes to the server at `upstream`, if there is one.
 
     Without `upstream` PING is answered with PONG, everything else with OK. `received` holds every command that came,
-    as a list of its words, and `opened` counts connections. Its threads are daemons.
+    as a list of its words. `port` and `url` (of database 0) are its own, its threads daemons.
     """
 
     def __init__(self, upstream: int | None = None) -> None:
@@ -32,15 +34,14 @@ class FakeServer:
         self._answers: dict[str, list[bytes | int | None]] = {}
         self._open: set[socket.socket] = set()
         self.received: list[list[bytes]] = []
-        self.opened = 0
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, name="fake-server", daemon=True).start()
+        self._door = Door("fake-server", self._enter)
+        self.port = self._door.port
+        self.url = self._door.url
 
     @property
-    def url(self) -> str:
-        """The URL of database 0."""
-        return f"redis://127.0.0.1:{self.port}/0"
+    def opened(self) -> int:
+        """How many connections were accepted."""
+        return self._door.opened
 
     def answer(self, reply: bytes | None, *commands: str, times: int | None = None) -> None:
         """Answer `commands` (none named: all) with these bytes from now on, or only `times` times each.
@@ -63,9 +64,7 @@ class FakeServer:
 
     def close(self) -> None:
         """Stop accepting and close every connection."""
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        self._door.close()
         for end in list(self._open):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
@@ -77,16 +76,9 @@ class FakeServer:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            self.opened += 1
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._open.add(client)
-            threading.Thread(target=self._serve, args=(client,), name="fake-server", daemon=True).start()
+    def _enter(self, client: socket.socket) -> None:
+        self._open.add(client)
+        threading.Thread(target=self._serve, args=(client,), name="fake-server", daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
         upstream: socket.socket | None = None

@@ -20,6 +20,8 @@ import struct
 import threading
 from typing import Literal, NamedTuple, Self, get_args
 
+from memocache.testing._door import Door
+
 Kind = Literal["delay", "drip", "drop", "duplicate", "swap", "cut", "reset", "stall", "refuse"]
 
 _CHUNK = 65536
@@ -34,9 +36,9 @@ class _Fault(NamedTuple):
 
 
 class FaultProxy:
-    """A proxy to `port` on `host`; `port` and `url` of the object are its own. Its threads are daemons.
+    """A proxy to `port` on `host`; `port` and `url` (of database 0) of the object are its own. Its threads are daemons.
 
-    `answers` counts the answers that a fault has been done to, `opened` the connections accepted.
+    `answers` counts the answers that a fault has been done to.
     """
 
     def __init__(self, port: int, host: str = "127.0.0.1") -> None:
@@ -47,15 +49,14 @@ class FaultProxy:
         self._healed = threading.Event()
         self._pairs: set[_Pair] = set()
         self.answers = 0
-        self.opened = 0
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, name="fault-proxy", daemon=True).start()
+        self._door = Door("fault-proxy", self._enter)
+        self.port = self._door.port
+        self.url = self._door.url
 
     @property
-    def url(self) -> str:
-        """The URL of database 0 through the proxy."""
-        return f"redis://127.0.0.1:{self.port}/0"
+    def opened(self) -> int:
+        """How many connections were accepted."""
+        return self._door.opened
 
     def fault(
         self, kind: Kind, *, seconds: float = 0.0, after: int = 0, times: int | None = None, when: bytes = b""
@@ -99,9 +100,7 @@ class FaultProxy:
     def close(self) -> None:
         """Stop accepting and close everything."""
         self.heal()
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        self._door.close()
         self.sever()
 
     def __enter__(self) -> Self:
@@ -110,28 +109,21 @@ class FaultProxy:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            self.opened += 1
-            fault = self._fault
-            if fault is not None and fault.kind == "refuse":
-                client.close()
-                continue
-            try:
-                server = socket.create_connection(self._target, timeout=5)
-            except OSError:
-                client.close()
-                continue
-            for end in (client, server):
-                end.settimeout(None)
-                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            pair = _Pair(self, client, server)
-            self._pairs.add(pair)
-            pair.start()
+    def _enter(self, client: socket.socket) -> None:
+        fault = self._fault
+        if fault is not None and fault.kind == "refuse":
+            client.close()
+            return
+        try:
+            server = socket.create_connection(self._target, timeout=5)
+        except OSError:
+            client.close()
+            return
+        server.settimeout(None)
+        server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        pair = _Pair(self, client, server)
+        self._pairs.add(pair)
+        pair.start()
 
     def _take(self, request: bytes) -> tuple[_Fault | None, threading.Event]:
         """The fault to do to an answer to `request`, counted, and what is set when it ends."""

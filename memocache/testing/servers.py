@@ -119,10 +119,8 @@ class Server:
 
     def _start(self) -> bool:
         """Start the process and return whether it answers; false when somebody else has the port."""
-        words = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-        words += ["--dir", self._home.name, "--daemonize", "no", "--loglevel", "warning", *self._args]
         self._process = subprocess.Popen(
-            [self._binary, *words],
+            [self._binary, *self._words()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -136,6 +134,11 @@ class Server:
             time.sleep(0.005)
         self.kill()
         return False
+
+    def _words(self) -> list[str]:
+        """The words of the command line."""
+        words = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        return [*words, "--dir", self._home.name, "--daemonize", "no", "--loglevel", "warning", *self._args]
 
     def _answers(self) -> bool:
         try:

@@ -6,28 +6,20 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from memocache._guard import Budget
 from memocache.testing import servers
 from tests.behaviour.world import World
+from tests.patience import patient  # noqa: F401  # autouse
+from tests.worlds import FLEETS, worlds
 
-COLOURS = ("sync", "async")
-SHARED = ("object", *servers.available_servers())
-
-
-@pytest.fixture(autouse=True)
-def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Calls may take 5 s of their server here: a busy machine must not turn a hit into an outage."""
-    monkeypatch.setattr(Budget.__init__, "__defaults__", (5.0,))
-
-
-def _worlds(kinds: tuple[str, ...]) -> list[str]:
-    return [f"{kind}-{colour}" for kind in kinds for colour in COLOURS]
+SHARED = ("object", "disk", *servers.available_servers(), *FLEETS)
 
 
 def _world(name: str, running_server: Callable[[str], servers.Server]) -> Iterator[World]:
     kind, _, colour = name.partition("-")
-    server = running_server(kind) if kind in servers.available_servers() else None
-    if server is not None:
+    server = running_server(kind) if kind in (*servers.available_servers(), *FLEETS) else None
+    if kind == "cluster":
+        server.flush()
+    elif server is not None:
         with server.client() as client:
             client.flushall()
     world = World(kind, colour, server)
@@ -35,19 +27,19 @@ def _world(name: str, running_server: Callable[[str], servers.Server]) -> Iterat
     world.close()
 
 
-@pytest.fixture(params=_worlds(("memory", *SHARED)))
+@pytest.fixture(params=worlds(("memory", *SHARED)))
 def world(request: pytest.FixtureRequest, running_server: Callable[[str], servers.Server]) -> Iterator[World]:
     """Every backend in every colour."""
     yield from _world(request.param, running_server)
 
 
-@pytest.fixture(params=_worlds(SHARED))
+@pytest.fixture(params=worlds(SHARED))
 def shared(request: pytest.FixtureRequest, running_server: Callable[[str], servers.Server]) -> Iterator[World]:
     """Every backend that others may share, in every colour."""
     yield from _world(request.param, running_server)
 
 
-@pytest.fixture(params=_worlds(("memory",)))
+@pytest.fixture(params=worlds(("memory",)))
 def local(request: pytest.FixtureRequest, running_server: Callable[[str], servers.Server]) -> Iterator[World]:
     """The process alone, in every colour."""
     yield from _world(request.param, running_server)

@@ -87,7 +87,7 @@ def test_planted_bytes_are_misses_and_healed(shared: World, what: str, secret: s
 def test_planted_bytes_at_plain_keys(shared: World, what: str) -> None:
     """At plain keys too: not there for get, get_many, exists, ttl and inspect; `set` heals."""
     shared.ask("set", "k", {"a": [1, 2, 3], "b": "text" * 10})
-    name = "memo:k:k"
+    name = shared.full_raw("memo:k:k")
     for raw in planted(shared, what, None, name)[::5]:
         shared.write_raw(name, raw)
         assert shared.ask("get", "k") is None
@@ -120,7 +120,7 @@ def test_planted_markers(shared: World, what: str) -> None:
     """Nonsense at a marker's key makes entries misses, and is replaced."""
     f = shared.cached(lambda x: [x], name="f")
     shared.call(f, 1)
-    marker = "memo:g:f:f" if "function" in what else "memo:g:p"
+    marker = shared.full_raw("memo:g:f:f" if "function" in what else "memo:g:p")
     assert shared.read_raw(marker) is not None
     for raw in (b"", b"x", b"y" * 8, b"z" * 1000):
         shared.write_raw(marker, raw)

@@ -15,15 +15,19 @@ import asyncio
 import contextvars
 import functools
 import inspect
+import re
+import shutil
 from collections.abc import Callable
 from inspect import Parameter
 from typing import Any
 
 from memocache import Cache
+from memocache.backends.disk import DiskBackend
 from memocache.backends.memory import MemoryBackend
 from memocache.testing import FakeClock
-from memocache.testing.servers import Server
 from memocache.typing import Put
+from tests.patience import unhurried
+from tests.scratch import scratch
 
 
 def as_async(target: Any) -> Any:
@@ -64,16 +68,24 @@ def as_async(target: Any) -> Any:
     return made
 
 
+def unbucketed(key: str) -> str:
+    """A key without the bucket that it has in a cluster."""
+    return re.sub(r":\{[0-9a-f]+\}:", ":", key, count=1)
+
+
 class World:
     """A backend (`kind`), a `colour` and a `clock`; everything opened through it is closed by `close`."""
 
-    def __init__(self, kind: str, colour: str, server: Server | None) -> None:
+    def __init__(self, kind: str, colour: str, server: Any) -> None:
         self.kind = kind
         self.colour = colour
         self.shared = kind != "memory"
         self.clock = FakeClock()
         self.server = server
-        self._object = MemoryBackend(self.clock.monotonic)
+        self._object: Any = MemoryBackend(self.clock.monotonic)
+        self._directory = scratch() if kind == "disk" else None
+        if self._directory is not None:
+            self._object = DiskBackend(self._directory)
         self._caches: list[Cache] = []
         self._runner: asyncio.Runner | None = None
         self._main: Cache | None = None
@@ -88,7 +100,9 @@ class World:
         """What `Cache` is given: a URL or a backend object."""
         if self.kind == "memory":
             return "memory://"
-        return self._object if self.server is None else f"{self.server.url}?timeout=5&connect_timeout=5"
+        if self._directory is not None:
+            return f"disk://{self._directory}"
+        return self._object if self.server is None else unhurried(self.server.url)
 
     @property
     def cache(self) -> Cache:
@@ -151,7 +165,11 @@ class World:
     def _client(self) -> Any:
         """One plain client of the server."""
         assert self.server is not None
-        return self.server.client()
+        return self.server.onlooker if self.kind == "cluster" else self.server.client()
+
+    def full_raw(self, name: str) -> str:
+        """The key in the backend that has this name, but for a cluster's bucket."""
+        return next(key for key in self.keys_raw() if unbucketed(key) == name)
 
     def read_raw(self, key: str) -> bytes | None:
         """The bytes under a key of the backend."""
@@ -168,19 +186,23 @@ class World:
 
     def keys_raw(self) -> list[str]:
         """Every key in the backend."""
+        if self._directory is not None:
+            return sorted(_all(self._object))
         if self.server is None:
             return list(self._object._cells)
-        return sorted(key.decode() for key in self._client.keys("*"))
+        return sorted(key.decode() for key in self._client.scan_iter(count=1000))
 
     def deadline_raw(self, key: str) -> Any:
         """When the backend itself will drop a key, on its own clock (None: never)."""
+        if self._directory is not None:
+            return self._object._view(lambda txn: txn.get(key.encode()), None)[:8]
         if self.server is None:
             return self._object._cells[key].dies
         return self._client.execute_command("PEXPIRETIME", key)
 
     def close(self) -> None:
         """Close what was opened."""
-        if "_client" in vars(self):
+        if "_client" in vars(self) and self.kind != "cluster":
             self._client.close()
         for cache in self._caches:
             if self._runner is not None:
@@ -188,3 +210,15 @@ class World:
             cache.close()
         if self._runner is not None:
             self._runner.close()
+        if self._directory is not None:
+            self._object.close()
+            shutil.rmtree(self._directory)
+
+
+def _all(backend: Any) -> list[str]:
+    """Every key of a backend."""
+    cursor, keys = backend.scan("")
+    while cursor is not None:
+        cursor, more = backend.scan("", cursor)
+        keys += more
+    return keys

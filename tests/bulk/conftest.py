@@ -8,18 +8,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from memocache import Cache
-from memocache._guard import Budget
 from memocache.testing import servers
 from tests.behaviour.world import World
+from tests.patience import patient  # noqa: F401  # autouse
 
 SERVERS = servers.available_servers()[:1]
 COLOURS = ("sync", "async")
-
-
-@pytest.fixture(autouse=True)
-def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine is no backend trouble here: what a call may spend is tested elsewhere."""
-    monkeypatch.setattr(Budget.__init__, "__defaults__", (10.0,))
 
 
 def _world(name: str, running_server: Callable[[str], servers.Server]) -> Iterator[World]:
@@ -33,7 +27,7 @@ def _world(name: str, running_server: Callable[[str], servers.Server]) -> Iterat
     world.close()
 
 
-@pytest.fixture(params=[f"{kind}-{colour}" for kind in ("memory", *SERVERS) for colour in COLOURS])
+@pytest.fixture(params=[f"{kind}-{colour}" for kind in ("memory", "disk", *SERVERS) for colour in COLOURS])
 def world(request: pytest.FixtureRequest, running_server: Callable[[str], servers.Server]) -> Iterator[World]:
     """The process and a server, in both colours."""
     yield from _world(request.param, running_server)

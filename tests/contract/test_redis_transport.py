@@ -22,9 +22,15 @@ from memocache.backends._resp import Ask, Op, pack
 from memocache.backends.base import Busy, ProtocolError, ReplyError
 from memocache.backends.redis import RedisBackend
 from memocache.testing import servers
+from memocache.testing._door import Door
 from memocache.typing import Guard, Put
+from tests.faults.rig import share
 
 MGET = b"*2\r\n$4\r\nMGET\r\n$1\r\nk\r\n"
+
+
+LEISURE = "?timeout=30&connect_timeout=30"
+"""Deadlines that a machine which stands still for seconds does not meet; tests of deadlines have their own."""
 
 
 class FakeServer:
@@ -32,21 +38,14 @@ class FakeServer:
 
     def __init__(self, answer: Callable[[socket.socket, bytes], None]) -> None:
         self._answer = answer
-        self._sock = socket.create_server(("127.0.0.1", 0))
-        self.url = f"redis://127.0.0.1:{self._sock.getsockname()[1]}"
         self.received: list[bytes] = []
         self.connections: list[socket.socket] = []
-        self._thread = threading.Thread(target=self._accept, daemon=True)
-        self._thread.start()
+        self._door = Door("answers", self._enter)
+        self.url = self._door.url
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._sock.accept()
-            except OSError:
-                return
-            self.connections.append(connection)
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+    def _enter(self, connection: socket.socket) -> None:
+        self.connections.append(connection)
+        threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         try:
@@ -57,11 +56,9 @@ class FakeServer:
             pass
 
     def stop(self) -> None:
-        self._sock.shutdown(socket.SHUT_RDWR)
-        self._sock.close()
+        self._door.close()
         for connection in self.connections:
             connection.close()
-        self._thread.join(5)
 
 
 @pytest.fixture
@@ -129,7 +126,7 @@ def send(data: bytes) -> Callable[[socket.socket, bytes], None]:
 def test_nonsense_is_an_error_and_ends_the_connection(fake: Any, call: Callable[..., Any], reply: bytes) -> None:
     """Whatever does not answer the question raises at once, and the next question goes over another connection."""
     server = fake(send(reply))
-    backend = RedisBackend.from_url(server.url + "?timeout=5")
+    backend = RedisBackend.from_url(server.url + LEISURE)
     for _ in range(2):
         with pytest.raises(ProtocolError):
             call(backend, "read", ["k"])
@@ -141,7 +138,7 @@ def test_nonsense_is_an_error_and_ends_the_connection(fake: Any, call: Callable[
 def test_a_better_server_may_be_found(fake: Any, call: Callable[..., Any], code: str) -> None:
     """Answers about the server's own state are raised as they are, sent once, and end the connection."""
     server = fake(send(f"-{code} of some kind\r\n".encode()))
-    backend = RedisBackend.from_url(server.url + "?timeout=5")
+    backend = RedisBackend.from_url(server.url + LEISURE)
     for _ in range(2):
         with pytest.raises(ReplyError) as caught:
             call(backend, "read", ["k"])
@@ -155,7 +152,7 @@ def test_a_better_server_may_be_found(fake: Any, call: Callable[..., Any], code:
 def test_other_errors_keep_the_connection(fake: Any, call: Callable[..., Any], text: str, code: str) -> None:
     """An error reply is no doubt about the connection, and its text is not in the message."""
     server = fake(send(f"-{text}\r\n".encode()))
-    backend = RedisBackend.from_url(server.url + "?timeout=5")
+    backend = RedisBackend.from_url(server.url + LEISURE)
     for _ in range(2):
         with pytest.raises(ReplyError, match=code) as caught:
             call(backend, "read", ["k"])
@@ -174,7 +171,7 @@ def test_a_surplus_reply_is_never_read_by_the_next(fake: Any, call: Callable[...
         connection.sendall(b"*1\r\n$1\r\n%d\r\n" % count * (2 if count == 1 else 1))
 
     server = fake(twice)
-    backend = RedisBackend.from_url(server.url + "?timeout=5")
+    backend = RedisBackend.from_url(server.url + LEISURE)
     try:
         first = call(backend, "read", ["k"])
     except ProtocolError:
@@ -196,18 +193,22 @@ def test_a_dripping_reply_meets_the_total_deadline(fake: Any, call: Callable[...
                 return
 
     server = fake(drip)
-    backend = RedisBackend.from_url(server.url)
-    with pytest.raises(TimeoutError):
-        call(backend, "read", ["k"], timeout=0.2)
+    backend = RedisBackend.from_url(server.url + LEISURE)
+    for _ in range(20):
+        before = len(server.received)
+        with pytest.raises(TimeoutError):
+            call(backend, "read", ["k"], timeout=0.2)
+        if len(server.received) > before:
+            break  # on a machine that stands still there may be no connection in time
     done.set()
-    assert len(server.received) == 1
+    assert len(server.received) == before + 1
     backend.close()
 
 
 def test_a_write_whose_reply_was_lost_is_not_repeated(fake: Any, call: Callable[..., Any]) -> None:
     """A connection cut after a write raises; the write was sent once. A read is sent once more."""
     server = fake(lambda connection, _: connection.shutdown(socket.SHUT_RDWR))
-    backend = RedisBackend.from_url(server.url + "?timeout=5")
+    backend = RedisBackend.from_url(server.url + LEISURE)
     with pytest.raises(ConnectionError):
         call(backend, "transact", [], [Put("k", b"1")])
     assert len(server.received) == 1
@@ -219,7 +220,7 @@ def test_a_write_whose_reply_was_lost_is_not_repeated(fake: Any, call: Callable[
 
 def test_connections_that_the_server_closed_are_not_noticed(server: servers.Server, call: Callable[..., Any]) -> None:
     """Reads after CLIENT KILL of everything idle succeed, every time."""
-    backend = RedisBackend.from_url(server.url + "?timeout=5")
+    backend = RedisBackend.from_url(server.url + LEISURE)
     call(backend, "transact", [], [Put("k", b"1")])
     with server.client() as client:
         for _ in range(20):
@@ -231,22 +232,22 @@ def test_connections_that_the_server_closed_are_not_noticed(server: servers.Serv
 def test_a_server_that_hangs_costs_the_deadline(own_server: servers.Server, call: Callable[..., Any]) -> None:
     """While the process is stopped calls raise TimeoutError, new connections included; afterwards they work, and
     the late replies have gone to nobody."""
-    warm, cold = RedisBackend.from_url(own_server.url), RedisBackend.from_url(own_server.url)
-    call(warm, "transact", [], [Put(f"k{n}", b"%d" % n) for n in range(20)], timeout=10)
+    warm, cold = (RedisBackend.from_url(own_server.url + LEISURE) for _ in range(2))
+    call(warm, "transact", [], [Put(f"k{n}", b"%d" % n) for n in range(20)])
     own_server.suspend()
     for backend in (warm, cold):
         with pytest.raises(TimeoutError):
             call(backend, "read", ["k0"], timeout=0.1)
     own_server.resume()
     for n in range(20):
-        assert call(warm, "read", [f"k{n}"], timeout=10) == [b"%d" % n]
+        assert call(warm, "read", [f"k{n}"]) == [b"%d" % n]
     warm.close()
     cold.close()
 
 
 def test_a_killed_server_is_found_again(own_server: servers.Server, call: Callable[..., Any]) -> None:
     """After a kill calls raise ConnectionError; after a restart on the same port the very next one works."""
-    backend = RedisBackend.from_url(own_server.url + "?timeout=10")
+    backend = RedisBackend.from_url(own_server.url + LEISURE)
     call(backend, "ping")
     own_server.kill()
     with pytest.raises(ConnectionError):
@@ -276,7 +277,7 @@ def test_slow_name_resolution_is_bounded(
 
 def test_three_hundred_threads_share_four_connections(server: servers.Server) -> None:
     """An exhausted pool makes callers wait their turn; nobody fails and no more connections are opened."""
-    backend = RedisBackend.from_url(server.url + "?max_connections=4&timeout=60&connect_timeout=60")
+    backend = RedisBackend.from_url(server.url + LEISURE + "&max_connections=4")
     backend.transact([], [Put("k", b"1")])
     barrier = threading.Barrier(300)
 
@@ -292,7 +293,7 @@ def test_three_hundred_threads_share_four_connections(server: servers.Server) ->
 
 def test_waiting_for_the_pool_is_bounded(own_server: servers.Server) -> None:
     """When all connections are in use, a caller gets Busy at its deadline: nothing was sent for it."""
-    backend = RedisBackend.from_url(own_server.url + "?max_connections=1&timeout=60")
+    backend = RedisBackend.from_url(own_server.url + LEISURE + "&max_connections=1")
     backend.ping()
     own_server.suspend()
     with ThreadPoolExecutor(1) as thread:
@@ -308,9 +309,12 @@ def test_waiting_for_the_pool_is_bounded(own_server: servers.Server) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_fork_under_load(server: servers.Server) -> None:
-    """Children forked while threads read get their own connections: nobody reads another's reply."""
-    backend = RedisBackend.from_url(server.url + "?timeout=60&connect_timeout=60")
+@pytest.mark.timeout(1800)
+def test_fork_under_load(server: servers.Server, record_property: Callable[[str, Any], None]) -> None:
+    """Children forked while threads read get their own connections: in 60 forks and 3,000 reads of parent and child
+    after each nobody reads another's reply.
+    """
+    backend = RedisBackend.from_url(server.url + LEISURE)
     backend.transact([], [Put(f"k{n}", b"%d" % n) for n in range(7)])
     over = threading.Event()
 
@@ -326,19 +330,22 @@ def test_fork_under_load(server: servers.Server) -> None:
     with ThreadPoolExecutor(2) as threads:
         loads = [threads.submit(load) for _ in range(2)]
         statuses = []
-        for _ in range(5):
+        forks, reads = share(60, 5), share(3000, 200)
+        for _ in range(forks):
             pid = os.fork()
             if pid == 0:
                 fine = False
                 try:
-                    fine = read(200) and asyncio.run(backend.aio.read(["k1"])) == [b"1"]
+                    fine = read(reads) and asyncio.run(backend.aio.read(["k1"])) == [b"1"]
                 finally:
                     os._exit(0 if fine else 1)
-            assert read(200)
+            assert read(reads)
             statuses.append(os.waitpid(pid, 0)[1])
         over.set()
         assert [future.result(60) for future in loads] == [True, True]
-    assert statuses == [0] * 5
+    assert statuses == [0] * forks
+    figures = {"calls": 2 * forks * reads, "wrong": sum(map(bool, statuses)), "raised": 0, "worst": None}
+    record_property("figures", figures | {"colour": "sync", "recovery": None})
     backend.close()
 
 
@@ -349,9 +356,9 @@ class _Interrupt(BaseException):
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers")
 # Where the interrupt strikes a destructor or a weak callback, the interpreter can only report it.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
-def test_interrupted_calls_spoil_nothing(server: servers.Server) -> None:
-    """A thousand signal-handler exceptions at random moments give no wrong value and lose no place in the pool."""
-    backend = RedisBackend.from_url(server.url + "?max_connections=2&timeout=10&connect_timeout=10")
+def test_interrupted_calls_spoil_nothing(server: servers.Server, record_property: Callable[[str, Any], None]) -> None:
+    """5,000 signal-handler exceptions at random moments give no wrong value and lose no place in the pool."""
+    backend = RedisBackend.from_url(server.url + LEISURE + "&max_connections=2")
     backend.transact([], [Put(f"k{n}", b"%d" % n) for n in range(7)])
     rng = random.Random(7)
     armed = False
@@ -363,7 +370,7 @@ def test_interrupted_calls_spoil_nothing(server: servers.Server) -> None:
     before = signal.signal(signal.SIGALRM, strike)
     interrupted = 0
     try:
-        for n in range(1000):
+        for n in range(signals := share(5000, 500)):
             try:
                 armed = True
                 # Again every 20 ms, for one that strikes a destructor is lost.
@@ -377,7 +384,9 @@ def test_interrupted_calls_spoil_nothing(server: servers.Server) -> None:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    assert interrupted == 1000
+    assert interrupted == signals
+    figures = {"calls": signals, "wrong": 0, "raised": 0, "worst": None}
+    record_property("figures", figures | {"colour": "sync", "recovery": None})
     gc.collect()
     assert backend.read(["k3"]) == [b"3"]
     assert len(backend._pool._places) <= 2
@@ -386,7 +395,7 @@ def test_interrupted_calls_spoil_nothing(server: servers.Server) -> None:
 
 def test_cancelled_tasks_harm_nobody(server: servers.Server) -> None:
     """Of tasks that share a connection any may be cancelled at any moment; the others get their own values."""
-    backend = RedisBackend.from_url(server.url + "?timeout=30")
+    backend = RedisBackend.from_url(server.url + LEISURE)
     backend.transact([], [Put(f"k{n}", b"%d" % n) for n in range(6)])
 
     async def scenario() -> None:
@@ -405,9 +414,39 @@ def test_cancelled_tasks_harm_nobody(server: servers.Server) -> None:
     backend.close()
 
 
+@pytest.mark.parametrize("how", ["killed", "doubted"])
+def test_no_transaction_crosses_connections(server: servers.Server, how: str) -> None:
+    """Where the connection is lost between WATCH and EXEC the transaction fails: over another one it would be written
+    whatever had changed.
+    """
+    backend = RedisBackend.from_url(server.url + LEISURE)
+    backend._say.scripts = False
+
+    async def scenario() -> None:
+        steps = backend._say.transact([Guard("k")], [Put("k", b"mine")])
+
+        def meddled() -> Op[Any]:
+            replies = yield next(steps)  # WATCH and GET
+            if how == "doubted":
+                backend.doubt()
+            with server.client() as client:
+                if how == "killed":
+                    client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+                client.set("k", b"theirs")
+            replies = yield steps.send(replies)  # MULTI to EXEC
+            steps.send(replies)
+
+        with pytest.raises(ConnectionError):
+            await backend.aio.lanes.run(meddled())
+        assert await backend.aio.read(["k"]) == [b"theirs"]
+
+    asyncio.run(scenario())
+    backend.close()
+
+
 def test_a_slow_command_holds_up_nobody(server: servers.Server) -> None:
     """While one command of a loop has not been answered, the others' are, over another connection."""
-    backend = RedisBackend.from_url(server.url + "?timeout=30")
+    backend = RedisBackend.from_url(server.url + LEISURE)
 
     def wait_long() -> Op[Any]:
         (reply,) = yield Ask(pack("BLPOP", "nothing", 0), 1)
@@ -429,7 +468,7 @@ def test_a_slow_command_holds_up_nobody(server: servers.Server) -> None:
 
 def test_loops_come_and_go(server: servers.Server) -> None:
     """Loops one after another, two at once in threads, and one left unclosed: every read works, nothing is said."""
-    backend = RedisBackend.from_url(server.url + "?timeout=30")
+    backend = RedisBackend.from_url(server.url + LEISURE)
     backend.transact([], [Put("k", b"1")])
 
     async def many() -> set[bytes | None]:
@@ -459,7 +498,7 @@ def test_loops_come_and_go(server: servers.Server) -> None:
 
 def test_large_writes_and_replies_pass(server: servers.Server, call: Callable[..., Any]) -> None:
     """Sixteen megabytes go there and back whole, also when sent in pieces."""
-    backend = RedisBackend.from_url(server.url + "?timeout=60")
+    backend = RedisBackend.from_url(server.url + LEISURE)
     value = random.Random(1).randbytes(16_000_000)
     assert call(backend, "transact", [Guard("big")], [Put("big", value)]) is None
     assert call(backend, "read", ["big", "none"]) == [value, None]
@@ -468,7 +507,7 @@ def test_large_writes_and_replies_pass(server: servers.Server, call: Callable[..
 
 def test_a_subscription_outlives_its_connection(server: servers.Server) -> None:
     """A listener whose connection was killed is woken when it is subscribed again, and hears what is published."""
-    backend = RedisBackend.from_url(server.url + "?timeout=10")
+    backend = RedisBackend.from_url(server.url + LEISURE)
     woken = threading.Event()
     stop = backend.subscribe("channel", woken.set)
     assert stop is not None
@@ -486,7 +525,7 @@ def test_a_subscription_outlives_its_connection(server: servers.Server) -> None:
 
 def test_out_of_memory_refuses_writes_alone(own_server: servers.Server, call: Callable[..., Any]) -> None:
     """Under OOM reads, deletes and transactions that only delete work, and a put raises OOM and applies nothing."""
-    backend = RedisBackend.from_url(own_server.url + "?timeout=10")
+    backend = RedisBackend.from_url(own_server.url + LEISURE)
     call(backend, "transact", [], [Put("k", b"1"), Put("m", b"1")])
     with own_server.client() as client:
         client.config_set("maxmemory", 1)
@@ -506,9 +545,9 @@ def test_a_server_with_a_password(call: Callable[..., Any]) -> None:
     """The right password works; a wrong one raises an error without it."""
     with servers.start(servers.available_servers()[0], "--requirepass", "hunter2") as server:
         place = server.url.removeprefix("redis://")
-        backend = RedisBackend.from_url(f"redis://:hunter2@{place}?timeout=10")
+        backend = RedisBackend.from_url(f"redis://:hunter2@{place}{LEISURE}")
         assert call(backend, "read", ["k"]) == [None]
-        wrong = RedisBackend.from_url(f"redis://:hunter3@{place}?timeout=10")
+        wrong = RedisBackend.from_url(f"redis://:hunter3@{place}{LEISURE}")
         with pytest.raises(ReplyError) as caught:
             call(wrong, "read", ["k"])
         assert "hunter" not in str(caught.value)

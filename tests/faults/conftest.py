@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from memocache import _breaker, _guard
 from memocache.testing import FakeServer, FaultProxy, servers
 from tests.faults.rig import Rig
 
@@ -14,10 +15,33 @@ _KINDS = servers.available_servers() or [pytest.param("none", marks=pytest.mark.
 
 @pytest.fixture(params=["sync", "async"])
 def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
-    """Both colours."""
+    """Both colours; what its calls came to goes into the report (see `report.py`)."""
     rig = Rig(request.param)
     yield rig
     rig.close()
+    seen = rig.seen
+    figures = {"colour": rig.colour, "calls": seen.calls, "wrong": seen.wrong, "raised": len(seen.raised)}
+    # at leisure calls have no deadline, so what they take is the machine's affair
+    timed = {"worst": None if "leisure" in request.fixturenames else seen.worst, "recovery": rig.recovery}
+    request.node.user_properties.append(("figures", figures | timed))
+
+
+@pytest.fixture
+def leisure(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """Calls have half a minute each: where hits are counted, a machine that stands still must not make misses of them.
+
+    Returns what makes a URL without a short timeout of any URL.
+    """
+    monkeypatch.setattr(_guard.Budget.__init__, "__defaults__", (30.0,))
+    monkeypatch.setattr(_guard, "CALL_SECONDS", 30.0)
+    return lambda url: url + "?timeout=30&connect_timeout=30"
+
+
+@pytest.fixture
+def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The breaker lets callers try again soon: for tests of what happens when they do, not of how often."""
+    monkeypatch.setattr(_breaker, "PROBE_AFTER", 0.05)
+    monkeypatch.setattr(_breaker, "STALL_EVERY", 0.05)
 
 
 @pytest.fixture(params=_KINDS)
@@ -28,10 +52,18 @@ def victim(request: pytest.FixtureRequest) -> Iterator[servers.Server]:
 
 
 @pytest.fixture(params=_KINDS[:1])
-def one_victim(request: pytest.FixtureRequest) -> Iterator[servers.Server]:
-    """A server of one kind for one test alone: where the fault is not the server's, its kind does not matter."""
-    with servers.start(request.param) as server:
-        yield server
+def one_victim(
+    request: pytest.FixtureRequest, running_server: Callable[[str], servers.Server]
+) -> Iterator[servers.Server]:
+    """A server of one kind, empty: where the fault is not the server's, its kind does not matter.
+
+    It is the whole session's: tests may suspend it, and must not kill it or change its settings.
+    """
+    server = running_server(request.param)
+    with server.client() as client:
+        client.flushall()
+    yield server
+    server.resume()
 
 
 @pytest.fixture

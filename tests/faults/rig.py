@@ -2,14 +2,23 @@
 
 The function under test is `truth`: every result is known, some calls raise its own exception. A `Trial` of many calls
 counts what no caller may see: wrong values, exceptions that are not the function's, and how long the slowest took.
+
+How many calls: a quick share of FAULTS.md's pass figure, all of it with ``MEMOCACHE_FAULTS=full``.
+
+How promises of time are asserted: the machine may be busy, or stand still for seconds. `Stalls` is the control: a
+thread that only sleeps, and whose oversleeping is subtracted from calls. `within` measures up to five times and takes
+the best, against three times what is promised. Tests that count hits call at `leisure`, without a deadline that a stall
+could meet; what is "at most once a second" is counted in events.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,14 +26,22 @@ from typing import Any, Self
 
 from memocache import Cache
 
-BOUND = 20.0
+FULL = os.environ.get("MEMOCACHE_FAULTS") == "full"
+"""Whether every row runs at its full pass figure."""
+BOUND = 30.0
 """Seconds something that must happen may take before the test fails."""
 STALL = 0.3
 """SPEC 7.4: what backend trouble may cost a call."""
-SLACK = 0.2
-"""What a busy machine may add to a timed promise."""
+TIMES = 3
+"""How many times a promised duration the best of `ROUNDS` measurements may be, on a busy machine."""
+ROUNDS = 5
 RECOVERY = 2.0
 """SPEC 7.4: within this many seconds of the backend's return calls use it again."""
+
+
+def share(full: int, quick: int | None = None) -> int:
+    """How many calls (or rounds) where FAULTS.md asks for `full`: a tenth, or `quick`, unless all are asked for."""
+    return full if FULL else quick or max(1, full // 10)
 
 
 class OwnError(Exception):
@@ -45,19 +62,61 @@ def right(x: int, result: Any) -> bool:
     return not isinstance(result, BaseException) and result == truth(x)
 
 
+class Stalls:
+    """The control: for how long the machine, or the interpreter's lock, kept a thread waiting that only sleeps."""
+
+    PAUSE = 0.005
+    WORTH = 0.02
+    """Seconds of oversleeping that count as a stall."""
+
+    def __init__(self) -> None:
+        self._late: deque[tuple[float, float]] = deque(maxlen=10_000)
+        self._at = time.perf_counter()
+        threading.Thread(target=self._sleep, name="control", daemon=True).start()
+
+    def _sleep(self) -> None:
+        while True:
+            due = time.perf_counter() + self.PAUSE
+            time.sleep(self.PAUSE)
+            now = time.perf_counter()
+            if now - due > self.WORTH:
+                self._late.append((due, now))
+            self._at = now
+
+    def during(self, begun: float, ended: float) -> float:
+        """Seconds of stalls between two moments of `time.perf_counter`."""
+        until(lambda: self._at > ended)
+        return sum(max(0.0, min(ended, now) - max(begun, due)) for due, now in list(self._late))
+
+
+_stalls: list[Stalls] = []
+
+
+def stalled(begun: float, ended: float) -> float:
+    """See `Stalls.during`; one control thread serves all tests."""
+    if not _stalls:
+        _stalls.append(Stalls())
+    return _stalls[0].during(begun, ended)
+
+
 @dataclass
 class Trial:
-    """What became of many calls."""
+    """What became of many calls; times are seconds less the machine's stalls, `slowest` is as it was."""
 
     calls: int = 0
     wrong: int = 0
     raised: list[BaseException] = field(default_factory=list)
     worst: float = 0.0
     total: float = 0.0
+    slowest: float = 0.0
 
-    def add(self, x: int, result: Any, seconds: float) -> None:
+    def add(self, x: int, result: Any, begun: float, ended: float) -> None:
         """Take in one call."""
+        seconds = ended - begun
         self.calls += 1
+        self.slowest = max(self.slowest, seconds)
+        if seconds > 0.1:
+            seconds -= stalled(begun, ended)
         self.worst = max(self.worst, seconds)
         self.total += seconds
         if not right(x, result):
@@ -72,11 +131,12 @@ class Trial:
         self.raised += other.raised
         self.worst = max(self.worst, other.worst)
         self.total += other.total
+        self.slowest = max(self.slowest, other.slowest)
         return self
 
     def check(self) -> None:
         """FAULTS.md's default pass."""
-        assert self.raised == []
+        assert not self.raised, [type(error).__name__ for error in self.raised]
         assert self.wrong == 0
 
 
@@ -86,6 +146,11 @@ class Rig:
     def __init__(self, colour: str) -> None:
         self.colour = colour
         self.ticks = 0
+        self.seen = Trial()
+        """All calls of all trials."""
+        self.recovery: float | None = None
+        """The longest time until the backend was used again, less the machine's stalls."""
+        stalled(0.0, 0.0)  # the control runs from here on
         self._caches: list[Cache] = []
         self._runner = asyncio.Runner() if colour == "async" else None
         self._ticker: asyncio.Task[None] | None = None
@@ -141,9 +206,18 @@ class Rig:
         return self.run(getattr(backend.aio if self.is_async else backend, operation)(*args, **kwargs))
 
     def trial(
-        self, function: Any, arguments: Any, *, width: int = 1, between: Callable[[int], None] | None = None
+        self,
+        function: Any,
+        arguments: Any,
+        *,
+        width: int = 1,
+        between: Callable[[int], None] | None = None,
+        account: Callable[[str, int, Any, float, float], None] | None = None,
     ) -> Trial:
-        """Call `function` with each argument, `width` at a time; `between(n)` is called before the nth batch."""
+        """Call `function` with each argument, `width` at a time; `between(n)` is called before the nth batch.
+
+        `account` is told each call's colour, argument, result, beginning and end, in place of the trial.
+        """
         trial = Trial()
         arguments = list(arguments)
         with ThreadPoolExecutor(width) if width > 1 and not self.is_async else contextlib.nullcontext() as threads:
@@ -157,28 +231,32 @@ class Rig:
                     timed = list(threads.map(lambda x: self._timed(function, x), batch))
                 else:
                     timed = [self._timed(function, batch[0])]
-                for x, (result, seconds) in zip(batch, timed, strict=True):
-                    trial.add(x, result, seconds)
+                for x, (result, begun, ended) in zip(batch, timed, strict=True):
+                    if account is None:
+                        trial.add(x, result, begun, ended)
+                    else:
+                        account(self.colour, x, result, begun, ended)
+        self.seen += trial
         return trial
 
     @staticmethod
-    def _timed(function: Any, x: int) -> tuple[Any, float]:
+    def _timed(function: Any, x: int) -> tuple[Any, float, float]:
         begun = time.perf_counter()
         try:
             result = function(x)
         except Exception as error:
             result = error
-        return result, time.perf_counter() - begun
+        return result, begun, time.perf_counter()
 
     @staticmethod
-    async def _gather(function: Any, batch: list[int]) -> list[tuple[Any, float]]:
-        async def one(x: int) -> tuple[Any, float]:
+    async def _gather(function: Any, batch: list[int]) -> list[tuple[Any, float, float]]:
+        async def one(x: int) -> tuple[Any, float, float]:
             begun = time.perf_counter()
             try:
                 result = await function(x)
             except Exception as error:
                 result = error
-            return result, time.perf_counter() - begun
+            return result, begun, time.perf_counter()
 
         return list(await asyncio.gather(*map(one, batch)))
 
@@ -187,24 +265,38 @@ class Rig:
             self.ticks += 1
             await asyncio.sleep(0.01)
 
+    @contextlib.contextmanager
+    def untimed(self) -> Iterator[None]:
+        """What calls take here says nothing about a promise: it stays out of the report."""
+        worst = self.seen.worst
+        yield
+        self.seen.worst = worst
+
     def must_tick(self, act: Callable[[], Any], ticks: int = 3) -> Any:
-        """What `act` returns, which takes a stall's time; in an async world the loop went on meanwhile."""
+        """What `act` returns, which takes a stall's time; in an async world the loop went on meanwhile.
+
+        Raises `Blocked` if not, which `within` takes for a measurement that failed.
+        """
         before = self.ticks
         result = act()
-        assert not self.is_async or self.ticks - before >= ticks, "the event loop was blocked"
+        if self.is_async and self.ticks - before < ticks:
+            raise Blocked("the event loop was blocked")
         return result
 
     def recovers(self, function: Any, arguments: Any = range(1, 4)) -> float:
         """Seconds until calls are hits again (two calls of one argument make one), from now; fails after `BOUND`."""
-        begun = time.monotonic()
+        begun = time.perf_counter()
         while True:
             for x in arguments:
                 assert right(x, self.call(function, x))
                 hits = function.cache_info().hits
                 assert right(x, self.call(function, x))
                 if function.cache_info().hits > hits:
-                    return time.monotonic() - begun
-            assert time.monotonic() - begun < BOUND, "the backend is never used again"
+                    ended = time.perf_counter()
+                    taken = ended - begun - stalled(begun, ended)
+                    self.recovery = max(taken, self.recovery or 0.0)
+                    return taken
+            assert time.perf_counter() - begun < BOUND, "the backend is never used again"
             self.pause(0.02)
 
     def pause(self, seconds: float) -> None:
@@ -226,12 +318,20 @@ class Rig:
             cache.close()
 
 
+class Blocked(AssertionError):
+    """The event loop did not go on while a call waited."""
+
+
 def within(seconds: float, measure: Callable[[], float]) -> None:
-    """`measure()` is at most `seconds` and some slack; a machine that was busy may try twice more."""
-    taken: list[float] = []
-    for _ in range(3):
-        taken.append(measure())
-        if taken[-1] <= seconds + SLACK:
+    """The best of up to `ROUNDS` measurements is at most `TIMES` what is promised."""
+    taken: list[float | Blocked] = []
+    for _ in range(ROUNDS):
+        try:
+            taken.append(measure())
+        except Blocked as blocked:
+            taken.append(blocked)
+            continue
+        if taken[-1] <= TIMES * seconds:
             return
     raise AssertionError(f"{taken} seconds, where {seconds} are promised")
 

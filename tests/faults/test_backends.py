@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import errno
+import sys
+import threading
 from typing import Any
 
 import pytest
 
 from memocache import BackendError
+from memocache._breaker import Breaker
 from memocache.backends.memory import MemoryBackend
 from memocache.backends.redis import RedisBackend
 from memocache.testing import FailingBackend, SlowBackend, servers
 from memocache.typing import Put
-from tests.faults.rig import RECOVERY, SLACK, STALL, Rig, within
+from tests.faults.rig import RECOVERY, STALL, Rig, share, within
 
 ERRORS = [
     ConnectionError,
@@ -44,13 +47,14 @@ def inner(request: pytest.FixtureRequest, running_server: Any) -> Any:
     return RedisBackend.from_url(server.url + "?timeout=5&connect_timeout=5")
 
 
+@pytest.mark.usefixtures("leisure")
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("error", ERRORS, ids=range(len(ERRORS)))
 def test_whatever_is_raised_never_reaches_a_caller(rig: Rig, inner: Any, error: Any, when: Any) -> None:
-    """Every third operation raises, before or after it took effect: 300 calls, none raises or is wrong."""
+    """Every third operation raises, before or after it took effect: 1,000 calls, none raises or is wrong."""
     failing = _made(inner, error, every=3, when=when)
     f = rig.cached(rig.cache(failing))
-    rig.trial(f, (n % 40 + 1 for n in range(300)), width=4).check()
+    rig.trial(f, (n % 40 + 1 for n in range(share(1000))), width=4).check()
     assert failing.disturbed > 0
     assert f.stats().backend_errors > 0
 
@@ -72,9 +76,12 @@ def test_waiting_on_a_backend_that_cannot_subscribe(rig: Rig, inner: Any) -> Non
     f = rig.cached(rig.cache(failing))
     rig.trial(f, [1]).check()
     generations = b"".join(inner.read(["memo:g:p", "memo:g:f:truth"]))
-    lease = f.key_for(2).replace("memo:e:", "memo:l:e")
-    inner.transact([], [Put(lease, b"somebody" + bytes(8) + generations, 300)])
-    rig.trial(f, [2]).check()
+    for x in range(2, 12):  # until one that no machine that stands still lets expire before it is seen
+        lease = f.key_for(x).replace("memo:e:", "memo:l:e")
+        inner.transact([], [Put(lease, b"somebody" + bytes(8) + generations, 300)])
+        rig.trial(f, [x]).check()
+        if failing.disturbed:
+            break
     assert failing.disturbed == 1, "it did not wait"
 
 
@@ -111,9 +118,14 @@ def test_recovery(rig: Rig, inner: Any) -> None:
     """When a failing backend works again calls use it within 2 s."""
     failing = FailingBackend(inner, RuntimeError)
     f = rig.cached(rig.cache(failing))
-    rig.trial(f, range(1, 40)).check()
-    failing.active = False
-    assert rig.recovers(f) <= RECOVERY + SLACK
+
+    def measure() -> float:
+        failing.active = True
+        rig.trial(f, range(1, 40)).check()
+        failing.active = False
+        return rig.recovers(f)
+
+    within(RECOVERY, measure)
 
 
 @pytest.mark.parametrize("obedient", [True, False])
@@ -132,6 +144,28 @@ def test_a_slow_backend(rig: Rig, inner: Any, obedient: bool) -> None:
         return trial.worst
 
     within(STALL, measure)
+
+
+def test_threads_share_a_breaker() -> None:
+    """What one thread reports of the backend never disturbs another's weighing of it: nothing is raised."""
+    breaker, over = Breaker(), threading.Event()
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+
+    def succeed() -> None:
+        while not over.is_set():
+            breaker.succeeded(1.0)
+
+    thread = threading.Thread(target=succeed)
+    try:
+        thread.start()
+        for _ in range(20_000):
+            breaker.failed(1.0, timeout=False)
+            breaker.open = False
+    finally:
+        over.set()
+        thread.join()
+        sys.setswitchinterval(before)
 
 
 def test_the_wrappers_do_as_told() -> None:

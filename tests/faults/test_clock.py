@@ -47,6 +47,7 @@ def test_42_in_the_process_expiry_is_monotonic(rig: Rig, jump: float) -> None:
     assert f.cache_info()[:2] == (1, 2)
 
 
+@pytest.mark.usefixtures("leisure")
 @pytest.mark.parametrize("jump", [DAY, -DAY])
 def test_42_on_a_shared_backend_nothing_hangs(rig: Rig, jump: float) -> None:
     """Row 42: a jump forwards expires shared entries, one back leaves them to the server's own ttl; every value is

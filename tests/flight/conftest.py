@@ -9,17 +9,11 @@ from typing import Any
 import pytest
 
 from memocache import Cache
-from memocache._guard import Budget
 from memocache.backends.memory import MemoryBackend
 from memocache.testing import servers
+from tests.patience import patient, unhurried  # noqa: F401  # the first is autouse
 
 KINDS = ("memory", "object", *servers.available_servers()[:1])
-
-
-@pytest.fixture(autouse=True)
-def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine is no backend trouble here: what a call may spend is tested elsewhere."""
-    monkeypatch.setattr(Budget.__init__, "__defaults__", (10.0,))
 
 
 @pytest.fixture(params=KINDS)
@@ -34,7 +28,7 @@ def make_cache(
     def make(**options: Any) -> Cache:
         backend: Any = {"memory": "memory://", "object": shared}.get(request.param)
         if backend is None:
-            backend = running_server(request.param).url
+            backend = unhurried(running_server(request.param).url)
         made.append(Cache(backend, prefix=prefix, **options))
         return made[-1]
 

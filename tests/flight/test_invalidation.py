@@ -222,13 +222,13 @@ def test_a_look_up_in_the_middle_of_a_tag_invalidation_revives_nothing(monkeypat
         return next(serials)
 
     assert f(1) == 1
-    tags = cache._tier._tags
+    tags = cache._tier.all_marks._tags
 
     class Meddler(type(tags)):  # type: ignore[misc]  # whatever it is
         def pop(self, *args: Any) -> Any:
             assert f(1) == 1  # another thread's call, before the invalidation has returned
             return super().pop(*args)
 
-    cache._tier._tags = Meddler(tags)
+    cache._tier.all_marks._tags = Meddler(tags)
     cache.invalidate(tag="t")
     assert f(1) == 2

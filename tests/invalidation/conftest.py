@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-from tests.flight.conftest import _patient, make_cache, valkey  # noqa: F401  # fixtures are found by name
+from tests.flight.conftest import make_cache, patient, valkey  # noqa: F401  # fixtures are found by name

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -10,38 +11,46 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from memocache import _envelope
-from memocache._guard import Budget
 from memocache._local import LocalTier
 from memocache._store_shared import SharedStore
 from memocache.testing import servers
 from tests.model.machine import Machine, SharedMachine
+from tests.patience import patient, unhurried  # noqa: F401  # the first is autouse
+from tests.scratch import scratch
+from tests.worlds import FLEETS, worlds
 
 _QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
-_KINDS = ("memory", "object", *servers.available_servers())
+_KINDS = ("memory", "object", "disk", *servers.available_servers(), *FLEETS)
 
 
-@pytest.fixture(autouse=True)
-def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine is no backend trouble here: what a call may spend is tested elsewhere."""
-    monkeypatch.setattr(Budget.__init__, "__defaults__", (10.0,))
+@pytest.fixture
+def directory() -> Iterator[str]:
+    """An empty directory, gone after the test."""
+    made = scratch()
+    yield made
+    shutil.rmtree(made)
 
 
-def _machine(kind: str, colour: str, running_server: Callable[[str], servers.Server]) -> type[Machine]:
+def _machine(kind: str, colour: str, running_server: Callable[[str], servers.Server], directory: str) -> type[Machine]:
     base = Machine if kind == "memory" else SharedMachine
     body: dict[str, Any] = {"colour": colour}
-    if kind not in ("memory", "object"):
-        url = running_server(kind).url
+    if kind == "disk":
+        body["backend"] = lambda self: f"disk://{directory}"
+    elif kind not in ("memory", "object"):
+        url = unhurried(running_server(kind).url)
         body["backend"] = lambda self: url
     return type(f"{kind}_{colour}", (base,), body)
 
 
-@pytest.mark.parametrize("colour", ["sync", "async"])
-@pytest.mark.parametrize("kind", _KINDS)
-def test_a_cache_is_a_dict_and_a_clock(kind: str, colour: str, running_server: Callable[[str], servers.Server]) -> None:
+@pytest.mark.parametrize("world", worlds(_KINDS))
+def test_a_cache_is_a_dict_and_a_clock(
+    world: str, running_server: Callable[[str], servers.Server], directory: str
+) -> None:
     """Calls, puts, invalidations, plain keys and time come out as in the model, and hits + misses = calls."""
+    kind, _, colour = world.partition("-")
     examples = 40 if kind in ("memory", "object") else 12
     run_state_machine_as_test(
-        _machine(kind, colour, running_server),
+        _machine(kind, colour, running_server, directory),
         settings=settings(
             max_examples=examples, stateful_step_count=40, deadline=None, database=None, suppress_health_check=_QUIET
         ),

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from memocache.testing import servers
-from tests.behaviour.conftest import _patience, _world, _worlds, local  # noqa: F401  # fixtures are found by name
+from tests.behaviour.conftest import _world, _worlds, local, patient  # noqa: F401  # fixtures are found by name
 from tests.behaviour.world import World
 from tests.flight.conftest import valkey  # noqa: F401
 
-SHARED = ("object", *servers.available_servers()[:1])
+SHARED = ("object", "disk", *servers.available_servers()[:1])
 
 
 @pytest.fixture(params=_worlds(("memory", *SHARED)))

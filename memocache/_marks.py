@@ -1,0 +1,64 @@
+"""Marks: generations in the process. One stands for a tag, a function or the prefix, and is alive until invalidated.
+
+A computation holds the marks it read before it ran, and is void if one was killed meanwhile. Killing a tag's mark also
+raises the `epoch`: entries stamped with an older one ask their tags' marks once and are stamped anew.
+"""
+
+from __future__ import annotations
+
+import weakref
+
+
+class Mark:
+    """The in-process marker of a tag, a function or the prefix: alive until it is invalidated."""
+
+    __slots__ = ("__weakref__", "alive")
+
+    def __init__(self) -> None:
+        self.alive = True
+
+
+class Marks:
+    """The marks of one cache. Every method runs under the owner's lock; `epoch` is read without."""
+
+    __slots__ = ("_functions", "_prefix", "_tags", "epoch")
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self._prefix = Mark()
+        self._functions: dict[str, Mark] = {}
+        self._tags: weakref.WeakValueDictionary[str, Mark] = weakref.WeakValueDictionary()
+
+    def of(self, function: str, tags: tuple[str, ...] = ()) -> tuple[Mark, ...]:
+        """The marks of the prefix, the function and the tags (by their hashes), in this order, made where there is
+        none.
+        """
+        mark = self._functions.get(function)
+        if mark is None:
+            mark = self._functions[function] = Mark()
+        return (self._prefix, mark, *map(self._of_tag, tags)) if tags else (self._prefix, mark)
+
+    def _of_tag(self, tag: str) -> Mark:
+        mark = self._tags.get(tag)
+        if mark is None:
+            mark = self._tags[tag] = Mark()
+        return mark
+
+    def kill_tag(self, tag: str) -> None:
+        """Void what has this tag."""
+        mark = self._tags.pop(tag, None)
+        if mark is not None:
+            mark.alive = False
+        # last: an entry stamped with the new epoch has seen the mark dead
+        self.epoch += 1
+
+    def kill_function(self, name: str) -> None:
+        """Void what is of this function name."""
+        mark = self._functions.pop(name, None)
+        if mark is not None:
+            mark.alive = False
+
+    def kill_prefix(self) -> None:
+        """Void everything."""
+        self._prefix.alive = False
+        self._prefix = Mark()

@@ -1,0 +1,242 @@
+"""`SentinelBackend`: a master that sentinels watch over, found through them and found anew after a failover.
+
+It is `RedisBackend` whose connections begin with a question to a sentinel, in the helper thread that opens them. When
+the master is another one than before (a sentinel says so at once, or the next connection finds out) every connection
+to the old one is shut down: a master that was believed dead may come back, and for some seconds answer as if nothing
+had happened.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from random import SystemRandom
+from typing import Any
+
+from memocache.backends._commands import Commands
+from memocache.backends._lanes import Lanes
+from memocache.backends._listener import Listener
+from memocache.backends._pool import Pool
+from memocache.backends._resp import pack
+from memocache.backends._urls import SentinelSettings, sentinel_settings
+from memocache.backends._wire import Dial, Wire, dialer
+from memocache.backends.base import ProtocolError, ReplyError
+from memocache.backends.redis import AsyncRedis, RedisBackend
+
+random = SystemRandom()  # of our own: the program's seeded generator is left alone
+
+_SWITCHED = "+switch-master"
+_UNFIT = frozenset({"s_down", "o_down", "disconnected", "master_down"})
+
+
+class SentinelBackend(RedisBackend):
+    """A `memocache.typing.Backend` over the master of a service; with ``replicas=read`` reads go to its replicas.
+
+    A replica is a moment behind: what was just invalidated may still be read from it, and what was just stored not yet.
+    """
+
+    def __init__(self, settings: SentinelSettings) -> None:
+        finder = self._finder = Finder(settings)
+        node, timeout = settings.node, settings.node.timeout
+        pool, lanes = Pool(finder.dial_master, node.max_connections, timeout), Lanes(finder.dial_master, timeout)
+        say = Commands(wait=node.wait)
+        self._assemble(timeout, say, pool, Listener(finder.dial_master), _AsyncSentinel, lanes)
+        self._readers = pool
+        self.aio.readers = lanes
+        if settings.replicas:
+            self._readers = Pool(finder.dial_replica, node.max_connections, timeout)
+            self.aio.readers = Lanes(finder.dial_replica, timeout)
+
+    aio: _AsyncSentinel
+
+    @classmethod
+    def from_url(cls, url: str) -> SentinelBackend:
+        """Return the backend for a redis+sentinel or rediss+sentinel URL; raise ConfigurationError."""
+        return cls(sentinel_settings(url))
+
+    def read(self, keys: Sequence[str], *, timeout: float | None = None) -> list[bytes | None]:
+        """See `RedisBackend.read`; from a replica, where that is asked for."""
+        return self._readers.run(self._say.read(keys), timeout)
+
+    def doubt(self) -> None:
+        """See `RedisBackend.doubt`."""
+        super().doubt()
+        self._readers.close()
+        self.aio.readers.doubt()
+
+    def close(self) -> None:
+        """See `RedisBackend.close`."""
+        super().close()
+        self._readers.close()
+        self.aio.readers.close()
+        self._finder.close()
+
+
+class _AsyncSentinel(AsyncRedis):
+    readers: Lanes
+
+    async def read(self, keys: Sequence[str], *, timeout: float | None = None) -> list[bytes | None]:
+        """See `SentinelBackend.read`."""
+        return await self.readers.run(self._say.read(keys), timeout)
+
+    async def close(self) -> None:
+        """See `AsyncRedis.close`."""
+        await super().close()
+        self.readers.close_here()
+
+
+class Finder:
+    """Asks the sentinels, the one that answered last first; knows the sockets that lead to the master of now."""
+
+    def __init__(self, settings: SentinelSettings) -> None:
+        self._settings = settings
+        self._sentinels = [dialer(one) for one in settings.sentinels]
+        self._seconds = settings.node.connect_timeout
+        self._master: tuple[str, int] | None = None
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._lock = threading.RLock()
+        self._listener = Listener(self._dial_sentinel)
+        self._stop: Callable[[], None] | None = None
+        _finders.add(self)
+
+    def dial_master(self) -> socket.socket:
+        """Open a socket to the master; raises an OSError if there is none that says so itself."""
+        self._watch()
+        address = self._ask_master()
+        self._settle(address)
+        sock = self._dial(address, _be_master)
+        with self._lock:
+            if address != self._master:  # switched meanwhile
+                sock.close()
+                raise ConnectionError("the master is another one by now")
+            self._sockets.add(sock)
+        return sock
+
+    def dial_replica(self) -> socket.socket:
+        """Open a socket to a replica that is in step, or to the master if there is none."""
+        (reply,) = self._ask("REPLICAS")
+        fit = [address for address in map(_replica, reply if isinstance(reply, list) else []) if address is not None]
+        random.shuffle(fit)
+        for address in fit:
+            try:
+                return self._dial(address, None)
+            except (OSError, ReplyError):
+                continue
+        return self.dial_master()
+
+    def _dial(self, address: tuple[str, int], greet: Callable[[Any], None] | None) -> socket.socket:
+        return dialer(replace(self._settings.node, host=address[0], port=address[1]), greet)()
+
+    def _ask_master(self) -> tuple[str, int]:
+        (reply,) = self._ask("GET-MASTER-ADDR-BY-NAME")
+        if reply is None:
+            raise ConnectionError("the sentinels know no service of that name")
+        try:
+            host, port = reply
+            return host.decode(), int(port)
+        except (TypeError, ValueError, AttributeError):
+            raise ProtocolError("no answer of a sentinel") from None
+
+    def _ask(self, word: str) -> list[Any]:
+        """Put a question about the service to the sentinels, until one answers."""
+        failure: Exception = ConnectionError("no sentinel could be asked")
+        for dial in list(self._sentinels):
+            try:
+                wire = Wire(dial())
+                try:
+                    deadline = time.monotonic() + self._seconds
+                    wire.ask(pack("SENTINEL", word, self._settings.service), 1, deadline)
+                    replies = wire.answer(deadline)
+                finally:
+                    wire.close()
+                if not isinstance(replies[0], ReplyError):
+                    return replies
+                failure = replies[0]
+            except (OSError, ReplyError) as error:
+                failure = error
+            self._put_last(dial)
+        raise failure
+
+    def _dial_sentinel(self) -> socket.socket:
+        failure: Exception = ConnectionError("no sentinel could be reached")
+        for dial in list(self._sentinels):
+            try:
+                return dial()
+            except (OSError, ReplyError) as error:
+                failure = error
+                self._put_last(dial)
+        raise failure
+
+    def _put_last(self, dial: Dial) -> None:
+        with self._lock:
+            self._sentinels.remove(dial)
+            self._sentinels.append(dial)
+
+    def _settle(self, address: tuple[str, int]) -> None:
+        """From now on the master is there; what leads elsewhere is shut down."""
+        with self._lock:
+            if address == self._master:
+                return
+            self._master = address
+            old, self._sockets = list(self._sockets), weakref.WeakSet()
+        for sock in old:
+            try:
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+            except OSError:
+                pass  # closed already
+
+    def _watch(self) -> None:
+        """Hear of failovers, and look once whenever the connection to a sentinel was lost and made anew."""
+        with self._lock:
+            if self._stop is None:
+                self._stop = self._listener.subscribe(_SWITCHED, self._look)
+
+    def _look(self) -> None:
+        self._settle(self._ask_master())
+
+    def close(self) -> None:
+        """Hear of failovers no longer."""
+        with self._lock:
+            self._stop, self._master = None, None
+        self._listener.close()
+
+    def after_fork(self) -> None:
+        """Forget, in a child, the parent's listener and sockets: to shut one down would end the parent's too."""
+        self._lock = threading.RLock()
+        self._sockets = weakref.WeakSet()
+        self._stop, self._master = None, None
+
+
+def _be_master(connection: Any) -> None:
+    connection.send_command("ROLE")
+    if connection.read_response()[0] != b"master":
+        raise ConnectionError("that server is not the master yet, or not any more")
+
+
+def _replica(fields: Any) -> tuple[str, int] | None:
+    """Where the replica is that a sentinel describes, if it is fit to be read from."""
+    try:
+        facts = dict(zip(fields[::2], fields[1::2], strict=True))
+        flags = facts[b"flags"].decode().split(",")
+        if _UNFIT & set(flags) or facts[b"master-link-status"] != b"ok":
+            return None
+        return facts[b"ip"].decode(), int(facts[b"port"])
+    except (TypeError, ValueError, KeyError, AttributeError):
+        return None
+
+
+_finders: weakref.WeakSet[Finder] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for finder in list(_finders):
+        finder.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

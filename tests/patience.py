@@ -1,0 +1,31 @@
+"""A busy machine is no backend trouble: what a call may spend on its backend is tested in tests/faults and
+tests/contract, and everywhere else it is much.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from memocache._guard import Budget
+
+SECONDS = 60.0
+
+
+def _patient_init(self: Budget, seconds: float = SECONDS) -> None:
+    self.left = max(seconds, SECONDS)
+
+
+def be_patient() -> None:
+    """Let this process' calls wait for their backend, for good (for workers)."""
+    Budget.__init__ = _patient_init  # type: ignore[method-assign]  # a test's business
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let calls wait for their backend while a test runs; imported by the conftest of each folder that wants it."""
+    monkeypatch.setattr(Budget, "__init__", _patient_init)
+
+
+def unhurried(url: str) -> str:
+    """The URL of a server, with as much time to connect."""
+    return f"{url}?timeout={SECONDS:g}&connect_timeout={SECONDS:g}"
