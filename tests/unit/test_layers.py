@@ -36,7 +36,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             {"_binding", "_store_shared"},
             {"_aio", "_engine", "_memoize", "_store_local", "_tally"},
             {"_many", "_operations"},
-            {"_loader", "_statistics"},
+            {"_explain", "_loader", "_statistics"},
             {"_decorator"},
             {"_cache"},
             {"_default"},
