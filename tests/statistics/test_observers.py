@@ -31,8 +31,11 @@ class Watch:
         self.seen.append(event)
 
     def take(self) -> list[events.Event]:
+        """What it was told since it was last asked, but for how long functions ran: those have tests of their own."""
         seen, self.seen = self.seen, []
-        return sorted(seen, key=lambda event: type(event).__name__)
+        return sorted(
+            (event for event in seen if type(event) is not events.Computed), key=lambda event: type(event).__name__
+        )
 
     def calls(self) -> tuple[int, int]:
         """Hits and misses that it was told of."""
@@ -61,6 +64,26 @@ def test_a_miss_and_hits(world: World) -> None:
     world.call(f, 1)
     world.call(f, 1)
     assert watch.take() == [events.Hit("f")] * 2
+
+
+def test_how_long_it_took(world: World) -> None:
+    """Calls tell how long they took, computations how long they ran and whether they raised."""
+    cache, watch = watched(world)
+
+    def body(n: int) -> int:
+        world.clock.advance(2)
+        return 1 // n
+
+    f = world.cached(body, cache=cache, name="f")
+    world.call(f, 1)
+    world.call(f, 1)
+    with pytest.raises(ZeroDivisionError):
+        world.call(f, 0)
+    computed = [event for event in watch.seen if isinstance(event, events.Computed)]
+    assert computed == [events.Computed("f", 2.0, True), events.Computed("f", 2.0, False)]
+    timed = [event for event in watch.seen if isinstance(event, events.Hit | events.Miss)]
+    assert [type(event) for event in timed] == [events.Miss, events.Hit, events.Miss]
+    assert all(event.seconds is not None and 0 < event.seconds < 60 for event in timed)
 
 
 def test_plain_keys(world: World) -> None:
