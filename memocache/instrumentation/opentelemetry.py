@@ -14,16 +14,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from opentelemetry import metrics, trace
 from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation
 from opentelemetry.trace import SpanKind, Status, StatusCode, TracerProvider
 
-from memocache import Cache
 from memocache._events import BackendFault, Computed, Event, Hit, Miss, StaleHit
 from memocache.exceptions import BackendError
 from memocache.instrumentation._figures import FIGURES, SECONDS, Figure
+
+if TYPE_CHECKING:
+    from memocache import Cache
 
 FUNCTION = "code.function.name"
 _NAME = "memocache"

@@ -13,16 +13,18 @@ Names follow Prometheus' conventions: base units, ``_total`` for counters. Label
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from memocache import Cache
 from memocache._events import BackendFault, Computed, Event, Hit, Miss, Rejected, StaleHit
 from memocache.exceptions import BackendError
 from memocache.instrumentation._figures import FIGURES, SECONDS
+
+if TYPE_CHECKING:
+    from memocache import Cache
 
 
 class PrometheusCollector(Collector):
