@@ -1,7 +1,7 @@
 """Django in one file: settings, a model whose `post_save` invalidates, and a management command.
 
-``python django_app.py migrate --run-syncdb``, and then ``forget_prices`` or ``runserver``. In a project of yours the parts live in ``settings.py``, ``apps.py`` (``ready``), ``signals.py`` and
-``management/commands/forget_prices.py``.
+``python django_app.py migrate --run-syncdb``, and then ``forget_prices`` or ``runserver``. In a project of yours the
+parts live in ``settings.py``, ``apps.py`` (``ready``), ``signals.py`` and ``management/commands/forget_prices.py``.
 """
 
 from __future__ import annotations
