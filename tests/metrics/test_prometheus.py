@@ -84,7 +84,7 @@ def test_histograms_and_faults() -> None:
     assert samples["memocache_call_seconds_count", "shop.f", "hit"] == 1
     assert samples["memocache_call_seconds_count", "shop.f", "miss"] == 3
     assert samples["memocache_computation_seconds_sum", "shop.f", "true"] == 6.0
-    assert samples["memocache_rejections_total", "shop.f", "condition"] == 1
+    assert samples["memocache_rejections_total", "condition", "shop.f"] == 1
     assert sum(value for key, value in samples.items() if key[0] == "memocache_backend_faults_total") > 0
     assert SECRET not in prometheus_client.generate_latest(registry).decode()
 
