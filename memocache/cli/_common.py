@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
+_PIPE = 200
+"""Columns of a table in a pipe, where COLUMNS does not say."""
+
+
 class Failure(Exception):
     """A command cannot go on: its text is the one line that the user sees on stderr."""
 
@@ -45,8 +50,12 @@ def opened(url: str, prefix: str = "memo") -> Iterator[Cache]:
 
 
 def console() -> Console:
-    """Return a console on the present stdout: plain when piped or under NO_COLOR, and never marking up our text."""
-    return Console(highlight=False, markup=False)
+    """Return a console on the present stdout: plain when piped or under NO_COLOR, and never marking up our text.
+
+    A pipe has no width: nothing is folded there.
+    """
+    out = Console(highlight=False, markup=False)
+    return out if out.is_terminal or "COLUMNS" in os.environ else Console(highlight=False, markup=False, width=_PIPE)
 
 
 def print_json(thing: object) -> None:

@@ -76,10 +76,14 @@ def top(
 
 def _live(page: Callable[[], RenderableType], every: float) -> None:
     out = console()
-    with Live(page(), console=out, auto_refresh=False, screen=out.is_terminal) as live:
+    live = Live(page(), console=out, auto_refresh=False, screen=out.is_terminal)
+    try:  # not `with`: Ctrl-C may come while it starts, and the cursor must come back
+        live.start(refresh=True)
         while True:
             time.sleep(every)
             live.update(page(), refresh=True)
+    finally:
+        live.stop()
 
 
 def _page(figures: CacheStats, url: str) -> RenderableType:
