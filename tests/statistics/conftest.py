@@ -7,20 +7,21 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from memocache.testing import servers
-from tests.behaviour.conftest import _world, _worlds, local, patient  # noqa: F401  # fixtures are found by name
+from tests.behaviour.conftest import _world, local, patient  # noqa: F401  # fixtures are found by name
 from tests.behaviour.world import World
 from tests.flight.conftest import valkey  # noqa: F401
+from tests.worlds import worlds
 
 SHARED = ("object", "disk", *servers.available_servers()[:1])
 
 
-@pytest.fixture(params=_worlds(("memory", *SHARED)))
+@pytest.fixture(params=worlds(("memory", *SHARED)))
 def world(request: pytest.FixtureRequest, running_server: Callable[[str], servers.Server]) -> Iterator[World]:
     """The process, a backend object and a server, in every colour."""
     yield from _world(request.param, running_server)
 
 
-@pytest.fixture(params=_worlds(SHARED))
+@pytest.fixture(params=worlds(SHARED))
 def shared(request: pytest.FixtureRequest, running_server: Callable[[str], servers.Server]) -> Iterator[World]:
     """A backend object and a server, in every colour."""
     yield from _world(request.param, running_server)
