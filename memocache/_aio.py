@@ -86,9 +86,9 @@ class AsyncCache:
         """As `Cache.inspect`."""
         return cast("EntryInfo | None", await arun(self._cache._statistics.inspect(key)))
 
-    async def stats(self, scope: Literal["process", "fleet"] = "process") -> CacheStats:
+    async def stats(self, scope: Literal["process", "fleet"] = "process", *, entries: bool = True) -> CacheStats:
         """As `Cache.stats`."""
-        return cast(CacheStats, await arun(self._cache._statistics.stats(scope)))
+        return cast(CacheStats, await arun(self._cache._statistics.stats(scope, entries)))
 
     async def health(self) -> Health:
         """As `Cache.health`."""

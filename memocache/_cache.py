@@ -166,6 +166,11 @@ class Cache:
         kind = "memory" if self._guard is None else type(self._guard.backend).__name__
         return f"<Cache {kind} prefix={self._settings['prefix']!r}>"
 
+    @property
+    def backend(self) -> Backend | None:
+        """The backend; None where the process itself is the only place."""
+        return None if self._guard is None else self._guard.backend
+
     # -- decorators
 
     @property
@@ -269,9 +274,11 @@ class Cache:
         """
         return cast("EntryInfo | None", run(self._statistics.inspect(key)))
 
-    def stats(self, scope: Literal["process", "fleet"] = "process") -> CacheStats:
-        """The figures of this process, or of every process that shares the backend. Raises `BackendError`."""
-        return cast(CacheStats, run(self._statistics.stats(scope)))
+    def stats(self, scope: Literal["process", "fleet"] = "process", *, entries: bool = True) -> CacheStats:
+        """The figures of this process, or of every process that shares the backend; without `entries`, only those that
+        need no look at every key (no total_keys, no average ttl). Raises `BackendError`.
+        """
+        return cast(CacheStats, run(self._statistics.stats(scope, entries)))
 
     def health(self) -> Health:
         """Whether the backend answers and a probe key comes back as written. Never raises."""
@@ -364,6 +371,11 @@ class Cache:
 
     def _peek_call(self, binding: Binding, values: tuple[Any, ...]) -> Steps[Any]:
         return (yield from self._operations.peek_call(binding, values))
+
+    def _explain_call(self, binding: Binding, values: tuple[Any, ...]) -> Steps[Any]:
+        from memocache._explain import explain
+
+        return explain(self._operations, binding, values)
 
     def _refresh_call(self, binding: Binding, values: tuple[Any, ...]) -> Steps[Outcome]:
         if self._off_here():

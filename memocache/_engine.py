@@ -78,7 +78,7 @@ class Engine:
 
         An outcome to serve, or what `call` goes on with (None: it begins anew).
         """
-        if DISABLED.get() is not None:
+        if DISABLED.get() is not None or self.emit is not None or binding.function.options.early:
             return None
         shared: SharedStore = binding.places.shared  # type: ignore[assignment]  # it is one; binding must not know
         asked = question(binding, shared, values)
@@ -90,7 +90,7 @@ class Engine:
         except BackendError as fault:
             self.fault(binding.counters, fault)
             return (*place(binding, shared, asked, budget), _UNREACHABLE)
-        if outcome is None or self.emit is not None or binding.function.options.early:
+        if outcome is None:
             address, store = place(binding, shared, asked, budget)
             return address, store, shared.read(address, shared.spot(address), reply)
         shared.touch_all(binding.table, (entry,))
@@ -115,11 +115,11 @@ class Engine:
             except BackendError as fault:
                 self.fault(counters, fault)
                 found, reachable = _UNREACHABLE, False
-            served = self._serve(binding, address, store, found, missed)
+            served = self._serve(binding, address, store, found, missed, begun)
             if served is not None:
                 outcome, due = served
                 if missed:
-                    self._missed(binding, shared)
+                    self._missed(binding, shared, begun)
                 if due:
                     yield from self._start_refresh(binding, values, address, store, found)
                 return outcome
@@ -142,10 +142,10 @@ class Engine:
                 del token
                 if outcome is _AGAIN:
                     continue
-                return self._settle(binding, address, store, found, outcome, shared)
+                return self._settle(binding, address, store, found, outcome, shared, begun)
             if role is Role.DIRECT:
                 outcome, _ = yield from self.compute(binding, values, ())
-                return self._settle(binding, address, store, found, outcome, shared)
+                return self._settle(binding, address, store, found, outcome, shared, begun)
             joined_open = flight.open
             if role is Role.LEAD:
                 steps = self._lead(
@@ -157,10 +157,10 @@ class Engine:
                 del steps
                 if not started:
                     self.flights.finish(flight, None)
-                    outcome = yield from self._give_up_waiting(binding, values, address, store, found, "wait")
+                    outcome = yield from self._give_up_waiting(binding, values, address, store, found, "wait", begun)
                     if outcome is _AGAIN:
                         continue
-                    return self._settle(binding, address, store, found, outcome, shared)
+                    return self._settle(binding, address, store, found, outcome, shared, begun)
             elif not shared:
                 shared = True
                 counters.add(coalesced=1)
@@ -170,19 +170,19 @@ class Engine:
                     ended = yield Wait(flight.signal, limit)
                     if ended or why != "soft":
                         break
-                    old = self._old_value(binding, address, store, found)
+                    old = self._old_value(binding, address, store, found, begun)
                     if old is not None:
                         return old
             finally:
                 self.flights.leave(flight, leading)
             if not ended:
-                outcome = yield from self._give_up_waiting(binding, values, address, store, found, why)
+                outcome = yield from self._give_up_waiting(binding, values, address, store, found, why, begun)
                 if outcome is _AGAIN:
                     continue
-                return self._settle(binding, address, store, found, outcome, shared)
+                return self._settle(binding, address, store, found, outcome, shared, begun)
             taken = flight.shared_outcome() if joined_open else None
             if taken is not None:
-                return self._settle(binding, address, store, found, taken, shared)
+                return self._settle(binding, address, store, found, taken, shared, begun)
 
     def direct(self, function: Function, values: Values) -> Generator[Effect, Any, Outcome]:
         """A call with caching disabled."""
@@ -206,15 +206,18 @@ class Engine:
         """A fresh outcome of a bulk look-up, a hit unless it was `counted` before; None: leave it to `call`."""
         if found.load is None or found.now >= found.expires:
             return None
-        served = self._serve(binding, address, store, found, missed=counted)
+        served = self._serve(binding, address, store, found, counted, None)
         return None if served is None else served[0]
 
     # -- serving
 
     def _serve(
-        self, binding: Binding, address: Address, store: Store, found: Found, missed: bool
+        self, binding: Binding, address: Address, store: Store, found: Found, missed: bool, begun: float | None
     ) -> tuple[Outcome, bool] | None:
-        """What can be served of what was found, counted as a hit, and whether a refresh is due; None for nothing."""
+        """What can be served of what was found, counted as a hit, and whether a refresh is due; None for nothing.
+
+        `begun` is when the call began, None for one of many.
+        """
         if found.load is None:
             return None
         options, counters = binding.function.options, binding.counters
@@ -239,7 +242,7 @@ class Engine:
             counters.add(stale_hits=1)
         if self.emit is not None:
             kind = events.StaleHit if verdict is Verdict.STALE else events.Hit
-            self.emit(kind(binding.function.name))
+            self.emit(kind(binding.function.name, _since(begun)))
         return outcome, verdict is not Verdict.FRESH
 
     def _loaded(self, binding: Binding, found: Found) -> Outcome | None:
@@ -251,20 +254,29 @@ class Engine:
             return None
 
     def _settle(
-        self, binding: Binding, address: Address, store: Store, found: Found, outcome: Outcome, shared: bool
+        self,
+        binding: Binding,
+        address: Address,
+        store: Store,
+        found: Found,
+        outcome: Outcome,
+        shared: bool,
+        begun: float,
     ) -> Outcome:
         """What the caller of a missed call gets: the outcome, or the old value where the function raised (or timed out)
         and `stale_if_error` allows it.
         """
         options = binding.function.options
         if outcome.error is not None and options.stale_if_error and not isinstance(outcome.error, options.errors):
-            old = self._old_value(binding, address, store, found)
+            old = self._old_value(binding, address, store, found, begun)
             if old is not None:
                 return old
-        self._missed(binding, shared)
+        self._missed(binding, shared, begun)
         return outcome
 
-    def _old_value(self, binding: Binding, address: Address, store: Store, found: Found) -> Outcome | None:
+    def _old_value(
+        self, binding: Binding, address: Address, store: Store, found: Found, begun: float
+    ) -> Outcome | None:
         if not self._servable(binding, found):
             return None
         outcome = self._loaded(binding, found)
@@ -273,7 +285,7 @@ class Engine:
         counters = binding.counters
         counters.add(misses=-1, stale_hits=1)
         store.touch(address, found)
-        self._say(events.StaleHit, binding.function.name)
+        self._say(events.StaleHit, binding.function.name, _since(begun))
         return outcome
 
     def _servable(self, binding: Binding, found: Found) -> bool:
@@ -282,8 +294,8 @@ class Engine:
         stale_if_error = binding.function.options.stale_if_error
         return servable_on_failure(found.now, found.expires, found.stale_until, stale_if_error)
 
-    def _missed(self, binding: Binding, shared: bool) -> None:
-        self._say(events.Miss, binding.function.name, shared)
+    def _missed(self, binding: Binding, shared: bool, begun: float) -> None:
+        self._say(events.Miss, binding.function.name, shared, _since(begun))
 
     # -- waiting
 
@@ -303,11 +315,18 @@ class Engine:
         return max(0.0, limit), why
 
     def _give_up_waiting(
-        self, binding: Binding, values: Values, address: Address, store: Store, found: Found, why: str
+        self,
+        binding: Binding,
+        values: Values,
+        address: Address,
+        store: Store,
+        found: Found,
+        why: str,
+        begun: float,
     ) -> Generator[Effect, Any, Outcome]:
         """What a call comes to whose patience with a flight has ended."""
         if why == "hard":
-            old = self._old_value(binding, address, store, found)
+            old = self._old_value(binding, address, store, found, begun)
             if old is not None:
                 return old
             limit = binding.function.options.hard_timeout
@@ -458,6 +477,7 @@ class Engine:
         outcome: Outcome = yield Compute(binding.function.plain, args, kwargs, flights)
         seconds = max(0.0, clock.monotonic() - begun)
         binding.counters.add(computations=1, compute_seconds=seconds)
+        self._say(events.Computed, binding.function.name, seconds, outcome.error is None)
         binding.mean_seconds = smoothed(binding.mean_seconds, seconds)
         return outcome, seconds
 
@@ -570,3 +590,7 @@ class Engine:
         """Tell the observers; where there are none, no event is made."""
         if self.emit is not None:
             self.emit(kind(*facts))
+
+
+def _since(begun: float | None) -> float | None:
+    return None if begun is None else time.monotonic() - begun

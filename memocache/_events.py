@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,19 +14,35 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Hit(Event):
-    """A fresh value was served."""
+    """A fresh value was served, `seconds` after the call began (None: it was one of many)."""
+
+    seconds: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class StaleHit(Event):
-    """A stale value was served."""
+    """A stale value was served, `seconds` after the call began (None: it was one of many)."""
+
+    seconds: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Miss(Event):
-    """Nothing could be served; `coalesced` says that another caller's computation was shared."""
+    """Nothing could be served, and `seconds` after the call began (None: it was one of many) there was a result.
+
+    `coalesced` says that another caller's computation was shared.
+    """
 
     coalesced: bool = False
+    seconds: float | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Computed(Event):
+    """The function ran for `seconds`; `ok` is False if it raised."""
+
+    seconds: float
+    ok: bool
 
 
 @dataclass(frozen=True, slots=True)

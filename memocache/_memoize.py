@@ -141,6 +141,10 @@ class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wrap
         """Like ``map``, but a list: one round trip of look-ups, then only the misses are computed."""
         return self._self_map(list(zip(*iterables, strict=False)))
 
+    def _self_explain(self, /, *args: Any, **kwargs: Any) -> Any:
+        cache, binding = self._self_state.bound()
+        return run(cache._explain_call(binding, binding.function.signature.bind(args, kwargs)))
+
     def _self_map(self, calls: list[tuple[Any, ...]]) -> Any:
         cache, binding = self._self_state.bound()
         signature = binding.function.signature

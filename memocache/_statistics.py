@@ -48,8 +48,8 @@ class Statistics:
                 total[key] += amount
         return function_stats(name, total, size)
 
-    def stats(self, scope: str) -> S:
-        """The figures of this process, or of all that share the backend."""
+    def stats(self, scope: str, entries: bool = True) -> S:
+        """The figures of this process, or of all that share the backend; without `entries` no key is looked at."""
         if scope not in ("process", "fleet"):
             raise ConfigurationError('scope= takes "process" or "fleet"')
         fleet = scope == "fleet" and self._tallies is not None
@@ -66,7 +66,7 @@ class Statistics:
         hits = sum(one.hits for one in functions.values()) + plain.hits
         misses = sum(one.misses for one in functions.values()) + plain.misses
         calls = hits + misses
-        return (yield from self._of_entries(fleet))(
+        return (yield from self._of_entries(fleet, entries))(
             hits=hits,
             misses=misses,
             hit_rate=hits / calls if calls else 0.0,
@@ -76,7 +76,7 @@ class Statistics:
             functions=functions,
         )
 
-    def _of_entries(self, fleet: bool) -> S:
+    def _of_entries(self, fleet: bool, counted: bool) -> S:
         """The figures that entries give, as a function of the others."""
         now = self._tier.clock.monotonic()
         live = [entry for entry in self._tier.live() if entry.fresh_until > now]
@@ -87,7 +87,7 @@ class Statistics:
             hottest = self._hottest_in_process(live)
         else:
             hottest = yield from self._hottest_in_fleet() if fleet else self._hottest_here()
-            more, left_there = yield from self._backend_entries(TTL_SAMPLE - len(left))
+            more, left_there = (yield from self._backend_entries(TTL_SAMPLE - len(left))) if counted else (0, [])
             count += more
             left += left_there
             facts = yield self._operations.guard_io("facts", budget=Budget(DIRECT_SECONDS))

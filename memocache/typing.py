@@ -107,6 +107,15 @@ class BackendFacts(NamedTuple):
     evicted: int | None = None
 
 
+class Finding(NamedTuple):
+    """One thing that a check of a backend found: `level` is "ok", "note", "warn" or "fail"; `advice` may be empty."""
+
+    level: str
+    what: str
+    found: str
+    advice: str
+
+
 class Backend(Protocol):
     """Byte storage shared by everything that uses it; see `memocache.backends.base.BaseBackend` for the defaults.
 

@@ -9,6 +9,7 @@ connection.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
@@ -215,17 +216,40 @@ class Commands:
     def facts(self) -> Op[BackendFacts]:
         """INFO; memory, expiries and evictions are those of the whole server, not of one prefix."""
         replies = yield Ask(pack("INFO", "server") + pack("INFO", "memory") + pack("INFO", "stats"), 3, harmless=True)
-        info: dict[str, str] = {}
-        for reply in replies:
-            if type(reply) is bytes:
-                lines = reply.decode("utf-8", "replace").splitlines()
-                info.update((name, text) for name, _, text in (line.partition(":") for line in lines))
-            elif not isinstance(reply, ReplyError):
-                raise unexpected(reply)
+        info = _info(replies)
         name = "valkey" if "valkey_version" in info else "redis"
         sizes = (info.get(field, "") for field in ("used_memory", "expired_keys", "evicted_keys"))
         memory, expired, evicted = (int(text) if text.isdigit() else None for text in sizes)
         return BackendFacts(name, info.get(f"{name}_version"), memory, expired, evicted)
+
+    def checkup(self) -> Op[tuple[dict[str, str], dict[str, str] | None, str | None, float | None]]:
+        """INFO, CONFIG GET, ACL WHOAMI and TIME; None for what is refused. Clocks as seconds the server's is ahead."""
+        sections = ("server", "clients", "memory", "stats", "replication")
+        asked = [pack("INFO", section) for section in sections]
+        asked += [pack("CONFIG", "GET", "maxmemory*"), pack("ACL", "WHOAMI"), pack("TIME")]
+        begun = time.time()
+        *infos, config, whoami, clock = yield Ask(b"".join(asked), len(asked), harmless=True)
+        middle = (begun + time.time()) / 2
+        settings = None
+        if isinstance(config, list):
+            words = [word or "" for word in _texts(config)]
+            settings = dict(zip(words[::2], words[1::2], strict=False))
+        ahead = None
+        if isinstance(clock, list) and len(clock) == 2:
+            ahead = int(clock[0]) + int(clock[1]) / 1e6 - middle
+        return _info(infos), settings, _text(whoami) if isinstance(whoami, bytes) else None, ahead
+
+
+def _info(replies: Sequence[Any]) -> dict[str, str]:
+    """The fields of INFO's replies; refused sections have none."""
+    info: dict[str, str] = {}
+    for reply in replies:
+        if type(reply) is bytes:
+            lines = reply.decode("utf-8", "replace").splitlines()
+            info.update((name, text) for name, _, text in (line.partition(":") for line in lines))
+        elif not isinstance(reply, ReplyError):
+            raise unexpected(reply)
+    return info
 
 
 def _tally(one: Tally) -> tuple[bytes, int]:

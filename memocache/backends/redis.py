@@ -15,13 +15,14 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
+from memocache.backends._checkup import findings
 from memocache.backends._commands import Commands
 from memocache.backends._lanes import Lanes
 from memocache.backends._listener import Listener
 from memocache.backends._pool import Pool
 from memocache.backends._urls import RedisSettings, redis_settings
 from memocache.backends._wire import dialer
-from memocache.typing import BackendFacts, Guard, Put, Tally
+from memocache.typing import BackendFacts, Finding, Guard, Put, Tally
 
 
 class RedisBackend:
@@ -36,6 +37,7 @@ class RedisBackend:
 
     def __init__(self, settings: RedisSettings) -> None:
         dial, timeout = dialer(settings), settings.timeout
+        self._settings = settings
         pool = Pool(dial, settings.max_connections, timeout)
         self._assemble(timeout, Commands(wait=settings.wait), pool, Listener(dial), AsyncRedis, Lanes(dial, timeout))
 
@@ -110,6 +112,10 @@ class RedisBackend:
         """Use no connection of now for another question: somebody got the answer to another's."""
         self._pool.close()
         self.aio.lanes.doubt()
+
+    def checkup(self, *, timeout: float | None = None) -> list[Finding]:
+        """Return what the server's version, role, memory, clients, transport, user and clock mean for a cache."""
+        return findings(*self._pool.run(self._say.checkup(), timeout), self._settings)
 
     def close(self) -> None:
         """Close the connections of every thread and loop and end subscriptions; use reopens them."""

@@ -10,13 +10,22 @@ from typing import Annotated
 
 import typer
 
-from memocache.cli import demo, ping
+from memocache.cli import demo, doctor, entries, explain, forget, ping, stats
 from memocache.cli._common import Failure
 from memocache.exceptions import MemocacheError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.command("demo")(demo.demo)
 app.command("ping")(ping.ping)
+app.command("stats")(stats.stats)
+app.command("top")(stats.top)
+app.command("keys")(entries.keys)
+app.command("inspect")(entries.inspect)
+app.command("invalidate")(forget.invalidate)
+app.command("clear")(forget.clear)
+app.command("purge")(forget.purge)
+app.command("explain")(explain.explain)
+app.command("doctor")(doctor.doctor)
 
 
 @app.callback(invoke_without_command=True)

@@ -1,12 +1,21 @@
-"""What the commands share: the URL option, the console, and the one way to fail."""
+"""What the commands share: the options, the cache, the console, units, and the one way to fail."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+import math
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
+
+from memocache import Cache, configure
 
 UrlOption = Annotated[
     str,
@@ -14,18 +23,97 @@ UrlOption = Annotated[
         "--url", envvar="MEMOCACHE_URL", metavar="URL", show_default=True, help="The backend, e.g. redis://localhost."
     ),
 ]
+PrefixOption = Annotated[
+    str,
+    typer.Option("--prefix", envvar="MEMOCACHE_PREFIX", metavar="TEXT", help="What the cache's keys begin with."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+_PIPE = 200
+"""Columns of a table in a pipe, where COLUMNS does not say."""
 
 
 class Failure(Exception):
     """A command cannot go on: its text is the one line that the user sees on stderr."""
 
 
+@contextmanager
+def opened(url: str, prefix: str = "memo") -> Iterator[Cache]:
+    """The cache that a command works on: the default one, so that imported functions are on it too.
+
+    A secret comes from MEMOCACHE_SECRET alone: a command line can be seen by others.
+    """
+    with configure(url, prefix=prefix) as cache:
+        yield cache
+
+
 def console() -> Console:
-    """Return a console on the present stdout: plain when piped or under NO_COLOR, and never marking up our text."""
-    return Console(highlight=False)
+    """Return a console on the present stdout: plain when piped or under NO_COLOR, and never marking up our text.
+
+    A pipe has no width: nothing is folded there.
+    """
+    out = Console(highlight=False, markup=False)
+    return out if out.is_terminal or "COLUMNS" in os.environ else Console(highlight=False, markup=False, width=_PIPE)
+
+
+def print_json(thing: object) -> None:
+    """Print as JSON what JSON can say; infinities and NaN are null."""
+    json.dump(_plain(thing), sys.stdout, indent=2, allow_nan=False)
+    sys.stdout.write("\n")
+
+
+def _plain(thing: Any) -> Any:
+    if is_dataclass(thing) and not isinstance(thing, type):
+        thing = asdict(thing)
+    if isinstance(thing, dict):
+        return {str(key): _plain(value) for key, value in thing.items()}
+    if isinstance(thing, list | tuple):
+        return [_plain(one) for one in thing]
+    return None if isinstance(thing, float) and not math.isfinite(thing) else thing
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask, unless told not to; end the command where the answer is no, or nobody is there to give one."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Failure("this changes the cache, and nobody is at the terminal to be asked: give --yes")
+    if not typer.confirm(question):
+        raise typer.Abort
 
 
 def where(url: str) -> str:
     """Return `url` for display: without user, password and options."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def seconds(duration: float | None) -> str:
+    """A time in the unit that suits it."""
+    if duration is None:
+        return "-"
+    if math.isinf(duration):
+        return "never"
+    for unit, size in (("d", 86_400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if abs(duration) >= size:
+            return f"{duration / size:,.1f} {unit}"
+    return "0 s" if duration == 0 else f"{duration * 1e9:,.0f} ns"
+
+
+def size(count: float | None) -> str:
+    """A number of bytes in the unit that suits it."""
+    if count is None:
+        return "-"
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(count) < 1024:
+            return f"{count:,.0f} {unit}" if unit == "B" else f"{count:,.1f} {unit}"
+        count /= 1024
+    return f"{count:,.1f} TiB"
+
+
+def bar(share: float, width: int = 12) -> str:
+    """A share from 0 to 1 as a bar and a percentage."""
+    filled = round(share * width)
+    return f"{'█' * filled}{'░' * (width - filled)} {share:6.1%}"

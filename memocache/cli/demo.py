@@ -8,7 +8,7 @@ from collections.abc import Callable
 from rich.table import Table
 
 from memocache import Cache
-from memocache.cli._common import Failure, UrlOption, console, where
+from memocache.cli._common import Failure, UrlOption, console, seconds, where
 
 _NAME = "demo.count_primes"
 _LIMIT = 4_000_000
@@ -61,7 +61,7 @@ def _show(cache: Cache, url: str) -> None:
         before, start = computed, time.perf_counter()
         call()
         spent = time.perf_counter() - start
-        table.add_row(label, "computed" if computed > before else "served", _spell(spent))
+        table.add_row(label, "computed" if computed > before else "served", seconds(spent))
         return spent
 
     def repeat() -> None:
@@ -75,7 +75,7 @@ def _show(cache: Cache, url: str) -> None:
     served += step(f"{_REPEATS:,} more calls, together", repeat)
     start = time.perf_counter()
     cache.invalidate(_NAME)
-    table.add_row(f'cache.invalidate("{_NAME}")', "forgotten, by name", _spell(time.perf_counter() - start))
+    table.add_row(f'cache.invalidate("{_NAME}")', "forgotten, by name", seconds(time.perf_counter() - start))
     step("the call after it", lambda: count_primes(_LIMIT))
     served += step("and once more", lambda: count_primes(_LIMIT))
     out.print(table)
@@ -89,11 +89,3 @@ def _show(cache: Cache, url: str) -> None:
     table.add_row("seconds serving, measured here", f"{served:.6f}")
     table.add_row("seconds saved (hits x mean computation)", f"{stats.saved_seconds:,.1f}")
     out.print(table)
-
-
-def _spell(duration: float) -> str:
-    """Return a time in the unit that suits it."""
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if duration >= size:
-            return f"{duration / size:,.1f} {unit}"
-    return f"{duration * 1e9:,.0f} ns"

@@ -31,5 +31,9 @@ class LoggingObserver:
 
 
 def _details(event: Any) -> str:
-    names = [name for name in event.__slots__ if name != "function"]
-    return "".join(f" {name}={getattr(event, name)}" for name in names)
+    facts = [(name, getattr(event, name)) for name in event.__slots__ if name != "function"]
+    return "".join(
+        f" {name}={fact:.6f}" if isinstance(fact, float) else f" {name}={fact}"
+        for name, fact in facts
+        if fact is not None
+    )

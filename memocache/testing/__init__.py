@@ -1,9 +1,9 @@
 """What helps to test with memocache, and to test backends: `FakeClock`, `BackendContract`, real servers, faults.
 
 `ClusterServer` and `SentinelTrio` are fleets of real servers. `FailingBackend` and `SlowBackend` wrap a backend,
-`FaultProxy` stands between a client and a real server, and `FakeServer` is one that answers what it is told. All but
-the clock are loaded when they are asked for: `BackendContract` needs pytest, which a program that only wants the clock
-may not have.
+`FaultProxy` stands between a client and a real server, and `FakeServer` is one that answers what it is told.
+`assert_hits` and `assert_computed` are about your own functions. All but these and the clock are loaded when they are
+asked for: `BackendContract` needs pytest, which a program that only wants the clock may not have.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from memocache.testing.asserts import assert_computed, assert_hits
 from memocache.testing.clock import FakeClock
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ __all__ = [
     "FaultProxy",
     "SentinelTrio",
     "SlowBackend",
+    "assert_computed",
+    "assert_hits",
 ]
 
 _HOMES = {

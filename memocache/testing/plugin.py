@@ -1,4 +1,6 @@
-"""The pytest plugin: fixtures for tests of code that uses memocache's default cache.
+"""The pytest plugin: fixtures, and a marker, for tests of code that uses memocache's default cache.
+
+``@pytest.mark.memocache("disabled")``, ``("memory")`` and ``("strict")`` ask for the fixtures of those names.
 
 It is active wherever memocache is installed, and loads memocache only when a fixture is used.
 """
@@ -12,6 +14,22 @@ import pytest
 
 if TYPE_CHECKING:
     from memocache import Cache
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known."""
+    config.addinivalue_line("markers", "memocache(kind): run with memocache 'disabled', in 'memory', or 'strict'")
+
+
+@pytest.fixture(autouse=True)
+def _memocache_marked(request: pytest.FixtureRequest) -> None:
+    marker = request.node.get_closest_marker("memocache")
+    if marker is None:
+        return
+    kinds = ("disabled", "memory", "strict")
+    if len(marker.args) != 1 or marker.args[0] not in kinds:
+        raise pytest.UsageError(f"the marker memocache takes one of {', '.join(kinds)}")
+    request.getfixturevalue(f"memocache_{marker.args[0]}")
 
 
 @pytest.fixture
@@ -30,3 +48,34 @@ def memocache_memory() -> Iterator[Cache]:
 
     with Cache("memory://") as fresh, _default.replaced(fresh):
         yield fresh
+
+
+@pytest.fixture
+def memocache_strict() -> Iterator[Cache]:
+    """The default cache behaves as on a server: results go through bytes, arguments must have stable values.
+
+    The test fails at its end if a result could not be stored, or stayed in the process.
+    """
+    import warnings
+
+    from memocache import Cache, UncacheableWarning, UnsharedWarning, _default
+    from memocache._events import Event, Rejected
+    from memocache.backends.memory import MemoryBackend
+
+    complaints: list[str] = []
+
+    def watch(event: Event) -> None:
+        if isinstance(event, Rejected) and event.cause in ("unencodable", "too large"):
+            complaints.append(f"{event.function}: a result could not be stored ({event.cause})")
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with Cache(MemoryBackend(), observers=[watch]) as fresh, _default.replaced(fresh):
+            yield fresh
+    for warning in caught:
+        if issubclass(warning.category, UncacheableWarning | UnsharedWarning):
+            complaints.append(str(warning.message))
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    if complaints:
+        pytest.fail("memocache, strict: " + "; ".join(dict.fromkeys(complaints)), pytrace=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -22,13 +23,17 @@ SECRET = "s3cr3t-argument"
 
 
 class Watch:
-    """An observer that keeps what it was told."""
+    """An observer that keeps what it was told, computations apart from what calls came to."""
 
     def __init__(self) -> None:
         self.seen: list[events.Event] = []
+        self.computed: list[events.Computed] = []
 
     def __call__(self, event: events.Event) -> None:
-        self.seen.append(event)
+        if isinstance(event, events.Computed):
+            self.computed.append(event)
+        else:
+            self.seen.append(event)
 
     def take(self) -> list[events.Event]:
         seen, self.seen = self.seen, []
@@ -61,6 +66,25 @@ def test_a_miss_and_hits(world: World) -> None:
     world.call(f, 1)
     world.call(f, 1)
     assert watch.take() == [events.Hit("f")] * 2
+
+
+def test_how_long_it_took(world: World) -> None:
+    """Calls tell how long they took, computations how long they ran and whether they raised."""
+    cache, watch = watched(world)
+
+    def body(n: int) -> int:
+        world.clock.advance(2)
+        return 1 // n
+
+    f = world.cached(body, cache=cache, name="f")
+    world.call(f, 1)
+    world.call(f, 1)
+    with pytest.raises(ZeroDivisionError):
+        world.call(f, 0)
+    assert watch.computed == [events.Computed("f", 2.0, True), events.Computed("f", 2.0, False)]
+    timed = [event for event in watch.seen if isinstance(event, events.Hit | events.Miss)]
+    assert [type(event) for event in timed] == [events.Miss, events.Hit, events.Miss]
+    assert all(event.seconds is not None and 0 < event.seconds < 60 for event in timed)
 
 
 def test_plain_keys(world: World) -> None:
@@ -346,8 +370,12 @@ def test_the_logging_observer(caplog: pytest.LogCaptureFixture) -> None:
         f(SECRET)
     ours = [record for record in caplog.records if record.name == "memocache"]
     lines = [record.getMessage() for record in ours]
-    assert lines[1:3] == ["Miss shop.f coalesced=False", "Hit shop.f"]
-    assert lines[0].startswith("Stored shop.f compute_seconds=")
+    assert [re.sub(r"\d\.\d{6}$", "T", line) for line in lines[1:4]] == [
+        "Stored shop.f compute_seconds=T",
+        "Miss shop.f coalesced=False seconds=T",
+        "Hit shop.f seconds=T",
+    ]
+    assert re.fullmatch(r"Computed shop\.f seconds=\d\.\d{6} ok=True", lines[0])
     assert "Rejected shop.f cause=condition" in lines
     assert "Hit -" in lines
     assert "BackendFault - operation=read error=OSError" in lines
@@ -366,6 +394,6 @@ def test_the_logging_observer_says_nothing_below_its_level(caplog: pytest.LogCap
     assert caplog.records == []
     with caplog.at_level(logging.INFO, "shop.cache"):
         f(1)
-    assert [(record.name, record.levelno, record.getMessage()) for record in caplog.records] == [
-        ("shop.cache", logging.INFO, "Hit f")
-    ]
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == ("shop.cache", logging.INFO)
+    assert record.getMessage().startswith("Hit f ")

@@ -38,7 +38,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             {"_questions"},
             {"_aio", "_engine", "_memoize", "_store_local", "_tally"},
             {"_many", "_operations"},
-            {"_loader", "_statistics"},
+            {"_explain", "_loader", "_statistics"},
             {"_decorator"},
             {"_cache"},
             {"_default"},

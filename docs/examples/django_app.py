@@ -1,0 +1,87 @@
+"""Django in one file: settings, a model whose `post_save` invalidates, and a management command.
+
+``python django_app.py migrate --run-syncdb``, and then ``forget_prices`` or ``runserver``. In a project of yours the
+parts live in ``settings.py``, ``apps.py`` (``ready``), ``signals.py`` and ``management/commands/forget_prices.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import django
+from django.conf import settings
+
+from memocache import cached, configure, default_cache
+
+if not settings.configured:
+    settings.configure(
+        DEBUG=True,
+        SECRET_KEY="only for this example",
+        ROOT_URLCONF=__name__,
+        ALLOWED_HOSTS=["testserver", "localhost"],
+        INSTALLED_APPS=[],
+        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+        USE_TZ=True,
+        MEMOCACHE_URL=os.environ.get("MEMOCACHE_URL", "memory://"),
+    )
+    django.setup()
+configure(settings.MEMOCACHE_URL)  # in AppConfig.ready()
+
+from django.core.management.base import BaseCommand  # noqa: E402  # Django's own modules need its settings first
+from django.db import models  # noqa: E402
+from django.db.models.signals import post_save  # noqa: E402
+from django.http import HttpRequest, JsonResponse  # noqa: E402
+from django.urls import path  # noqa: E402
+
+
+class Price(models.Model):
+    """A row that many requests read and few write."""
+
+    item = models.IntegerField(unique=True)
+    cents = models.IntegerField()
+
+    class Meta:
+        app_label = "shop"
+
+
+@cached(ttl="10m", name="shop.cents_of")
+def cents_of(item: int) -> int:
+    """The query. What is remembered is a number, not a model instance: instances belong to their request."""
+    return Price.objects.get(item=item).cents
+
+
+def forget_price(sender: type[Price], instance: Price, **_: Any) -> None:
+    """After each save: no request that begins from now on sees the old price."""
+    cents_of.invalidate(instance.item)
+
+
+post_save.connect(forget_price, sender=Price)
+
+
+class Command(BaseCommand):
+    """``manage.py forget_prices``: by name, so that it need not import what it forgets."""
+
+    help = "Forget every cached price."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        default_cache().invalidate("shop.cents_of")
+        self.stdout.write("forgotten")
+
+
+def price(request: HttpRequest, item: int) -> JsonResponse:
+    """Read through the cache."""
+    return JsonResponse({"item": item, "cents": cents_of(item)})
+
+
+urlpatterns = [path("prices/<int:item>", price)]
+
+if __name__ == "__main__":
+    from django.core.management import execute_from_command_line, get_commands
+
+    if sys.argv[1:2] == ["forget_prices"]:
+        Command().run_from_argv(sys.argv)
+    else:
+        get_commands()
+        execute_from_command_line(sys.argv)

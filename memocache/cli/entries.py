@@ -1,0 +1,75 @@
+"""``memocache keys`` and ``memocache inspect``: what is stored, by key."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from itertools import islice
+from math import isinf
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from memocache.cli._common import (
+    Failure,
+    JsonOption,
+    PrefixOption,
+    UrlOption,
+    console,
+    opened,
+    print_json,
+    seconds,
+    size,
+)
+
+
+def keys(
+    function: Annotated[str | None, typer.Argument(metavar="[FUNCTION]", help="Only this function's.")] = None,
+    url: UrlOption = "memory://",
+    prefix: PrefixOption = "memo",
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="At most so many.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the keys of live entries, one a line, as they are found."""
+    with opened(url, prefix) as cache:
+        found = islice(cache.keys(function), limit)
+        if as_json:
+            print_json(list(found))
+            return
+        for key in found:
+            typer.echo(key)
+
+
+def inspect(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="As `memocache keys` prints it.")],
+    url: UrlOption = "memory://",
+    prefix: PrefixOption = "memo",
+    as_json: JsonOption = False,
+) -> None:
+    """Show what is known about one entry; never its value."""
+    with opened(url, prefix) as cache:
+        info = cache.inspect(key)
+    if info is None:
+        raise Failure("there is no entry under this key (now); `memocache keys` prints those there are")
+    if as_json:
+        print_json(info)
+        return
+    table = Table(show_header=False)
+    for name, shown in (
+        ("function", info.function or "none: a plain key"),
+        ("created", _moment(info.created_at)),
+        ("expires", "never" if isinf(info.expires_at) else _moment(info.expires_at)),
+        ("hits", f"{info.access_count:,}"),
+        ("last hit", "never" if info.last_accessed is None else _moment(info.last_accessed)),
+        ("version", info.version or "-"),
+        ("size", size(info.size_bytes)),
+        ("took", seconds(info.compute_seconds)),
+        ("tags", ", ".join(info.tags) or "-"),
+    ):
+        table.add_row(name, Text(shown))
+    console().print(table)
+
+
+def _moment(at: float) -> str:
+    return datetime.fromtimestamp(at).astimezone().isoformat(" ", "seconds")

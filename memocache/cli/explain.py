@@ -1,0 +1,113 @@
+"""``memocache explain``: which key a call has, and why it would be a hit or a miss."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import os
+import sys
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from memocache._explain import Explanation
+from memocache.cli._common import (
+    Failure,
+    JsonOption,
+    PrefixOption,
+    UrlOption,
+    console,
+    opened,
+    print_json,
+    seconds,
+    size,
+)
+
+
+def explain(
+    function: Annotated[str, typer.Argument(metavar="MODULE:FUNCTION", help="e.g. shop.prices:price")],
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ARGS]...", help="Python literals (7, 'EUR', [1, 2]) or plain text; name=value too."),
+    ] = None,
+    url: UrlOption = "memory://",
+    prefix: PrefixOption = "memo",
+    as_json: JsonOption = False,
+) -> None:
+    """Explain a call without making it: its key, why it is a hit or a miss, and what would change the key."""
+    with opened(url, prefix):
+        target = _find(function)
+        args, kwargs = _parsed(arguments or [])
+        try:
+            explanation: Explanation = target._self_explain(*args, **kwargs)
+        except TypeError as error:
+            raise Failure(str(error)) from None
+    if as_json:
+        print_json(explanation)
+    else:
+        console().print(_page(explanation))
+
+
+def _find(path: str) -> Any:
+    """The decorated function at MODULE:FUNCTION."""
+    module_name, colon, name = path.partition(":")
+    if not colon or not module_name or not name:
+        raise typer.BadParameter("takes MODULE:FUNCTION, such as shop.prices:price")
+    sys.path.insert(0, os.getcwd())
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ImportError as error:
+        raise Failure(f"cannot import {module_name}: {error}") from None
+    for part in name.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise Failure(f"{module_name} has no {name}") from None
+    if not hasattr(found, "_self_explain"):
+        raise Failure(f"{path} is not a function decorated with cached()")
+    return found
+
+
+def _parsed(words: list[str]) -> tuple[list[Any], dict[str, Any]]:
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    for word in words:
+        name, equals, rest = word.partition("=")
+        if equals and name.isidentifier():
+            kwargs[name] = _literal(rest)
+        else:
+            args.append(_literal(word))
+    return args, kwargs
+
+
+def _literal(word: str) -> Any:
+    try:
+        return ast.literal_eval(word)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return word
+
+
+def _page(one: Explanation) -> Table:
+    table = Table(show_header=False)
+    moment = None if one.created_at is None else datetime.fromtimestamp(one.created_at).astimezone()
+    rows = [
+        ("function", one.function),
+        ("key", one.key),
+        ("kept in", "the backend" if one.shared else "this process alone"),
+        ("now it is", f"a {one.verdict}: {one.why}"),
+        ("fresh for", seconds(one.left) if one.left is None or one.left > 0 else f"ended {seconds(-one.left)} ago"),
+        ("computed", "-" if moment is None else f"{moment.isoformat(' ', 'seconds')}"),
+        ("took", seconds(one.compute_seconds)),
+        ("size", size(one.size_bytes)),
+        *((f"marker of {what}", how) for what, how in one.markers),
+        ("tags", ", ".join(one.tags) or "-"),
+        ("being computed", "yes, by some process" if one.computing else "no"),
+        ("the key depends on", ", ".join(one.depends)),
+        ("and not on", ", ".join(one.ignored) or "-"),
+    ]
+    for name, shown in rows:
+        table.add_row(name, Text(shown))
+    return table

@@ -1,0 +1,51 @@
+"""``memocache invalidate``, ``clear`` and ``purge``: what must no longer be served, and what may be thrown away."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+from memocache.cli._common import PrefixOption, UrlOption, YesOption, confirm, console, opened, where
+
+
+def invalidate(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME|GLOB]", help="A function's name, or a pattern such as 'shop.*'.")
+    ] = None,
+    tag: Annotated[str | None, typer.Option("--tag", metavar="TAG", help="Every entry with this tag, instead.")] = None,
+    url: UrlOption = "memory://",
+    prefix: PrefixOption = "memo",
+) -> None:
+    """Forget every call of a function (or of those that a pattern matches), or every entry with a tag; O(1) each."""
+    if (name is None) == (tag is None):
+        raise typer.BadParameter("give a function's name (or a pattern), or --tag, and not both")
+    with opened(url, prefix) as cache:
+        cache.invalidate(name, tag=tag)
+    what = f"tag {tag}" if name is None else name
+    console().print(f"invalidated {what} on {where(url)}: no call that begins now is served what was computed before")
+
+
+def clear(url: UrlOption = "memory://", prefix: PrefixOption = "memo", yes: YesOption = False) -> None:
+    """Forget everything under the prefix."""
+    with opened(url, prefix) as cache:
+        confirm(f"Forget everything under the prefix {prefix!r} on {where(url)}?", yes)
+        cache.clear()
+    console().print(f"cleared the prefix {prefix!r} on {where(url)}; `memocache purge` also frees the memory at once")
+
+
+def purge(url: UrlOption = "memory://", prefix: PrefixOption = "memo") -> None:
+    """Delete entries that can no longer be served, which frees their memory before they expire."""
+    bar = Progress(
+        TextColumn("{task.description}"), TimeElapsedColumn(), console=console(), disable=not sys.stdout.isatty()
+    )
+    with opened(url, prefix) as cache, bar:
+        task = bar.add_task("looking")
+
+        def seen(looked: int, deleted: int) -> None:
+            bar.update(task, description=f"looked at {looked:,} entries, deleted {deleted:,}")
+
+        deleted = cache.purge(seen)
+    console().print(f"deleted {deleted:,} dead entries on {where(url)}")

@@ -1,0 +1,156 @@
+"""``memocache stats`` and ``memocache top``: what each function's cache earns, and what is hot now."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated
+
+import typer
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from memocache import Cache, CacheStats, FunctionStats
+from memocache.cli._common import (
+    JsonOption,
+    PrefixOption,
+    UrlOption,
+    bar,
+    console,
+    opened,
+    print_json,
+    seconds,
+    size,
+    where,
+)
+
+FleetOption = Annotated[
+    bool,
+    typer.Option("--fleet/--process", help="Of all processes on the backend, or of this one alone (for memory://)."),
+]
+WatchOption = Annotated[bool, typer.Option("--watch", "-w", help="Go on until Ctrl-C.")]
+EveryOption = Annotated[float, typer.Option("--every", min=0.2, metavar="SECONDS", help="How often to look.")]
+
+
+def stats(
+    url: UrlOption = "memory://",
+    prefix: PrefixOption = "memo",
+    fleet: FleetOption = True,
+    watch: WatchOption = False,
+    every: EveryOption = 2.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Show, for each function, hits, misses, and the time computed and saved."""
+    with opened(url, prefix) as cache:
+        if watch:
+            _live(lambda: _page(cache.stats("fleet" if fleet else "process", entries=False), url), every)
+            return
+        figures = cache.stats("fleet" if fleet else "process")
+        if as_json:
+            print_json(figures)
+        else:
+            console().print(_page(figures, url))
+
+
+def top(
+    url: UrlOption = "memory://",
+    prefix: PrefixOption = "memo",
+    fleet: FleetOption = True,
+    every: EveryOption = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Look twice, print, and end.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many of each.")] = 10,
+) -> None:
+    """Show the functions that are called most now, and the hottest keys, until Ctrl-C."""
+    scope = "fleet" if fleet else "process"
+    with opened(url, prefix) as cache:
+        pages = _rates(cache, scope, lines)
+        next(pages)
+        time.sleep(every)
+        if once:
+            console().print(next(pages))
+        else:
+            _live(lambda: next(pages), every)
+
+
+def _live(page: Callable[[], RenderableType], every: float) -> None:
+    out = console()
+    live = Live(page(), console=out, auto_refresh=False, screen=out.is_terminal)
+    try:  # not `with`: Ctrl-C may come while it starts, and the cursor must come back
+        live.start(refresh=True)
+        while True:
+            time.sleep(every)
+            live.update(page(), refresh=True)
+    finally:
+        live.stop()
+
+
+def _page(figures: CacheStats, url: str) -> RenderableType:
+    table = Table(title=f"functions on {where(url)}", title_justify="left")
+    table.add_column("function", overflow="fold")
+    for heading in ("hits", "misses"):
+        table.add_column(heading, justify="right")
+    table.add_column("hit rate")
+    for heading in ("stale", "coalesced", "rejected", "errors", "computing", "saved"):
+        table.add_column(heading, justify="right")
+    for one in sorted(figures.functions.values(), key=lambda one: -(one.hits + one.misses)):
+        calls = one.hits + one.misses
+        table.add_row(
+            Text(one.name),
+            f"{one.hits:,}",
+            f"{one.misses:,}",
+            bar(one.hits / calls) if calls else "-",
+            *(f"{n:,}" for n in (one.stale_hits, one.coalesced, one.rejected, one.backend_errors + one.decode_errors)),
+            seconds(one.compute_seconds),
+            seconds(one.saved_seconds),
+        )
+    if not figures.functions:
+        table.add_row("no function has been called yet")
+    totals = [
+        f"{figures.hits:,} hits, {figures.misses:,} misses"
+        + (f" ({figures.hit_rate:.1%} hits)" if figures.hits + figures.misses else ""),
+    ]
+    if figures.total_keys or figures.memory_usage_bytes is not None:
+        totals.append(f"{figures.total_keys:,} keys, {size(figures.memory_usage_bytes)} in the backend (whole server)")
+    if figures.average_ttl_seconds is not None:
+        totals.append(
+            f"on average {seconds(figures.average_ttl_seconds)} to live (of {figures.ttl_sample_size:,} keys)"
+        )
+    return Group(table, Text("; ".join(totals)))
+
+
+def _rates(cache: Cache, scope: str, lines: int) -> Iterator[RenderableType]:
+    """A page for each pair of looks: calls a second between them."""
+    before: dict[str, FunctionStats] = {}
+    looked_at = time.monotonic()
+    while True:
+        figures = cache.stats(scope, entries=False)  # type: ignore[arg-type]  # one of the two
+        now = time.monotonic()
+        elapsed = max(now - looked_at, 1e-9)
+        rows = []
+        for name, one in figures.functions.items():
+            then = before.get(name, FunctionStats(name))
+            hits, misses = max(0, one.hits - then.hits), max(0, one.misses - then.misses)
+            rows.append((hits + misses, hits, name, one.compute_seconds - then.compute_seconds))
+        yield Group(_busiest(sorted(rows, reverse=True)[:lines], elapsed), _hottest(figures.most_accessed_keys[:lines]))
+        before, looked_at = figures.functions, now
+
+
+def _busiest(rows: Iterable[tuple[int, int, str, float]], elapsed: float) -> Table:
+    table = Table(title=f"calls in the last {elapsed:.1f} s", title_justify="left")
+    table.add_column("function", overflow="fold")
+    table.add_column("calls/s", justify="right")
+    table.add_column("hit rate")
+    table.add_column("computing", justify="right")
+    for calls, hits, name, computing in rows:
+        rate = bar(hits / calls) if calls else "-"
+        table.add_row(Text(name), f"{calls / elapsed:,.1f}", rate, f"{max(0.0, computing) / elapsed:.0%}")
+    return table
+
+
+def _hottest(keys: Iterable[str]) -> Table:
+    table = Table(title="hottest keys", title_justify="left", show_header=False)
+    for key in keys:
+        table.add_row(Text(key, overflow="fold"))
+    return table

@@ -1,0 +1,35 @@
+"""Which figures of a function are exported, by whatever exporter: the counter, its unit, and what it counts."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from memocache.stats import FunctionStats
+
+
+class Figure(NamedTuple):
+    """A counter of `FunctionStats`; `unit` as OpenTelemetry writes units."""
+
+    name: str
+    unit: str
+    about: str
+
+    def of(self, stats: FunctionStats) -> float:
+        """Its value."""
+        return float(getattr(stats, self.name))
+
+
+FIGURES = (
+    Figure("hits", "{call}", "Calls that were served from the cache, stale ones included."),
+    Figure("misses", "{call}", "Calls that were not, coalesced ones included."),
+    Figure("stale_hits", "{call}", "Calls that were served a stale value."),
+    Figure("coalesced", "{call}", "Misses that shared another caller's computation."),
+    Figure("stores", "{outcome}", "Outcomes that were stored."),
+    Figure("rejected", "{outcome}", "Outcomes that could not be stored."),
+    Figure("backend_errors", "{error}", "Failures of the backend that calls met with."),
+    Figure("decode_errors", "{entry}", "Stored entries that could not be read."),
+    Figure("compute_seconds", "s", "Time the functions ran."),
+)
+
+SECONDS = (0.00001, 0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0)
+"""Upper bounds of histogram buckets, from a hit in the process to a long computation."""

@@ -1,0 +1,35 @@
+"""Functions of an imagined shop, for the commands to look at; `busy` calls them."""
+
+from __future__ import annotations
+
+import sys
+
+from memocache import cached, configure, default_cache
+
+
+@cached(ttl="5m", exclude=("trace",), tags=("item:{item}",), name="shop.price")
+def price(item: int, currency: str = "EUR", *, trace: str = "") -> float:
+    return item * 1.19
+
+
+@cached(ttl="1h", name="shop.report")
+def report(month: int) -> list[int]:
+    return list(range(month * 100))
+
+
+def plain(item: int) -> int:
+    return item
+
+
+def busy(url: str) -> None:
+    """Make entries and figures."""
+    with configure(url):
+        for n in range(60):
+            price(n % 8)
+            report(n % 30)
+        default_cache().set("banner", "hello")
+        default_cache().stats("fleet")  # sends what was counted
+
+
+if __name__ == "__main__":
+    busy(sys.argv[1])

@@ -1,0 +1,251 @@
+"""Every command that looks at or changes a cache, at a terminal and in a pipe, on a real server and in the process."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from memocache import Cache
+from memocache.cli import main
+from memocache.testing import servers
+from tests.cli.terminal import Done, at_terminal
+
+ROOT = Path(__file__).parents[2]
+SHOP = "tests.cli.shop"
+
+
+@pytest.fixture
+def url(running_server: Callable[[str], servers.Server], monkeypatch: pytest.MonkeyPatch) -> str:
+    """A server on which another process has been busy."""
+    kinds = servers.available_servers()
+    if not kinds:
+        pytest.skip("no server on this machine")
+    server = running_server(kinds[0])
+    with server.client() as client:
+        client.flushall()
+    address = f"{server.url}?timeout=30&connect_timeout=30"
+    subprocess.run([sys.executable, "-m", SHOP, address], check=True, cwd=ROOT, timeout=60)
+    return address
+
+
+class Piped(NamedTuple):
+    """A command that ended, its output in a pipe."""
+
+    status: int
+    out: str
+    err: str
+
+
+Pipe = Callable[..., Piped]
+
+
+@pytest.fixture
+def in_pipe(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Pipe:
+    """Run a command in this process, where stdout is no terminal and nobody is at stdin."""
+    for name in ("MEMOCACHE_URL", "MEMOCACHE_PREFIX", "MEMOCACHE_SECRET", "COLUMNS", "NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(ROOT)
+
+    def run(*words: str) -> Piped:
+        capsys.readouterr()
+        status = main(words)
+        return Piped(status, *capsys.readouterr())
+
+    return run
+
+
+def told(done: Piped) -> str:
+    """What a command that succeeded wrote to a pipe: plain text."""
+    assert done.status == 0, done.err
+    assert done.err == ""
+    assert "\x1b" not in done.out
+    return done.out
+
+
+def shown(done: Done) -> str:
+    """What a command that succeeded showed at a terminal."""
+    assert done.status == 0, done.text
+    assert "Traceback" not in done.text
+    return done.text
+
+
+def refused(done: Piped, status: int = 1) -> str:
+    """The one line of a command that failed."""
+    assert done.status == status
+    (line,) = done.err.splitlines()
+    assert line.startswith("memocache: ")
+    return line
+
+
+def test_stats(url: str, in_pipe: Pipe) -> None:
+    """A table with a bar for each function; JSON has the very figures; of the fleet unless told otherwise."""
+    for text in (told(in_pipe("stats", "--url", url)), shown(at_terminal("stats", "--url", url))):
+        line = next(line for line in text.splitlines() if "shop.price" in line)
+        assert "52" in line
+        assert "86.7%" in line
+        assert "█" in line
+        assert "39 keys" in text
+    figures = json.loads(told(in_pipe("stats", "--url", url, "--json")))
+    assert figures["functions"]["shop.price"]["hits"] == 52
+    assert figures["functions"]["shop.report"]["misses"] == 30
+    assert figures["total_keys"] == 39
+    assert "no function has been called yet" in told(in_pipe("stats", "--url", url, "--process"))
+    assert "no function has been called yet" in told(in_pipe("stats"))
+
+
+@pytest.mark.parametrize(
+    "words", [("stats", "--watch", "--every", "0.2"), ("top", "--every", "0.2")], ids=lambda w: w[0]
+)
+def test_what_goes_on_ends_with_ctrl_c(url: str, words: tuple[str, ...]) -> None:
+    """Live pages show and end cleanly: status 130, no traceback, the cursor given back."""
+    done = at_terminal(*words, "--every", "0.2", "--url", url, interrupt_when=lambda text: "shop.price" in text)
+    assert done.status == 130
+    assert "Traceback" not in done.text
+    assert done.raw.rfind(b"\x1b[?25h") > done.raw.rfind(b"\x1b[?25l")
+
+
+def test_top(url: str, in_pipe: Pipe) -> None:
+    """Two looks, then the rates between them and the hottest keys."""
+    text = told(in_pipe("top", "--url", url, "--once", "--every", "0.2"))
+    assert "shop.price" in text
+    assert "hottest keys" in text
+    assert "memo:e:shop.price:" in text
+
+
+def test_keys_and_inspect(url: str, in_pipe: Pipe) -> None:
+    """Keys come one a line, for scripts; `inspect` tells of one, never its value; an unknown one is one line."""
+    keys = told(in_pipe("keys", "shop.price", "--url", url)).split()
+    assert len(keys) == 8
+    assert len(told(in_pipe("keys", "--url", url)).split()) == 39
+    assert len(json.loads(told(in_pipe("keys", "--url", url, "--json", "-n", "5")))) == 5
+    assert shown(at_terminal("keys", "shop.price", "--url", url)).count("memo:e:shop.price") == 8
+    page = shown(at_terminal("inspect", keys[0], "--url", url))
+    assert "shop.price" in page
+    assert "item:{item}" in page
+    info = json.loads(told(in_pipe("inspect", keys[0], "--url", url, "--json")))
+    assert info["function"] == "shop.price"
+    assert info["access_count"] in (6, 7)
+    assert "hello" not in told(in_pipe("inspect", "banner", "--url", url))
+    assert "no entry" in refused(in_pipe("inspect", "nothing", "--url", url))
+
+
+def test_invalidate(url: str, in_pipe: Pipe) -> None:
+    """By name, by pattern and by tag, also at a terminal; without or with both, a word on what to give."""
+    with Cache(url) as cache:
+        told(in_pipe("invalidate", "shop.report", "--url", url))
+        assert len(list(cache.keys("shop.report"))) == 0
+        shown(at_terminal("invalidate", "--tag", "item:3", "--url", url))
+        assert len(list(cache.keys("shop.price"))) == 7
+        told(in_pipe("invalidate", "sho*", "--url", url))
+        assert list(cache.keys()) == ["banner"]
+    assert "not both" in refused(in_pipe("invalidate", "--url", url), 2)
+    assert "not both" in refused(in_pipe("invalidate", "x", "--tag", "t", "--url", url), 2)
+
+
+def test_clear_asks(url: str, in_pipe: Pipe) -> None:
+    """At a terminal it asks, and a no changes nothing; in a pipe it wants --yes."""
+    assert "--yes" in refused(in_pipe("clear", "--url", url))
+    assert at_terminal("clear", "--url", url, typed=b"n\n").status == 130
+    with Cache(url) as cache:
+        assert len(list(cache.keys())) == 39
+        shown(at_terminal("clear", "--url", url, typed=b"y\n"))
+        assert list(cache.keys()) == []
+    told(in_pipe("clear", "--yes", "--url", url))
+
+
+def test_purge(url: str, in_pipe: Pipe) -> None:
+    """What is dead is deleted, and said, with progress at a terminal."""
+    told(in_pipe("invalidate", "shop.report", "--url", url))
+    assert "deleted 30 dead entries" in shown(at_terminal("purge", "--url", url))
+    assert "deleted 0 dead entries" in told(in_pipe("purge", "--url", url))
+
+
+def test_explain(url: str, in_pipe: Pipe) -> None:
+    """Why a call is a hit, or a miss, and what its key depends on; nothing is computed by asking."""
+    call = ("explain", f"{SHOP}:price", "3", "--url", url)
+    page = shown(at_terminal(*call))
+    assert "a hit: fresh" in page
+    found = json.loads(told(in_pipe(*call, "--json")))
+    assert found["verdict"] == "hit"
+    assert found["depends"][:2] == ["item", "currency"]
+    assert found["ignored"] == ["trace"]
+    with Cache(url) as cache:
+        assert cache.inspect(found["key"]) is not None
+    again = ("explain", f"{SHOP}:price", "item=3", "currency=EUR", "trace=x", "--url", url, "--json")
+    assert json.loads(told(in_pipe(*again)))["key"] == found["key"]
+    told(in_pipe("invalidate", "--tag", "item:3", "--url", url))
+    found = json.loads(told(in_pipe(*call, "--json")))
+    assert found["verdict"] == "miss"
+    assert "by tag item:{item}" in found["why"]
+    told(in_pipe("clear", "--yes", "--url", url))
+    assert "prefix" in json.loads(told(in_pipe(*call, "--json")))["why"]
+    assert json.loads(told(in_pipe("explain", f"{SHOP}:price", "99", "--json")))["verdict"] == "miss"
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ((f"{SHOP}:price",), "item"),
+        ((f"{SHOP}:nothing",), "has no nothing"),
+        ((f"{SHOP}:plain", "1"), "not a function decorated"),
+        (("tests.cli.nowhere:f",), "cannot import"),
+    ],
+)
+def test_explain_refuses(words: tuple[str, ...], line: str, in_pipe: Pipe) -> None:
+    """A mistake is one line that names it."""
+    assert line in refused(in_pipe("explain", *words))
+
+
+def test_doctor(url: str, in_pipe: Pipe) -> None:
+    """The server's own facts and what they mean, as a table and as JSON."""
+    page = shown(at_terminal("doctor", "--url", url))
+    assert "maxmemory" in page
+    findings = json.loads(told(in_pipe("doctor", "--url", url, "--json")))
+    levels = {one["what"]: one["level"] for one in findings}
+    assert levels["memory"] == "warn"
+    assert levels["role"] == "ok"
+    assert {"latency", "server", "clients", "transport", "user", "clock"} <= set(levels)
+    assert told(in_pipe("doctor"))
+
+
+def test_doctor_on_a_replica(in_pipe: Pipe, running_server: Callable[[str], servers.Server]) -> None:
+    """A replica is a failure: one line of advice and status 1."""
+    kinds = servers.available_servers()
+    if not kinds:
+        pytest.skip("no server on this machine")
+    with servers.start(kinds[0]) as replica, replica.client() as client:
+        client.execute_command("REPLICAOF", "127.0.0.1", "1")
+        done = in_pipe("doctor", "--url", f"{replica.url}?timeout=30", "--json")
+        assert done.status == 1
+
+
+@pytest.mark.parametrize("command", ["stats", "top", "keys", "purge", "doctor"])
+def test_a_server_that_is_not_there(command: str, in_pipe: Pipe) -> None:
+    """One line that says so, and status 1."""
+    refused(in_pipe(command, "--url", "redis://127.0.0.1:1"))
+
+
+def test_no_color(url: str) -> None:
+    """NO_COLOR takes the colours away at a terminal too."""
+    coloured = at_terminal("doctor", "--url", url)
+    plain = at_terminal("doctor", "--url", url, env={"NO_COLOR": "1"})
+    colour = re.compile(rb"\x1b\[[0-9;]*3[0-7]m")
+    assert colour.search(coloured.raw)
+    assert not colour.search(plain.raw)
+
+
+@pytest.mark.parametrize("columns", [40, 200])
+def test_any_width(url: str, columns: int) -> None:
+    """No line is wider than the terminal."""
+    text = shown(at_terminal("stats", "--url", url, columns=columns))
+    assert max(map(len, text.splitlines())) <= columns

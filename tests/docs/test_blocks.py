@@ -1,0 +1,126 @@
+"""Every code block of README.md and docs/*.md runs; a page's Python blocks are one program, in order."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import memocache
+from memocache.testing import servers
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+_FENCE = re.compile(r"^(?P<why><!-- not run: .+ -->\n)?```(?P<language>\w+)\n(?P<code>.*?)^```$", re.M | re.S)
+_LOCAL_SERVER = re.compile(r"(redis|valkey)://localhost(:6379)?(/0)?")
+
+
+class Block(NamedTuple):
+    """A fenced block: where it begins, its language, its text, and whether the page says that it is not to be run."""
+
+    line: int
+    language: str
+    code: str
+    skipped: bool
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    text = page.read_text(encoding="utf-8")
+    for found in _FENCE.finditer(text):
+        line = text.count("\n", 0, found.start("code")) + 1
+        yield Block(line, found["language"], found["code"], found["why"] is not None)
+
+
+@pytest.fixture
+def server_url(running_server: Callable[[str], servers.Server]) -> str:
+    """What stands for the reader's own server."""
+    kinds = servers.available_servers()
+    if not kinds:
+        pytest.skip("no server on this machine")
+    server = running_server(kinds[0])
+    with server.client() as client:
+        client.flushall()
+    return server.url
+
+
+def _with_python(page: Path) -> bool:
+    return any(block.language == "python" and not block.skipped for block in blocks(page))
+
+
+def _shows_tests(page: Path) -> bool:
+    return any(re.search(r"^(def test_|class Test)", block.code, re.M) for block in blocks(page))
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if _with_python(page)], ids=lambda page: page.stem)
+def test_python_blocks(page: Path, server_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The blocks of a page run one after another, as one program."""
+    monkeypatch.chdir(tmp_path)
+    module = types.ModuleType("__page__")
+    module.__file__ = str(page)
+    monkeypatch.setitem(sys.modules, "__page__", module)
+    try:
+        for block in blocks(page):
+            if block.language == "python" and not block.skipped:
+                code = _LOCAL_SERVER.sub(server_url, block.code).replace("/var/cache/app", str(tmp_path / "cache"))
+                exec(compile("\n" * (block.line - 1) + code, str(page), "exec"), vars(module))
+    finally:
+        memocache.configure("memory://").close()
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if _shows_tests(page)], ids=lambda page: page.stem)
+def test_the_tests_that_pages_show(page: Path, server_url: str, tmp_path: Path) -> None:
+    """A page's tests pass, under a pytest of their own that knows memocache's plugin."""
+    code = "".join(block.code for block in blocks(page) if block.language == "python" and not block.skipped)
+    (tmp_path / "test_page.py").write_text(_LOCAL_SERVER.sub(server_url, code), encoding="utf-8")
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(tmp_path),
+        "test_page.py",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    assert done.returncode == 0, done.stdout
+
+
+def _commands() -> list[tuple[str, str]]:
+    return [
+        (page.stem, line)
+        for page in PAGES
+        for block in blocks(page)
+        if block.language == "bash" and not block.skipped
+        for line in block.code.splitlines()
+        if line.strip() and not line.startswith("#")
+    ]
+
+
+@pytest.mark.parametrize(("page", "command"), _commands())
+def test_shell_lines(page: str, command: str, server_url: str, tmp_path: Path) -> None:
+    """The commands of a page are memocache's own, and succeed."""
+    program, *arguments = shlex.split(_LOCAL_SERVER.sub(server_url, command))
+    assert program == "memocache", f"{page}: mark it <!-- not run: why -->"
+    done = subprocess.run(
+        [sys.executable, "-m", "memocache.cli", *arguments], capture_output=True, text=True, cwd=tmp_path, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_links_between_pages() -> None:
+    """Every relative link of README.md and the pages leads to a file that is there."""
+    dead = []
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            if "://" not in target and not (page.parent / target).exists():
+                dead.append(f"{page.name}: {target}")
+    assert not dead
