@@ -124,34 +124,42 @@ def _facts(results: Iterable[SuiteResult]) -> Iterator[str]:
 
 
 def machines(results: Iterable[SuiteResult]) -> Iterator[tuple[list[str], list[tuple[str, str]]]]:
-    """Yield what is known of the machine, in words, with the suites that ran under these very conditions.
-
-    The server's version is in it once, though not every suite asks for a server.
-    """
+    """Yield what is known of each machine (and versions), in words, with the suites that ran on it and how they ran."""
     runs: dict[str, list[SuiteResult]] = {}
     for one in results:
-        runs.setdefault(repr(dict(one.facts, server=None)), []).append(one)
+        lasting = {name: fact for name, fact in one.facts.items() if name not in _PASSING}
+        runs.setdefault(repr(lasting), []).append(one)
     for together in runs.values():
-        yield [one.name for one in together], list(_in_words(together))
+        yield [one.name for one in together], [*_machine(together), *_conditions(together)]
 
 
-def _in_words(together: list[SuiteResult]) -> Iterator[tuple[str, str]]:
+_PASSING = ("effort", "load_average_before", "server")
+"""The facts that are of one run, not of the machine."""
+
+
+def _machine(together: list[SuiteResult]) -> Iterator[tuple[str, str]]:
     known = together[0].facts
-    yield "finished", max(one.at for one in together)
-    if known.get("effort"):
-        effort = known["effort"]
-        sample = f"{effort['sample_seconds'] * 1000:g} ms"
-        yield "effort", f"{effort['name']}: up to {effort['rounds']} rounds, samples of at least {sample}"
     yield "processor", f"{known['processor']}, {known['cores']} cores"
     yield "platform", known["platform"]
     yield "python", known["python"]
     if servers := dict.fromkeys(server for one in together if (server := one.facts.get("server"))):
         yield "server", ", ".join(servers)
-    if known.get("load_average_before"):
-        yield "load average before", ", ".join(f"{load:.2f}" for load in known["load_average_before"])
     if known.get("commit"):
         yield "commit", known["commit"][:12] + (" and uncommitted changes" if known["uncommitted_changes"] else "")
     yield "versions", ", ".join(f"{name} {version}" for name, version in known["versions"].items())
+
+
+def _conditions(together: list[SuiteResult]) -> Iterator[tuple[str, str]]:
+    """How the suites ran: those alike together."""
+    alike: dict[str, list[SuiteResult]] = {}
+    for one in together:
+        effort, load = one.facts.get("effort"), one.facts.get("load_average_before")
+        words = "" if not effort else f"{effort['name']} effort, up to {effort['rounds']} rounds"
+        if load:
+            words += f"; load average before {', '.join(f'{figure:.2f}' for figure in load)}"
+        alike.setdefault(words, []).append(one)
+    for words, those in alike.items():
+        yield f"run of {', '.join(one.name for one in those)}", f"{words}; finished {max(one.at for one in those)}"
 
 
 def _capital(text: str) -> str:

@@ -110,8 +110,4 @@ def _behind(results: list[SuiteResult]) -> str:
 
 
 def _machine(results: list[SuiteResult]) -> str:
-    lines = []
-    for names, facts in _html.machines(results):
-        lines.append(f"{', '.join(names)}:\n")
-        lines += [f"- {name}: {fact}" for name, fact in facts] + [""]
-    return "\n".join(lines).rstrip()
+    return "\n\n".join("\n".join(f"- {name}: {fact}" for name, fact in facts) for _, facts in _html.machines(results))
