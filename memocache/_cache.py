@@ -48,6 +48,7 @@ class Cache:
 
     Args:
         backend: a URL (``memory://?maxsize=10000``, ``redis://``, ``rediss://``, ``unix://``, ``valkey://``,
+            ``redis+cluster://``, ``redis+sentinel://``,
             ``null://``, or a scheme registered under the entry points ``memocache.backends``), or an object of
             `memocache.typing.Backend`.
         prefix: what every key in the backend begins with; caches of different prefixes share nothing.

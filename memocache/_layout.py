@@ -22,6 +22,7 @@ even if one begins with another.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 from urllib.parse import quote, unquote
 from zlib import crc32
@@ -84,7 +85,12 @@ class Layout:
 
 def entry_rest(name: str, digest: str) -> str:
     """The last part of an entry's key."""
-    return f"{escape(name)}:{digest}"
+    return f"{_escaped(name)}:{digest}"
+
+
+@lru_cache(1024)  # in a cluster every call asks for the bucket, which is that of the whole rest
+def _escaped(name: str) -> str:
+    return escape(name)
 
 
 def plain_rest(key: str) -> str:

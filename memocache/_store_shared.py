@@ -529,7 +529,8 @@ class SharedStore:
             elif value is MISSING:
                 payload, flags = b"", Flag.ABSENT
             else:
-                pieces = self.codec.encode_pieces(value)
+                in_one = isinf(self._pieces_from)
+                pieces = (self.codec.encode(value),) if in_one else self.codec.encode_pieces(value)
                 size = sum(map(len, pieces))
                 payload = b"".join(pieces) if size < self._pieces_from else pieces[0]
         except EncodeError as refused:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import lmdb
 
-from memocache.backends._disk_state import State
+from memocache.backends._disk_state import EPOCH_WORD, State
 from memocache.backends._disk_table import FORMAT, MAPS, number
 
 UNREADABLE: Final = (
@@ -41,7 +41,8 @@ class Opened:
     def __init__(self, path: str, map_bytes: int, reading: threading.RLock) -> None:
         self.reading = reading
         self.state = State(os.path.join(path, "state"))
-        self.map, self.epoch = self.state.map, self.state.epoch
+        self.words = memoryview(self.state.map).cast("Q")
+        self.epoch = self.words[EPOCH_WORD]
         self.looked = 0.0
         """When it was last seen to be in its place, epoch seconds."""
         data = os.path.join(path, "data.mdb")
@@ -75,6 +76,7 @@ class Opened:
                 self.env.close()
                 raise
         except BaseException:
+            self.words.release()
             self.state.close()
             raise
 
@@ -100,6 +102,7 @@ class Opened:
     def close(self) -> None:
         """Let go of everything."""
         self.env.close()
+        self.words.release()
         self.state.close()
 
 

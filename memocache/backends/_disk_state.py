@@ -29,6 +29,7 @@ from memocache.backends._disk_place import boot_id
 _MAGIC: Final = b"memocache disk 1"
 _SIZE: Final = 96
 EPOCH: Final = slice(16, 24)
+EPOCH_WORD: Final = 2  # in words of 8 bytes
 _DIRTY = 24
 _BOOT = slice(25, 61)
 _DIGEST = slice(64, 80)
@@ -61,8 +62,11 @@ class State:
 
     @property
     def current(self) -> bool:
-        """Whether the store is still the one that was opened."""
-        return self.map[EPOCH] == self.epoch
+        """Whether the store is still the one that was opened, and not closed by another thread meanwhile."""
+        try:
+            return self.map[EPOCH] == self.epoch
+        except ValueError:
+            return False
 
     @property
     def dirty(self) -> bool:

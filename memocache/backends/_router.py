@@ -15,25 +15,19 @@ drivers.
 from __future__ import annotations
 
 import os
-import socket
 import threading
 import time
 import weakref
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import replace
 from random import SystemRandom
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from memocache._breaker import Breaker
-from memocache.backends._lanes import Lanes
-from memocache.backends._listener import Listener
+from memocache.backends._nodes import DOUBTFUL, Node, may_repeat, name_of, translated
 from memocache.backends._ops import asking, merged
-from memocache.backends._pool import Pool
 from memocache.backends._resp import Ask, Op, pack
 from memocache.backends._slots import Address, Redirect, Table, parse_redirect, parse_slots
 from memocache.backends._urls import RedisSettings
-from memocache.backends._wire import Dial, dialer
-from memocache.backends.base import Busy, NodeFailure, ProtocolError, ReplyError
+from memocache.backends.base import Busy, NodeFailure, ReplyError
 
 random = SystemRandom()  # of our own: the program's seeded generator is left alone
 
@@ -43,56 +37,10 @@ _ATTEMPTS = 8  # rounds of one call: a redirection costs one each, and nobody is
 _POLL = 0.002  # seconds between looks at whether a fresh table has come
 _SHARE = 0.5  # of a call's time, that it waits for a fresh table when it found a node gone
 _AGAIN = (0.004, 0.008, 0.016)  # seconds before what could not be done in a slot on the move is tried again
-_ASK_FOR = 0.25  # seconds a question of the background may take
+_ASK_FOR = 0.4  # seconds a question of the background may take
 _EVERY = 0.1  # seconds between two fresh tables while something is doubtful
 _APART = 0.02  # seconds between two fresh tables at least
 _WANTED = 30.0  # seconds without a caller after which the background rests
-_DOUBTFUL = frozenset({"CLUSTERDOWN", "LOADING", "MASTERDOWN", "READONLY", "UNBLOCKED"})
-"""Answers after which the table is doubtful."""
-_SICK = _DOUBTFUL | {"BUSY", "MAXCLIENTS"}
-"""Answers that count against the node."""
-_MOVING = frozenset({"ASK", "MOVED", "TRYAGAIN"})
-"""Answers that speak of the slot."""
-
-
-class NotConnected(ConnectionError):
-    """There was no connection to be had, so nothing was sent."""
-
-
-class Node:
-    """One server of the cluster: its connections in both colours, and its breaker."""
-
-    def __init__(self, address: Address, settings: RedisSettings) -> None:
-        dial = _telling(dialer(replace(settings, host=address[0], port=address[1])))
-        self.address = address
-        self.pool = Pool(dial, settings.max_connections, settings.timeout)
-        self.lanes = Lanes(dial, settings.timeout)
-        self.listener = Listener(dial, sharded=True)
-        self.breaker = Breaker()
-        self.probe_at = 0.0
-
-    def close(self) -> None:
-        """Let go of every connection."""
-        self.listener.close()
-        self.pool.close()
-        self.lanes.close()
-
-    def weigh(self, failure: Exception | None) -> None:
-        """Take in how something ended at this node; a failure that many had in common counts once."""
-        now = time.monotonic()
-        if (
-            failure is None
-            or isinstance(failure, Busy)
-            or (isinstance(failure, ReplyError) and failure.code not in _SICK)
-        ):
-            self.breaker.succeeded(now)
-            return
-        if getattr(failure, "weighed", False):
-            return
-        failure.weighed = True  # type: ignore[attr-defined]  # ours alone; an exception takes any attribute
-        # nobody there costs the next caller a wait as well
-        if self.breaker.failed(now, timeout=isinstance(failure, TimeoutError) or _unsent(failure)):
-            self.probe_at = now + self.breaker.probe_in(now, random.random())
 
 
 class Job(NamedTuple):
@@ -116,6 +64,7 @@ class Router:
         self._nodes: dict[Address, Node] = {}
         self._lock = threading.RLock()
         self._unknown = False
+        self._why = "Unknown"
         self._thread: threading.Thread | None = None
         self._wanted = 0
         self._wanted_at = 0.0
@@ -144,7 +93,7 @@ class Router:
                 yield from self._await_fresh()
             if self.table is None:
                 self._unknown = True
-                raise NodeFailure("no node of the cluster answers", "Unknown")
+                raise NodeFailure("no node of the cluster tells who holds what", self._why)
         return self.table
 
     def primaries(self) -> Plan[list[Node]]:
@@ -167,11 +116,14 @@ class Router:
 
     def at(self, node: Node, op: Op[T]) -> Plan[T]:
         """The result of an operation at one node, whatever it holds."""
+        if node.breaker.open:
+            self.want()
+            raise NodeFailure("the node is being left alone", "Open")
         (outcome,) = yield [Job(node, op)]
         if isinstance(outcome, Exception):
             node.weigh(outcome)
             self._doubt(outcome)
-            raise _translated(outcome)
+            raise translated(outcome)
         node.weigh(None)
         return outcome  # type: ignore[no-any-return]  # jobs have results of any type
 
@@ -204,15 +156,16 @@ class Router:
             if isinstance(outcome, ReplyError) and outcome.code == "TRYAGAIN":
                 pause = next(pauses, None)
                 if pause is None or not (yield pause):
-                    raise _translated(outcome)
+                    raise translated(outcome)
                 continue
             self._doubt(outcome)
-            if waited or not _may_repeat(outcome, harmless):
-                raise _translated(outcome)
+            if waited or not may_repeat(outcome, harmless):
+                raise translated(outcome)
             waited = True
             yield from self._await_fresh(_SHARE)
-            if self.holder(slot) is node:
-                raise _translated(outcome)
+            holder = self.holder(slot)
+            if holder is not None and holder.address == node.address:
+                raise translated(outcome)
         raise NodeFailure("sent from node to node in vain", "Redirected")
 
     def holder(self, slot: int) -> Node | None:
@@ -228,7 +181,7 @@ class Router:
 
     def _doubt(self, failure: Exception) -> None:
         code = failure.code if isinstance(failure, ReplyError) else None
-        if code in _DOUBTFUL or (code is None and not isinstance(failure, Busy)):
+        if code in DOUBTFUL or (code is None and not isinstance(failure, Busy)):
             self.want()
 
     # -- in the background
@@ -238,7 +191,7 @@ class Router:
         with self._lock:
             self._wanted += 1
             self._wanted_at = time.monotonic()
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._look_after, name="memocache-cluster", daemon=True)
                 try:
                     self._thread.start()
@@ -250,7 +203,9 @@ class Router:
         try:
             self._look_after_nodes()
         finally:  # whatever it ended with, the next one who wants it starts it anew
-            self._thread = None
+            with self._lock:
+                if self._thread is threading.current_thread():
+                    self._thread = None
 
     def _look_after_nodes(self) -> None:
         """Fetch tables until nobody wants one and no node is left alone."""
@@ -294,8 +249,8 @@ class Router:
             node = self.node_at(address)
             try:
                 table = node.pool.run(_slots(address), _ASK_FOR)
-            except Exception as failure:  # whatever it is, the next one may answer
-                node.weigh(failure)
+            except Exception as failure:  # whatever it is, the next one may answer; only what callers meet is weighed
+                self._why = name_of(failure)
                 continue
             if ours is None or table.epoch >= ours.epoch:
                 return table
@@ -331,6 +286,10 @@ class Router:
             node.close()
 
     # -- life
+
+    def rest(self) -> None:
+        """Let the background end; the next call wakes it."""
+        self._wanted_at = float("-inf")
 
     def nodes(self) -> list[Node]:
         """Every node that has been spoken to."""
@@ -398,45 +357,6 @@ def _by_node(jobs: Sequence[Job], around: Callable[[Op[Any]], Op[Any]]) -> Plan[
 
 
 _UNDONE: Any = object()
-
-
-def _telling(dial: Dial) -> Dial:
-    """A dial whose failures say that nothing was sent."""
-
-    def telling() -> socket.socket:
-        try:
-            return dial()
-        except TimeoutError:
-            raise
-        except OSError as error:
-            raise NotConnected("the node could not be reached") from error
-
-    return telling
-
-
-def _unsent(failure: BaseException) -> bool:
-    return isinstance(failure, NotConnected) or isinstance(failure.__cause__, NotConnected)
-
-
-def _may_repeat(failure: Exception, harmless: bool) -> bool:
-    """Whether another node may be asked the same: nothing was sent, or it only reads and the connection was lost."""
-    lost = isinstance(failure, ConnectionError) and not isinstance(failure, ProtocolError)
-    return lost and (harmless or _unsent(failure))
-
-
-def _translated(failure: Exception) -> Exception:
-    """What to raise for what came of a job: what says nothing about the node or its slots as it is."""
-    if isinstance(failure, ReplyError):
-        if failure.code not in _SICK | _MOVING:
-            return failure
-        code = failure.code
-    elif isinstance(failure, Busy) or not isinstance(failure, OSError):
-        return failure
-    else:
-        code = type(failure).__name__
-    fresh = NodeFailure("a node failed", code)
-    fresh.__cause__ = failure
-    return fresh
 
 
 def _slots(asked: Address) -> Op[Table]:

@@ -36,12 +36,18 @@ class ClusterBackend(RedisBackend):
         threads: Any = _Threads(router, timeout)
         listeners: Any = _Listeners(router)
         loops: Any = _Loops(router, timeout)
+        self._router = router
         self._assemble(timeout, say, threads, listeners, _AsyncCluster, loops)
 
     @classmethod
     def from_url(cls, url: str) -> ClusterBackend:
         """Return the backend for a redis+cluster or rediss+cluster URL; raise ConfigurationError."""
         return cls(cluster_settings(url))
+
+    def close(self) -> None:
+        """See `RedisBackend.close`."""
+        self._router.rest()
+        super().close()
 
     def together(self, calls: Sequence[Call], *, timeout: float | None = None) -> list[Any]:
         """Return the results of several operations ``(name, arguments, keywords)``, carried out at the same time."""

@@ -22,7 +22,7 @@ from xxhash import xxh3_64_digest
 from memocache.backends import _disk_records as records
 from memocache.backends._disk_files import Filed
 from memocache.backends._disk_place import Unusable, make_directory
-from memocache.backends._disk_state import EPOCH
+from memocache.backends._disk_state import EPOCH_WORD
 from memocache.backends._disk_store import LOOK_SECONDS, Refused, Store, give_back, share
 from memocache.backends._disk_table import Table, number, touched
 from memocache.backends._disk_tidy import STEP, Tidy, room
@@ -77,35 +77,34 @@ class DiskBackend(BaseBackend):
     def read_now(self, keys: Sequence[str]) -> list[Any] | None:
         """As `read`, in a few microseconds; None where it would take longer: a store to be opened, a large value."""
         store, time_ = self._store, self._now()
-        if store is None or (opened := store.opened) is None or opened.map[EPOCH] != opened.epoch:
+        if store is None or (opened := store.opened) is None:
             return None
-        if not opened.looked <= time_ < opened.looked + LOOK_SECONDS or not opened.reading.acquire(False):
-            return None
+        found: list[Any] = []
         try:
-            txn = opened.begin(opened.values)
-            get = txn.get
-            found = [get(key.encode()) for key in keys]
-            txn.abort()
-        except lmdb.Error:
-            return None  # a long key, a map that has grown, a closed store
-        finally:
-            opened.reading.release()
-        now = int(time_ * 1000).to_bytes(8)
-        for index, record in enumerate(found):
-            if record is None:
-                if len(keys[index]) >= _SHORT:
-                    return None  # it may stand elsewhere
-                continue
-            kind = record[8]
-            if record[:8] <= now:
-                found[index] = None
-            elif kind == 0:  # records.BARE: this loop is most of what a hit costs here
-                found[index] = record[9:]
-            elif kind == 1:  # records.CHECKED
-                value = record[17:]
-                found[index] = value if xxh3_64_digest(value) == record[9:17] else None
-            else:
+            if opened.words[EPOCH_WORD] != opened.epoch or not opened.looked <= time_ < opened.looked + LOOK_SECONDS:
                 return None
+            now = int(time_ * 1000).to_bytes(8)
+            with opened.reading:
+                txn = opened.begin(opened.values)
+                get = txn.get
+                for key in keys:  # this loop is most of what a hit costs here
+                    record = get(key.encode())
+                    if record is None:
+                        if len(key) >= _SHORT:
+                            return None  # it may stand elsewhere
+                        found.append(None)
+                    elif record[:8] <= now:
+                        found.append(None)
+                    elif (kind := record[8]) == 0:  # records.BARE
+                        found.append(record[9:])
+                    elif kind == 1:  # records.CHECKED
+                        value = record[17:]
+                        found.append(value if xxh3_64_digest(value) == record[9:17] else None)
+                    else:
+                        return None
+                txn.abort()
+        except (lmdb.Error, ValueError):
+            return None  # a long key, a map that has grown, a store closed by another thread
         return found
 
     def _read(self, keys: Sequence[str], timeout: float | None) -> list[Any]:

@@ -312,7 +312,7 @@ class SentinelTrio(_Fleet):
 
     def _ready(self) -> bool:
         with self.master().client() as client:
-            role = client.execute_command("ROLE")
+            role: Any = client.execute_command("ROLE")
         if role[0] != b"master" or not role[2]:
             return False
         return all(str(self._asked(one, "CKQUORUM")).startswith("OK") for one in self.sentinels)

@@ -70,6 +70,18 @@ def test_a_cluster_that_is_not_there_costs_one_wait() -> None:
     with Cache("redis+cluster://127.0.0.1:1,127.0.0.1:2") as cache:
         f = cache.cached(lambda x: x * 2)
         assert [f(x) for x in range(50)] == [x * 2 for x in range(50)]
-        with pytest.raises(BackendError, match="Unknown"):
+        with pytest.raises(BackendError, match="NotConnected"):
             cache.get("k")
         assert not cache.health().ok
+
+
+def test_why_no_node_tells_is_said(cluster: ClusterServer) -> None:
+    """A wrong password, or a server that is no cluster, is named by its error's code; calls are computed."""
+    place = cluster.url.partition("://")[2]
+    with servers.start(servers.available_servers()[0]) as single:
+        urls = {f"redis+cluster://nobody:wrong@{place}": "WRONGPASS", f"redis+cluster://127.0.0.1:{single.port}": "ERR"}
+        for url, code in urls.items():
+            with Cache(url + "?timeout=5&connect_timeout=5") as cache:
+                with pytest.raises(BackendError, match=f"NodeFailure {code}"):
+                    cache.get("k")
+                assert cache.cached(lambda x: x * 2)(4) == 8

@@ -10,6 +10,7 @@ dies in between has published nothing. Prints one JSON object.
 
 from __future__ import annotations
 
+import faulthandler
 import hashlib
 import json
 import mmap
@@ -20,6 +21,7 @@ import struct
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +118,7 @@ def work(directory: str, process: int, board: Board, seed: int) -> None:
 def main(directory: str, seconds: float, seed: int) -> dict[str, Any]:
     """Run, kill and replace the processes for so many seconds; what came of it."""
     board, draw = Board(), random.Random(seed)
+    faulthandler.enable()
     running: dict[int, int] = {}
     started = kills = died = 0
 
@@ -129,8 +132,9 @@ def main(directory: str, seconds: float, seed: int) -> dict[str, Any]:
         if child == 0:
             try:
                 work(directory, process, board, seed + 7919 * started)
-            finally:
-                os._exit(1)
+            except BaseException:
+                traceback.print_exc()
+            os._exit(1)
         running[process] = child
 
     for process in range(PROCESSES):

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from memocache.backends import _router
+from memocache.backends._nodes import Node, NotConnected
 from memocache.backends._plans import Plans
 from memocache.backends._resp import Ask, Op
-from memocache.backends._router import Node, Plan, Router, at_once
+from memocache.backends._router import Plan, Router, at_once
 from memocache.backends._slots import SLOTS, Address, Table
 from memocache.backends._urls import RedisSettings
 from memocache.backends.base import Busy, NodeFailure, ReplyError
@@ -119,7 +119,7 @@ def test_tryagain_is_tried_again_and_then_a_failure(router: Router) -> None:
     assert not router.node_at(A).breaker.open
 
 
-@pytest.mark.parametrize("failure", [TimeoutError(), _router.NotConnected()], ids=["silent", "gone"])
+@pytest.mark.parametrize("failure", [TimeoutError(), NotConnected()], ids=["silent", "gone"])
 def test_a_node_that_is_silent_or_gone_is_left_alone(router: Router, failure: Exception) -> None:
     """One timeout or refused connection opens the breaker of that node: the next piece fails unasked, and another
     node's is asked as ever.
@@ -147,7 +147,7 @@ def test_what_may_have_been_done_is_not_done_again(router: Router) -> None:
     for harmless, failure, again in (
         (False, ConnectionResetError(), False),
         (True, ConnectionResetError(), True),
-        (False, _router.NotConnected(), True),
+        (False, NotConnected(), True),
     ):
         router.table, router._done = _table(A, B), -1  # nothing fresh has come yet
         router._nodes.clear()
