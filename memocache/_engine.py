@@ -77,18 +77,17 @@ class Engine:
         An outcome to serve, or what `call` goes on with.
         """
         address, store = binding.address(values)
-        if store is not binding.places.shared:
+        if store is not binding.places.shared or self.emit is not None or binding.function.options.early:
             return address, store, None
         shared: SharedStore = store  # type: ignore[assignment]  # `Places.shared` is one; binding must not know
         try:
-            outcome, reply = shared.look_now(address)
+            outcome, found = shared.look_now(address)
         except BackendError as fault:
             self.fault(binding.counters, fault)
             return address, store, _UNREACHABLE
-        if outcome is None or self.emit is not None or binding.function.options.early:
-            return address, store, shared.read(address, address.spot, reply)
+        if outcome is None:
+            return address, store, found
         binding.counters.hits += 1
-        shared.touch(address, _UNREACHABLE)
         return outcome
 
     def call(

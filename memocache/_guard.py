@@ -47,6 +47,8 @@ class Guard:
 
     def __init__(self, backend: Backend, on_fault: Callable[[str, str], None] | None = None) -> None:
         self.backend = backend
+        self.on_write: Callable[[list[str]], None] | None = None
+        """Called with the keys of each write, also one that failed: it may have arrived."""
         self.breaker = Breaker()
         self._aio = getattr(backend, "aio", None)
         self._on_fault = on_fault
@@ -191,10 +193,30 @@ class _Request(Io):
         self._budget = budget
 
     def blocking(self) -> Any:
-        return self._guard.blocking(self._operation, self._args, self._kwargs, self._budget)
+        try:
+            return self._guard.blocking(self._operation, self._args, self._kwargs, self._budget)
+        finally:
+            self._written()
 
     def awaiting(self) -> Awaitable[Any]:
-        return self._guard.awaiting(self._operation, self._args, self._kwargs, self._budget)
+        asked = self._guard.awaiting(self._operation, self._args, self._kwargs, self._budget)
+        return asked if self._guard.on_write is None else self._then_written(asked)
+
+    async def _then_written(self, asked: Awaitable[Any]) -> Any:
+        try:
+            return await asked
+        finally:
+            self._written()
+
+    def _written(self) -> None:
+        tell = self._guard.on_write
+        if tell is None:
+            return
+        if self._operation == "delete":
+            tell(self._args[0])
+        elif self._operation == "transact":
+            _, puts, *deletes = self._args
+            tell([*(put.key for put in puts), *(deletes[0] if deletes else ())])
 
 
 async def _at_once(method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import Any, NamedTuple
 
-from memocache import _envelope
 from memocache._binding import Binding
 from memocache._engine import Engine
 from memocache._envelope import Outcome
@@ -17,8 +16,8 @@ from memocache._runtime import Effect
 from memocache._signature import Values
 from memocache._store import Address, Found, Store
 from memocache._store_local import UnsharedStore
-from memocache._store_shared import SharedStore, Spot
-from memocache.exceptions import BackendError, DecodeError
+from memocache._store_shared import SharedStore
+from memocache.exceptions import BackendError
 
 BATCH = 1000
 """How many look-ups go out in one command: more would keep the server from its other callers."""
@@ -54,13 +53,29 @@ def look_up(
             continue
         if asking:
             try:
-                looked += yield from _look_up_shared(engine, binding, shared, places, again)
+                looked += yield from _look_near(engine, binding, shared, places, again)
                 continue
             except BackendError as fault:
                 engine.fault(binding.counters, fault)
                 asking = False  # one stall is enough
         looked += [Looked(address, store) for address, store in places]
     return looked
+
+
+def _look_near(
+    engine: Engine, binding: Binding, shared: SharedStore, places: list[tuple[Address, Store]], again: bool
+) -> Generator[Effect, Any, list[Looked]]:
+    """What the process holds copies of is not asked for."""
+    if not shared.tiered or engine.emit is not None or again:
+        return (yield from _look_up_shared(engine, binding, shared, places, again))
+    held = [shared.near_outcome(address) if store is shared else None for address, store in places]
+    binding.counters.hits += sum(outcome is not None for outcome in held)
+    rest = [place for place, outcome in zip(places, held, strict=True) if outcome is None]
+    asked = iter((yield from _look_up_shared(engine, binding, shared, rest, again)) if rest else ())
+    return [
+        next(asked) if outcome is None else Looked(*place, None, outcome)
+        for place, outcome in zip(places, held, strict=True)
+    ]
 
 
 def _look_up_shared(
@@ -71,26 +86,31 @@ def _look_up_shared(
     # without tags, all spots of a function have one list of markers between them
     lists = {id(spot.markers): spot.markers for spot in spots}
     markers = list(dict.fromkeys(marker for some in lists.values() for marker in some))
+    tiered = shared.tiered
+    expected = [shared.expect(address) if tiered and store is shared else None for address, store in places]
     replies = yield shared.guard.io("read", [*entries, *markers], budget=Budget())
     known = dict(zip(markers, replies[len(entries) :], strict=True))
     standing = {mine: [known[marker] for marker in some] for mine, some in lists.items()}
     generations = {mine: None if None in some else b"".join(some) for mine, some in standing.items()}
-    plain = engine.emit is None and not binding.function.options.early and not shared.sealer.seals
+    plain = engine.emit is None and not binding.function.options.early
     now = shared.clock.time()
     raws = iter(replies)
     looked, hits = [], 0
-    for (address, store), spot in zip(places, spots, strict=True):
+    for (address, store), spot, kept in zip(places, spots, expected, strict=True):
         mine = id(spot.markers)
         if isinstance(store, UnsharedStore):
             found = _held(engine, address, store, generations[mine])
             looked.append(_judged(engine, binding, address, store, found, again))
             continue
         raw = next(raws)
-        outcome = _fresh(shared, spot, raw, generations[mine], now) if plain else None
-        if outcome is None:
+        fresh = shared.fresh(spot, raw, generations[mine], now) if plain else None
+        if fresh is None:
             found = shared.read(address, spot, [raw, *standing[mine]])
             looked.append(_judged(engine, binding, address, store, found, again))
             continue
+        outcome, front = fresh
+        if kept is not None:
+            shared.keep(address, kept, outcome, front.expires - now, front.compute_seconds)
         looked.append(Looked(address, store, None, outcome))
         if not again:
             shared.touch(address, _NOT_NEEDED)
@@ -100,21 +120,6 @@ def _look_up_shared(
 
 
 _NOT_NEEDED = Found()
-
-
-def _fresh(shared: SharedStore, spot: Spot, raw: bytes | None, generations: bytes | None, now: float) -> Outcome | None:
-    """As `SharedStore.look_now` judges a reply: the plain, fresh outcome, or None, and `SharedStore.read` shall say."""
-    if raw is None or generations is None or len(raw) > shared.max_value_bytes:
-        return None
-    expected = _envelope.echo(generations, spot.key)
-    at = _envelope.HEAD_BYTES + len(expected)
-    if raw[_envelope.HEAD_BYTES : at] != expected or raw[2]:
-        return None
-    try:
-        front = _envelope.read_front(raw, at)
-        return Outcome(shared.codec.decode(front.payload)) if now < front.expires else None
-    except DecodeError:
-        return None
 
 
 def _held(engine: Engine, address: Address, store: UnsharedStore, generations: bytes | None) -> Found:

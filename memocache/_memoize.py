@@ -234,14 +234,15 @@ class State:
                     name("identities"): cache._tier.identities._tracked,
                     name("tier"): cache._tier,
                     # last: from here on the look-up reads this cache's table
-                    name("get"): binding.table.entries.get,
+                    name("get"): cache._getter(binding),
                 }
         return bound
 
     def _compiled_serves(self, cache: Cache, binding: Binding) -> bool:
         """Whether hits may be served by the compiled look-up: from the process alone, and with nothing to weigh."""
         options = self.function.options
-        return self.function.direct and cache._fast and binding.places.shared is None and not options.early
+        reads_process = binding.places.shared is None or (cache._near is not None and binding.shares)
+        return self.function.direct and cache._fast and reads_process and not options.early
 
     def look(self, values: tuple[Any, ...]) -> Any:
         """A sync call's look-up in the backend, without a coroutine: an `Outcome`, or what `call` begins with."""

@@ -167,24 +167,31 @@ class SharedStore:
         values = yield self.guard.io("read", [spot.entry, *spot.markers], budget=address.budget)
         return self.read(address, spot, values)
 
-    def look_now(self, address: Address) -> tuple[Outcome | None, Any]:
-        """As `look`, in this thread, for the hit path: a fresh outcome, if that is what there is, and the reply."""
+    def look_now(self, address: Address) -> tuple[Outcome | None, Found | None]:
+        """As `look`, in this thread, for the hit path: a fresh outcome, counted as a hit, or what was found instead."""
         spot = self.spot(address)
         values = self.guard.blocking("read", ([spot.entry, *spot.markers],), _NO_KEYWORDS, address.budget)
-        raw = values[0]
-        if raw is None or None in values or len(raw) > self.max_value_bytes:
-            return None, values
-        expected = _envelope.echo(b"".join(values[1:]), spot.key)
+        fresh = self.fresh(spot, values[0], None if None in values else b"".join(values[1:]), self.clock.time())
+        if fresh is None:
+            return None, self.read(address, spot, values)
+        self._on_hit(spot.entry)
+        return fresh[0], None
+
+    def fresh(
+        self, spot: Spot, raw: bytes | None, generations: bytes | None, now: float
+    ) -> tuple[Outcome, _envelope.Front] | None:
+        """The plain, fresh outcome in an entry, and its envelope's front; or None, and `read` shall say what it is."""
+        if raw is None or generations is None or len(raw) > self.max_value_bytes or self.sealer.seals:
+            return None
+        expected = _envelope.echo(generations, spot.key)
         at = _envelope.HEAD_BYTES + len(expected)
-        if raw[_envelope.HEAD_BYTES : at] != expected:
-            return None, values
+        if raw[_envelope.HEAD_BYTES : at] != expected or raw[2]:
+            return None
         try:
             front = _envelope.read_front(raw, at)
-            if raw[2] or self.sealer.seals or self.clock.time() >= front.expires:
-                return None, values
-            return Outcome(self.codec.decode(front.payload)), values
+            return (Outcome(self.codec.decode(front.payload)), front) if now < front.expires else None
         except DecodeError:
-            return None, values
+            return None
 
     def read(self, address: Address, spot: Spot, values: Sequence[bytes | None]) -> Found:
         """Judge what stands at the entry beside the markers that stand now."""
@@ -234,6 +241,24 @@ class SharedStore:
     def touch(self, address: Address, found: Found) -> None:
         """Have the hit counted."""
         self._on_hit(address.spot.entry)
+
+    # -- copies in the process: there are none here, `memocache._store_tiered` has them
+
+    tiered = False
+
+    def near_outcome(self, address: Address) -> Outcome | None:
+        """The copy of what is at `address`, counted as a hit on it; None: ask the backend."""
+        return None
+
+    def expect(self, address: Address) -> Any:
+        """Announce a look-up of `address`, so that what it finds may be kept; None: it may not."""
+        return None
+
+    def keep(self, address: Address, expected: Any, outcome: Outcome, left: float, compute: float) -> None:
+        """Hold a copy of an outcome that is fresh for `left` seconds."""
+
+    def keep_when_loaded(self, address: Address, found: Found, expected: Any) -> None:
+        """Have a copy made of what was found fresh, when it is loaded."""
 
     # -- generations
 

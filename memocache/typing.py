@@ -161,6 +161,30 @@ class Backend(Protocol):
         """Return what the backend knows of its version, memory, expiries and evictions."""
         ...
 
+    def watch(self, starts: Sequence[str], watcher: Watcher) -> Callable[[], None] | None:
+        """Tell `watcher` (from any thread) of changes to keys that begin with one of `starts`, until the returned
+        function is called; returns at once.
+
+        None means that this backend cannot tell.
+        """
+        ...
+
+
+class Watcher(Protocol):
+    """Who is told of changes in a backend; its methods are quick and do not raise."""
+
+    def changed(self, keys: Iterable[str] | None) -> None:
+        """These keys were written, removed or lost; None: any may have been."""
+        ...
+
+    def heard(self, age: float) -> None:
+        """Every change acknowledged at least `age` seconds ago has been told; infinite: nothing is certain any more."""
+        ...
+
+    def refused(self) -> None:
+        """The backend does not tell after all."""
+        ...
+
 
 @runtime_checkable
 class Clock(Protocol):

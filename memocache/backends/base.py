@@ -23,7 +23,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from memocache.typing import BackendFacts, Guard, Put, Tally
+from memocache.typing import BackendFacts, Guard, Put, Tally, Watcher
 
 PROBE_KEY = "memocache-probe"
 _BOUND = 5.0
@@ -148,6 +148,10 @@ class BaseBackend(ABC):
 
     def subscribe(self, channel: str, wake: Callable[[], None]) -> Callable[[], None] | None:
         """Return None: no messages, the caller polls."""
+        return None
+
+    def watch(self, starts: Sequence[str], watcher: Watcher) -> Callable[[], None] | None:
+        """Return None: nobody is told of changes."""
         return None
 
     def facts(self, *, timeout: float | None = None) -> BackendFacts:

@@ -19,9 +19,10 @@ from memocache.backends._commands import Commands
 from memocache.backends._lanes import Lanes
 from memocache.backends._listener import Listener
 from memocache.backends._pool import Pool
+from memocache.backends._tracker import Tracker
 from memocache.backends._urls import RedisSettings, redis_settings
 from memocache.backends._wire import dialer
-from memocache.typing import BackendFacts, Guard, Put, Tally
+from memocache.typing import BackendFacts, Guard, Put, Tally, Watcher
 
 
 class RedisBackend:
@@ -35,7 +36,7 @@ class RedisBackend:
     blocks = True
 
     def __init__(self, settings: RedisSettings) -> None:
-        dial = dialer(settings)
+        dial = self._dial = dialer(settings)
         self._timeout = settings.timeout
         self._say = Commands()
         self._pool = Pool(dial, settings.max_connections, settings.timeout)
@@ -94,6 +95,13 @@ class RedisBackend:
         None once the server has denied pub/sub. Subscriptions do not cross a fork.
         """
         return self._listener.subscribe(channel, wake)
+
+    def watch(self, starts: Sequence[str], watcher: Watcher) -> Callable[[], None] | None:
+        """Tell `watcher` of every change to keys that begin with one of `starts`; needs RESP3 (Redis 6, Valkey)."""
+        try:
+            return Tracker(self._dial, starts, watcher).stop
+        except (OSError, RuntimeError):  # no descriptor or thread to be had
+            return None
 
     def facts(self, *, timeout: float | None = None) -> BackendFacts:
         """Return name and version, and the whole server's memory, expiries and evictions (not those of one prefix)."""

@@ -1,0 +1,189 @@
+"""The near tier (`local=N`): copies, in this process, of fresh entries of a shared backend.
+
+A copy may be served while two things are certain: that nobody changed the entry or one of its markers on the backend,
+as far as the backend has told (`NearTier.changed`), and that what is untold is younger than `TRUST_SECONDS`
+(`NearTier.heard`). The backend's connection says both (`memocache.backends._tracker`); where a backend cannot tell, a
+copy is believed for `TRUST_SECONDS` after it was read. Either way a call is at most that much behind an invalidation
+elsewhere, also in a process that was stopped or cut off, because the bound is a deadline and not an event.
+
+A reader can overtake a message: it reads, the entry changes, the message arrives, and then the reader would hold what
+is no longer true. So it announces itself first (`expect`), by the `Mark`s of what it will depend on; a message kills
+those, and `keep` refuses (Nishtala et al., "Scaling Memcache at Facebook", NSDI 2013, section 3.2.1, has the same race
+and the same answer; Redis' documentation of client-side caching calls it the placeholder).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from math import inf
+from typing import Any, Final
+
+from memocache._local import Entry, LocalTier, Mark, Table, Thaw
+from memocache.typing import Backend, Clock
+
+TRUST_SECONDS: Final = 0.9
+"""How far the near tier may be behind: SPEC 7.2 allows 1 s."""
+
+
+class Place(Mark):
+    """The mark of one entry's key in the backend; `told` of its hits have been reported."""
+
+    __slots__ = ("at", "key", "told")
+
+    def __init__(self, key: str) -> None:
+        super().__init__()
+        self.key = key
+        self.at: tuple[Table, Hashable] | None = None
+        self.told = 0
+
+
+class NearTier(LocalTier):
+    """Copies of up to `maxsize` entries; a `Watcher` of the backend's keys that begin with one of `starts`."""
+
+    def __init__(self, maxsize: int, clock: Clock, starts: Sequence[str]) -> None:
+        super().__init__(maxsize, clock)
+        self.until = -inf
+        """Until when (on the clock's monotonic time) copies may be believed."""
+        self._starts = tuple(starts)
+        self._stop: Callable[[], None] | None = None
+        self._watching = False
+        self._lease = False
+        self._hits: deque[tuple[str, int, float]] = deque()
+
+    # -- what the backend tells
+
+    def watch(self, backend: Backend) -> None:
+        """Begin to be told, if not begun; returns at once."""
+        with self.lock:
+            if self._watching:
+                return
+            self._watching = True
+        watch = getattr(backend, "watch", None)
+        stop = None if watch is None else watch(self._starts, self)
+        if stop is None:
+            self.refused()
+        self._stop = stop
+
+    def changed(self, keys: Iterable[str] | None) -> None:
+        """These keys were changed or removed by somebody; None: any may have been."""
+        if keys is None:
+            self.clear()
+            return
+        for key in keys:
+            with self.lock:
+                mark = self._tags.get(key)
+                if mark is None:
+                    continue
+                if not isinstance(mark, Place):
+                    self.invalidate_tag(key)
+                    continue
+                mark.alive = False
+                self._tags.pop(key, None)
+                if mark.at is not None:
+                    self.discard(*mark.at)
+
+    def heard(self, age: float) -> None:
+        """Every change that was acknowledged at least `age` seconds ago has been told; infinite: nothing is known."""
+        if not self._lease:
+            self.until = self.clock.monotonic() + TRUST_SECONDS - age
+
+    def refused(self) -> None:
+        """Nobody will tell: believe each copy for `TRUST_SECONDS` after its reading."""
+        self.clear()
+        self._lease = True
+        self.until = inf
+
+    # -- copies
+
+    def trusted(self) -> bool:
+        """Whether copies may be served now."""
+        return self.until > self.clock.monotonic()
+
+    def getter(self, table: Table) -> Callable[[Hashable], Entry | None]:
+        """For the compiled look-up: the copy under a key, if it may be served."""
+        entries, monotonic, find = table.entries, self.clock.monotonic, self.find
+
+        def get(key: Hashable) -> Entry | None:
+            entry = entries.get(key)
+            if entry is None or self.until <= monotonic():
+                return None
+            return entry if entry.epoch == self.epoch else find(table, key)
+
+        return get
+
+    def expect(self, name: str, markers: Sequence[str], key: str) -> tuple[tuple[Mark, ...], float] | None:
+        """Announce a reading of the entry `key` and its markers: what `keep` takes; None: keep nothing."""
+        now = self.clock.monotonic()
+        if self.until <= now:
+            return None
+        with self.lock:
+            place = self._tags.get(key)
+            if place is None:
+                place = self._tags[key] = Place(key)
+            return (*self.marks(name, tuple(markers)), place), now
+
+    def keep(
+        self,
+        expected: tuple[tuple[Mark, ...], float],
+        table: Table,
+        key: Hashable,
+        value: Any,
+        thaw: Thaw | None,
+        *,
+        ttl: float,
+        compute: float,
+    ) -> None:
+        """Hold what was read, fresh for `ttl` seconds more, unless something it depends on changed since `expect`."""
+        marks, begun = expected
+        if self._lease:
+            ttl = min(ttl, begun + TRUST_SECONDS - self.clock.monotonic())
+        if ttl <= 0:
+            return
+        place = marks[-1]
+        assert isinstance(place, Place)
+        with self.lock:
+            self.discard(table, key)
+            place.told = 0
+            if self.put(table, key, value, thaw, ttl=ttl, compute=compute, marks=marks):
+                place.at = table, key
+
+    # -- hits
+
+    def report(self) -> list[tuple[str, int, float]]:
+        """The hits since the last report: (the entry's key, how many, monotonic time of the last)."""
+        with self.lock:
+            for table in self._tables.values():
+                for entry in table.entries.values():
+                    self._tell(entry)
+        return [self._hits.popleft() for _ in range(len(self._hits))]
+
+    def _tell(self, entry: Entry) -> None:
+        place = entry.marks[-1] if entry.marks else None
+        if isinstance(place, Place) and entry.hits > place.told:
+            self._hits.append((place.key, entry.hits - place.told, entry.last or 0.0))
+            place.told = entry.hits
+
+    def _unlink(self, entry: Entry) -> None:
+        self._tell(entry)
+        super()._unlink(entry)
+
+    # -- life
+
+    def close(self) -> None:
+        """Forget everything and stop listening; the next look begins anew."""
+        stop, self._stop = self._stop, None
+        if stop is not None:
+            stop()
+        self._forget()
+
+    def after_fork(self) -> None:
+        """In a child: the parent's connection tells the parent."""
+        super().after_fork()
+        self._stop = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self._watching = self._lease = False
+        self.until = -inf
+        self.clear()
