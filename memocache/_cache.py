@@ -20,6 +20,7 @@ from memocache._envelope import Outcome
 from memocache._flight import Flights
 from memocache._function import Function, name_of, name_or_none
 from memocache._guard import Guard as BackendGuard
+from memocache._guard import tell_of_writes
 from memocache._layout import Layout
 from memocache._local import LocalTier
 from memocache._operations import Operations, is_glob
@@ -144,7 +145,7 @@ class Cache:
                 from memocache._store_tiered import TieredStore
 
                 self._near = NearTier(local, time_source, [layout.start(kind) for kind in "ekg"])
-                self._guard.on_write = self._near.changed
+                tell_of_writes(self._near)
                 tallies.near = self._near
                 make_store = partial(TieredStore, near=self._near, tier=self._tier)
             shared = make_store(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Awaitable, Callable
 from random import SystemRandom
 from typing import Any, NoReturn
@@ -19,7 +20,7 @@ from memocache._breaker import Breaker
 from memocache._runtime import Io
 from memocache.backends.base import Busy, ReplyError, in_thread
 from memocache.exceptions import BackendError, MemocacheError
-from memocache.typing import Backend
+from memocache.typing import Backend, Watcher
 
 random = SystemRandom()  # of our own: the program's seeded generator is left alone
 
@@ -29,6 +30,8 @@ _LOG_EVERY = 60.0
 _PROBE_FOR = 30.0  # seconds without a caller after which probing rests
 _REFUSALS = frozenset({"NOAUTH", "NOPERM", "WRONGPASS", "DENIED"})
 _SICK = frozenset({"LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MAXCLIENTS", "UNBLOCKED"})
+_WRITES = frozenset({"delete", "transact"})
+_watchers: weakref.WeakValueDictionary[int, Watcher] = weakref.WeakValueDictionary()
 _log = logging.getLogger("memocache")
 _log.addHandler(logging.NullHandler())  # as libraries do: silent unless the application configures logging
 
@@ -47,8 +50,6 @@ class Guard:
 
     def __init__(self, backend: Backend, on_fault: Callable[[str, str], None] | None = None) -> None:
         self.backend = backend
-        self.on_write: Callable[[list[str]], None] | None = None
-        """Called with the keys of each write, also one that failed: it may have arrived."""
         self.breaker = Breaker()
         self._aio = getattr(backend, "aio", None)
         self._on_fault = on_fault
@@ -200,7 +201,7 @@ class _Request(Io):
 
     def awaiting(self) -> Awaitable[Any]:
         asked = self._guard.awaiting(self._operation, self._args, self._kwargs, self._budget)
-        return asked if self._guard.on_write is None else self._then_written(asked)
+        return self._then_written(asked) if self._operation in _WRITES and _watchers else asked
 
     async def _then_written(self, asked: Awaitable[Any]) -> Any:
         try:
@@ -209,14 +210,23 @@ class _Request(Io):
             self._written()
 
     def _written(self) -> None:
-        tell = self._guard.on_write
-        if tell is None:
+        if self._operation not in _WRITES or not _watchers:
             return
-        if self._operation == "delete":
-            tell(self._args[0])
-        elif self._operation == "transact":
+        keys = self._args[0]
+        if self._operation == "transact":
             _, puts, *deletes = self._args
-            tell([*(put.key for put in puts), *(deletes[0] if deletes else ())])
+            keys = [*(put.key for put in puts), *(deletes[0] if deletes else ())]
+        for ref in _watchers.valuerefs():
+            watcher = ref()
+            if watcher is not None:
+                watcher.changed(keys)
+
+
+def tell_of_writes(watcher: Watcher) -> None:
+    """Tell `watcher` at once of what any cache of this process writes, also of a write that failed: it may have
+    arrived.
+    """
+    _watchers[id(watcher)] = watcher
 
 
 async def _at_once(method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -69,9 +69,9 @@ def _look_near(
     if not shared.tiered or engine.emit is not None or again:
         return (yield from _look_up_shared(engine, binding, shared, places, again))
     held = [shared.near_outcome(address) if store is shared else None for address, store in places]
-    binding.counters.hits += sum(outcome is not None for outcome in held)
     rest = [place for place, outcome in zip(places, held, strict=True) if outcome is None]
     asked = iter((yield from _look_up_shared(engine, binding, shared, rest, again)) if rest else ())
+    binding.counters.hits += len(places) - len(rest)
     return [
         next(asked) if outcome is None else Looked(*place, None, outcome)
         for place, outcome in zip(places, held, strict=True)
@@ -106,6 +106,7 @@ def _look_up_shared(
         fresh = shared.fresh(spot, raw, generations[mine], now) if plain else None
         if fresh is None:
             found = shared.read(address, spot, [raw, *standing[mine]])
+            shared.keep_when_loaded(address, found, kept)
             looked.append(_judged(engine, binding, address, store, found, again))
             continue
         outcome, front = fresh

@@ -232,7 +232,7 @@ class State:
                     name("monotonic"): cache._tier.clock.monotonic,
                     name("counters"): binding.counters,
                     name("identities"): cache._tier.identities._tracked,
-                    name("tier"): cache._tier,
+                    name("tier"): cache._near or cache._tier,
                     # last: from here on the look-up reads this cache's table
                     name("get"): cache._getter(binding),
                 }

@@ -14,6 +14,7 @@ and the same answer; Redis' documentation of client-side caching calls it the pl
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from math import inf
@@ -55,15 +56,18 @@ class NearTier(LocalTier):
 
     def watch(self, backend: Backend) -> None:
         """Begin to be told, if not begun; returns at once."""
+        if self._watching:
+            return
         with self.lock:
             if self._watching:
                 return
             self._watching = True
-        watch = getattr(backend, "watch", None)
-        stop = None if watch is None else watch(self._starts, self)
-        if stop is None:
-            self.refused()
-        self._stop = stop
+            try:
+                self._stop = backend.watch(self._starts, self)
+            except Exception:  # one without the method, or whatever another's raises: nobody will tell
+                self._stop = None
+            if self._stop is None:
+                self.refused()
 
     def changed(self, keys: Iterable[str] | None) -> None:
         """These keys were changed or removed by somebody; None: any may have been."""
@@ -83,10 +87,12 @@ class NearTier(LocalTier):
                 if mark.at is not None:
                     self.discard(*mark.at)
 
-    def heard(self, age: float) -> None:
-        """Every change that was acknowledged at least `age` seconds ago has been told; infinite: nothing is known."""
+    def heard(self, since: float) -> None:
+        """Every change acknowledged before `since` has been told; minus infinity: nothing is known."""
         if not self._lease:
-            self.until = self.clock.monotonic() + TRUST_SECONDS - age
+            # in this order: a thread (or process) held up between the two believes for less time, not for more
+            now = self.clock.monotonic()
+            self.until = now + TRUST_SECONDS - (time.monotonic() - since)
 
     def refused(self) -> None:
         """Nobody will tell: believe each copy for `TRUST_SECONDS` after its reading."""
@@ -134,19 +140,20 @@ class NearTier(LocalTier):
         ttl: float,
         compute: float,
     ) -> None:
-        """Hold what was read, fresh for `ttl` seconds more, unless something it depends on changed since `expect`."""
+        """Hold what was read, fresh for `ttl` seconds after `expect`, unless something it depends on changed since."""
         marks, begun = expected
-        if self._lease:
-            ttl = min(ttl, begun + TRUST_SECONDS - self.clock.monotonic())
-        if ttl <= 0:
-            return
+        until = begun + (min(ttl, TRUST_SECONDS) if self._lease else ttl)
         place = marks[-1]
         assert isinstance(place, Place)
         with self.lock:
-            self.discard(table, key)
+            if place.at is not None:
+                self.discard(*place.at)
             place.told = 0
-            if self.put(table, key, value, thaw, ttl=ttl, compute=compute, marks=marks):
+            ttl = until - self.clock.monotonic()
+            if ttl > 0 and self.put(table, key, value, thaw, ttl=ttl, compute=compute, marks=marks):
                 place.at = table, key
+                # however long it took to come here
+                table.entries[key].fresh_until = until
 
     # -- hits
 
@@ -168,20 +175,29 @@ class NearTier(LocalTier):
         self._tell(entry)
         super()._unlink(entry)
 
+    def empty(self, table: Table) -> None:
+        """Remove every copy of a table."""
+        with self.lock:
+            for entry in table.entries.values():
+                self._tell(entry)
+            super().empty(table)
+
     # -- life
 
     def close(self) -> None:
         """Forget everything and stop listening; the next look begins anew."""
-        stop, self._stop = self._stop, None
-        if stop is not None:
-            stop()
-        self._forget()
+        with self.lock:
+            stop, self._stop = self._stop, None
+            if stop is not None:
+                stop()
+            self._forget()
 
     def after_fork(self) -> None:
         """In a child: the parent's connection tells the parent."""
         super().after_fork()
         self._stop = None
         self._forget()
+        self._hits.clear()  # those are the parent's to report
 
     def _forget(self) -> None:
         self._watching = self._lease = False

@@ -12,11 +12,12 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from memocache._envelope import Outcome
+from memocache._flight import Flight
 from memocache._local import Entry, LocalTier, Mark, Table
 from memocache._near import NearTier
 from memocache._runtime import Effect
 from memocache._store import Address, Found
-from memocache._store_shared import _NO_KEYWORDS, SharedStore
+from memocache._store_shared import _NO_KEYWORDS, SharedLease, SharedStore
 from memocache.codecs.copying import copier
 from memocache.exceptions import EncodeError
 
@@ -45,8 +46,13 @@ class TieredStore(SharedStore):
         """The table of the copies of what `table`'s addresses name."""
         beside = self._beside.get(table)
         if beside is None:
-            bound = None if table.pool is self._tier.pool else table.pool.capacity
-            beside = self._beside[table] = self.near.table(table.name, id(table), maxsize=bound)
+            with self.near.lock:
+                beside = self._beside.get(table)
+                if beside is None:
+                    bound = None if table.pool is self._tier.pool else table.pool.capacity
+                    # an identity that nothing has after it; an `id` would be used again
+                    beside = self._beside[table] = self.near.table(table.name, object(), maxsize=bound)
+                    beside.users.add(table)
         return beside
 
     def near_outcome(self, address: Address) -> Outcome | None:
@@ -68,7 +74,9 @@ class TieredStore(SharedStore):
         """What is held here, else what the backend has, of which a copy is held once it is loaded."""
         entry = self.held(address)
         if entry is not None:
-            return self._found(entry)
+            near = self._found(entry)
+            if near.now < near.expires:  # else it was removed this moment
+                return near
         expected = self.expect(address)
         found = yield from super().look(address)
         self.keep_when_loaded(address, found, expected)
@@ -85,12 +93,22 @@ class TieredStore(SharedStore):
         now = self.clock.time()
         fresh = self.fresh(spot, values[0], None if None in values else b"".join(values[1:]), now)
         if fresh is None:
-            return None, self.read(address, spot, values)
+            found = self.read(address, spot, values)
+            self.keep_when_loaded(address, found, expected)
+            return None, found
         self._on_hit(spot.entry)
         outcome, front = fresh
         if expected is not None:
             self.keep(address, expected, outcome, front.expires - now, front.compute_seconds)
         return outcome, None
+
+    def begin(
+        self, address: Address, found: Found, flight: Flight, *, patient: float | None, force: bool = False
+    ) -> Generator[Effect, Any, SharedLease | Found | None]:
+        """As `SharedStore.begin`: a copy (to be refreshed early) does not say what stands in the backend."""
+        if type(found) is NearFound:
+            found = yield from super().look(address)
+        return (yield from super().begin(address, found, flight, patient=patient, force=force))
 
     def touch(self, address: Address, found: Found) -> None:
         """Have the hit counted, where it was found."""

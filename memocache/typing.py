@@ -177,8 +177,10 @@ class Watcher(Protocol):
         """These keys were written, removed or lost; None: any may have been."""
         ...
 
-    def heard(self, age: float) -> None:
-        """Every change acknowledged at least `age` seconds ago has been told; infinite: nothing is certain any more."""
+    def heard(self, since: float) -> None:
+        """Every change acknowledged before `since` (as of `time.monotonic`) has been told; minus infinity: nothing is
+        certain any more.
+        """
         ...
 
     def refused(self) -> None:

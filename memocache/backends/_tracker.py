@@ -47,6 +47,10 @@ class Tracker:
         for end in self._bell:
             end.setblocking(False)
         self._stopped = False
+        self._wire: Wire | None = None
+        self._asked: deque[float] = deque()
+        """When what the server owes an answer to was sent: the greetings, then PINGs."""
+        self._greetings = 0
         _trackers.add(self)
         threading.Thread(target=self._track, name="memocache-tracker", daemon=True).start()
 
@@ -57,9 +61,15 @@ class Tracker:
             self._bell[1].send(b"!")
 
     def after_fork(self) -> None:
-        """In the child, where the thread does not exist: let go of its descriptors."""
+        """In the child, where the thread does not exist: let go of its descriptors.
+
+        A connection that the child kept open and never read would outlive the parent's, and the server's memory with
+        what it has to say there would grow.
+        """
         for end in self._bell:
             end.close()
+        if self._wire is not None:
+            self._wire.close()
 
     def _track(self) -> None:
         pause = _RETRY[0]
@@ -67,9 +77,9 @@ class Tracker:
             while not self._stopped:
                 begun = time.monotonic()
                 try:
-                    self._converse(Wire(self._dial()))
+                    self._converse()
                 except ReplyError as error:
-                    if error.code in _REFUSED:
+                    if error.code in _REFUSED and not self._stopped:
                         self._watcher.refused()
                         return
                 except Exception:
@@ -77,7 +87,7 @@ class Tracker:
                 if self._stopped:
                     return
                 # what came while nobody listened is lost
-                self._watcher.heard(inf)
+                self._watcher.heard(-inf)
                 self._watcher.changed(None)
                 pause = _RETRY[0] if time.monotonic() - begun > _RETRY[1] else min(2 * pause, _RETRY[1])
                 self._wait(pause * random.uniform(0.5, 1.0))
@@ -90,42 +100,46 @@ class Tracker:
             events.register(self._bell[0], selectors.EVENT_READ)
             events.select(seconds)
 
-    def _converse(self, wire: Wire) -> None:
+    def _converse(self) -> None:
         """Serve one connection until it ends, by an exception or because nobody wants it any more."""
+        wire = self._wire = Wire(self._dial())
         with contextlib.closing(wire), selectors.DefaultSelector() as events:
             events.register(wire, selectors.EVENT_READ)
             events.register(self._bell[0], selectors.EVENT_READ)
             prefixes = [word for start in self._starts for word in ("PREFIX", start)]
-            # the first PING's answer says that tracking is on: the server answers in order
+            # the answer to the first PING comes after these, and says that tracking is on
             self._send(wire, pack("HELLO", "3") + pack("CLIENT", "TRACKING", "ON", "BCAST", *prefixes))
-            owed: deque[float | None] = deque([None, None])  # what each answer to come answers: a PING of that time
-            next_at = 0.0
+            next_at = time.monotonic()
+            self._asked = deque([next_at, next_at])
+            self._greetings = len(self._asked)
             while not self._stopped:
                 now = time.monotonic()
-                if owed and owed[-1] is not None and now - owed[-1] > _ANSWER_SECONDS:
-                    raise TimeoutError("no answer to a ping")
-                if now >= next_at and (not owed or owed[-1] is None or now - owed[-1] >= BEAT_SECONDS):
+                if now >= next_at:
                     next_at = now + BEAT_SECONDS
-                    owed.append(now)
+                    self._asked.append(now)
                     self._send(wire, pack("PING"))
-                for ready, _ in events.select(max(0.0, next_at - now)):
-                    if ready.fileobj is not self._bell[0]:
-                        self._hear(wire.receive(), owed)
+                ready = [key.fileobj for key, _ in events.select(max(0.0, next_at - now))]
+                if wire in ready:
+                    self._hear(wire.receive())
+                elif self._asked and now - self._asked[0] > _ANSWER_SECONDS:
+                    raise TimeoutError("no answer to a ping")
 
     @staticmethod
     def _send(wire: Wire, payload: bytes) -> None:
         if wire.send(payload) != len(payload):
             raise ConnectionError("the server takes no more bytes")
 
-    def _hear(self, replies: list[Any], owed: deque[float | None]) -> None:
+    def _hear(self, replies: list[Any]) -> None:
         for reply in replies:
             if isinstance(reply, ReplyError):
                 raise reply
             if not isinstance(reply, hiredis.PushNotification):
-                asked_at = owed.popleft()
-                if asked_at is not None:
-                    self._watcher.heard(time.monotonic() - asked_at)
-                elif not owed or owed[0] is not None:
+                asked_at = self._asked.popleft()
+                if not self._greetings:
+                    self._watcher.heard(asked_at)
+                    continue
+                self._greetings -= 1
+                if not self._greetings:
                     self._watcher.changed(None)  # of what was read before now nobody told
             elif reply[0] == b"invalidate" and reply[1] is not None:
                 self._watcher.changed([key.decode("utf-8", "replace") for key in reply[1]])
