@@ -9,15 +9,21 @@ import pytest
 from memocache._guard import Budget
 from memocache.testing import servers
 from tests.behaviour.world import World
+from tests.near.support import hasten
 
 COLOURS = ("sync", "async")
-SHARED = ("object", *servers.available_servers())
+SERVERS = servers.available_servers()
+SHARED = ("object", *SERVERS, *(["tiered"] if SERVERS else []))
 
 
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Calls may take 5 s of their server here: a busy machine must not turn a hit into an outage."""
+    """Calls may take 5 s of their server here: a busy machine must not turn a hit into an outage.
+
+    And copies are believed as long as nothing is told: what the clock of a test does must not hide them.
+    """
     monkeypatch.setattr(Budget.__init__, "__defaults__", (5.0,))
+    hasten(monkeypatch, trust=1e9)
 
 
 def _worlds(kinds: tuple[str, ...]) -> list[str]:
@@ -26,7 +32,8 @@ def _worlds(kinds: tuple[str, ...]) -> list[str]:
 
 def _world(name: str, running_server: Callable[[str], servers.Server]) -> Iterator[World]:
     kind, _, colour = name.partition("-")
-    server = running_server(kind) if kind in servers.available_servers() else None
+    kind_of_server = SERVERS[0] if kind == "tiered" else kind
+    server = running_server(kind_of_server) if kind_of_server in SERVERS else None
     if server is not None:
         with server.client() as client:
             client.flushall()

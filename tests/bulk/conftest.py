@@ -11,8 +11,10 @@ from memocache import Cache
 from memocache._guard import Budget
 from memocache.testing import servers
 from tests.behaviour.world import World
+from tests.near.support import hasten
 
 SERVERS = servers.available_servers()[:1]
+TIERED = ["tiered"] if SERVERS else []
 COLOURS = ("sync", "async")
 
 
@@ -20,11 +22,12 @@ COLOURS = ("sync", "async")
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine is no backend trouble here: what a call may spend is tested elsewhere."""
     monkeypatch.setattr(Budget.__init__, "__defaults__", (10.0,))
+    hasten(monkeypatch, trust=1e9)
 
 
 def _world(name: str, running_server: Callable[[str], servers.Server]) -> Iterator[World]:
     kind, _, colour = name.partition("-")
-    server = running_server(kind) if kind in SERVERS else None
+    server = running_server(SERVERS[0]) if kind in (*SERVERS, "tiered") else None
     if server is not None:
         with server.client() as client:
             client.flushall()
@@ -33,13 +36,13 @@ def _world(name: str, running_server: Callable[[str], servers.Server]) -> Iterat
     world.close()
 
 
-@pytest.fixture(params=[f"{kind}-{colour}" for kind in ("memory", *SERVERS) for colour in COLOURS])
+@pytest.fixture(params=[f"{kind}-{colour}" for kind in ("memory", *SERVERS, *TIERED) for colour in COLOURS])
 def world(request: pytest.FixtureRequest, running_server: Callable[[str], servers.Server]) -> Iterator[World]:
     """The process and a server, in both colours."""
     yield from _world(request.param, running_server)
 
 
-@pytest.fixture(params=[f"{kind}-{colour}" for kind in SERVERS for colour in COLOURS])
+@pytest.fixture(params=[f"{kind}-{colour}" for kind in (*SERVERS, *TIERED) for colour in COLOURS])
 def served(request: pytest.FixtureRequest, running_server: Callable[[str], servers.Server]) -> Iterator[World]:
     """A server, in both colours."""
     yield from _world(request.param, running_server)

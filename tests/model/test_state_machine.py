@@ -15,23 +15,27 @@ from memocache._local import LocalTier
 from memocache._store_shared import SharedStore
 from memocache.testing import servers
 from tests.model.machine import Machine, SharedMachine
+from tests.near.support import hasten
 
 _QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
-_KINDS = ("memory", "object", *servers.available_servers())
+_SERVERS = servers.available_servers()
+_KINDS = ("memory", "object", *_SERVERS, *(["tiered"] if _SERVERS else []))
 
 
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine is no backend trouble here: what a call may spend is tested elsewhere."""
     monkeypatch.setattr(Budget.__init__, "__defaults__", (10.0,))
+    hasten(monkeypatch, trust=1e9)
 
 
 def _machine(kind: str, colour: str, running_server: Callable[[str], servers.Server]) -> type[Machine]:
     base = Machine if kind == "memory" else SharedMachine
     body: dict[str, Any] = {"colour": colour}
     if kind not in ("memory", "object"):
-        url = running_server(kind).url
+        url = running_server(_SERVERS[0] if kind == "tiered" else kind).url
         body["backend"] = lambda self: url
+        body["local"] = 10 if kind == "tiered" else 0
     return type(f"{kind}_{colour}", (base,), body)
 
 
