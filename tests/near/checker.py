@@ -104,8 +104,8 @@ def kill_trackers(client: Any) -> int:
     return len(doomed)
 
 
-def check(url: str, client: Any, invalidations: int, *, kills: bool, seed: int, pause: float = 0.002) -> Report:
-    """Run the processes; the report."""
+def check(url: str, client: Any, invalidations: int, *, kills: bool, seed: int, after: float = 3.0) -> Report:
+    """Run the processes, and for `after` seconds more than there are invalidations; the report."""
     board = Board(-(-invalidations // KEYS))
     context = multiprocessing.get_context("spawn")
     readers = [context.Process(target=read, args=(url, number, board)) for number in range(READERS)]
@@ -136,8 +136,8 @@ def check(url: str, client: Any, invalidations: int, *, kills: bool, seed: int, 
                 else:
                     truth.invalidate(key)
                 board.returned[key * (board.versions + 1) + version + 1] = time.monotonic()
-                time.sleep(rng.uniform(0.0, 2 * pause))
-            time.sleep(2.0)  # for stale answers that should not come
+                time.sleep(rng.uniform(0.0, 0.004))
+            time.sleep(after)  # for stale answers that should not come
     finally:
         board.end.set()
         for reader in readers:

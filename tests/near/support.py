@@ -25,14 +25,21 @@ class Heard:
         self._news = threading.Condition()
         self._since = float("-inf")
         self.losses = 0
-        self._pass_on = near.heard
-        near.heard = self._heard  # type: ignore[method-assign]  # on this object alone
+        self._pass_on, self._refuse = near.heard, near.refused
+        # on this object alone
+        near.heard = self._heard  # type: ignore[method-assign]
+        near.refused = self._refused  # type: ignore[method-assign]
 
     def _heard(self, since: float) -> None:
         self._pass_on(since)
         with self._news:
             self.losses += since == float("-inf")
             self._since = since
+            self._news.notify_all()
+
+    def _refused(self) -> None:
+        self._refuse()
+        with self._news:
             self._news.notify_all()
 
     def settle(self) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import sys
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -395,6 +397,57 @@ def test_a_mark_of_both_spellings_of_a_key_leaves_no_copy_behind(clock: FakeCloc
     assert list(table.entries) == ["other"]
     near.changed(["e:1"])
     assert not table.entries
+
+
+def test_any_clock_will_do(make: Callable[..., Cache], clock: FakeClock) -> None:
+    """A plain callable as the cache's clock measures also what copies are believed for."""
+    cache = make(clock=clock.time)
+    numbers = iter(range(10))
+    f = cache.cached(name="f", ttl=0.5)(lambda: next(numbers))
+    assert [f(), f(), f()] == [0, 0, 0]
+    assert held(f) == 1
+    clock.advance(0.5)
+    assert f() == 1
+
+
+def test_threads_share_copies(make: Callable[..., Cache]) -> None:
+    """Calls, evictions, invalidations and messages from many threads at once: every answer is right, nothing is lost."""
+    cache = make(local=8, clock=None)
+    f = cache.cached(name="f", ttl=None, tags=["x:{x}"])(lambda x: [x])
+    near = cache._near
+    assert near is not None
+    wrong: list[Any] = []
+    calls = 400
+
+    def work(number: int) -> None:
+        try:
+            for step in range(calls):
+                x = (step * 7 + number) % 16
+                if f(x) != [x]:
+                    wrong.append(x)
+                if step % 20 == number:
+                    near.changed([f.key_for(x)])
+                elif step % 50 == number:
+                    cache.invalidate(tag=f"x:{x}")
+                elif step % 100 == number:
+                    near.changed(None)
+        except BaseException as error:
+            wrong.append(error)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert wrong == []
+    near.changed(None)
+    gc.collect()
+    assert len(near._tags) == 0, "marks are those of copies and of readings under way"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
