@@ -62,6 +62,22 @@ def _memocache(bench: Bench) -> Iterator[Sample]:
         yield sync_loop(cache.cached(ttl=TTL)(record))
 
 
+@contender("memocache, local=1000")
+def _near(bench: Bench) -> Iterator[Sample]:
+    from memocache import Cache
+
+    with Cache(bench.server_url, prefix="bench-near", local=1000) as cache:
+        yield sync_loop(cache.cached(ttl=TTL)(record))
+
+
+@contender("memocache, memory://")
+def _process(bench: Bench) -> Iterator[Sample]:
+    from memocache import Cache
+
+    with Cache("memory://") as cache:
+        yield sync_loop(cache.cached(ttl=TTL)(record))
+
+
 @contender("dogpile.cache")
 def _dogpile(bench: Bench) -> Iterator[Sample]:
     from dogpile.cache import make_region
@@ -144,6 +160,11 @@ SUITE = Suite(
             "sync, one caller",
             base="redis-py GET",
             contenders=(_plain, _plain_decoded, _memocache, _dogpile, _python_redis_cache),
+        ),
+        Panel(
+            "sync, copies in the process",
+            base="memocache, memory://",
+            contenders=(_process, _near, _memocache),
         ),
         Panel(
             "async, one caller",

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from memocache import Cache, _near
+from memocache import Cache, _engine, _near
 from memocache._near import TRUST_SECONDS, NearTier
 from memocache.backends.memory import MemoryBackend
 from memocache.testing import FakeClock
@@ -123,10 +123,14 @@ def test_every_kind_of_function_has_copies(
     assert call() == [1], "a caller's change is its own"
 
 
-def test_an_early_refresh_begins_from_a_copy(make: Callable[..., Cache], clock: FakeClock) -> None:
+def test_an_early_refresh_begins_from_a_copy(
+    make: Callable[..., Cache], clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A hit on a copy may find that it is time to compute anew, and then it is computed anew."""
     cache = make()
     values = iter(range(100))
+    luck = [0.0]
+    monkeypatch.setattr(_engine, "random", SimpleNamespace(random=lambda: luck[0]))
 
     @cache.cached(name="f", ttl=10, early=100)
     def f() -> int:
@@ -134,48 +138,50 @@ def test_an_early_refresh_begins_from_a_copy(make: Callable[..., Cache], clock: 
         return next(values)
 
     assert f() == f() == 0
+    assert held(f) == 1
+    luck[0] = 0.999
     deadline = time.monotonic() + BOUND
     while f() == 0:
         assert time.monotonic() < deadline, "no refresh stored anything"
 
 
-def test_what_any_cache_of_the_process_writes_is_seen_at_once(make: Callable[..., Cache]) -> None:
-    """Put, refresh, set, expire, delete and every invalidation, by another cache of this process, with copies or without."""
+@pytest.mark.parametrize("local", [100, 0])
+def test_what_any_cache_of_the_process_writes_is_seen_at_once(make: Callable[..., Cache], local: int) -> None:
+    """Put, refresh, set, expire, delete and every invalidation, by another cache here, with copies or without."""
     values = iter(range(1000))
-    ours = make()
+    ours, theirs = make(), make(local=local)
     f = ours.cached(name="f", tags=["t"])(lambda x: next(values))
-    for theirs in (make(), make(local=0)):
-        g = theirs.cached(name="f", tags=["t"])(f.__wrapped__)
-        assert g.key_for(1) == f.key_for(1)
-        for change in (
-            lambda g=g: g.put(next(values), 1),
-            lambda g=g: g.refresh(1),
-            lambda g=g: g.invalidate(1),
-            lambda g=g: g.invalidate_all(),
-            lambda g=g: g.cache_clear(),
-            lambda theirs=theirs: theirs.invalidate("f"),
-            lambda theirs=theirs: theirs.invalidate("?"),
-            lambda theirs=theirs: theirs.invalidate(tag="t"),
-            lambda theirs=theirs: theirs.clear(),
-            lambda g=g: asyncio.run(theirs.aio.invalidate(tag="t")),
-        ):
-            f(1)
-            before = f(1)
-            assert held(f) == 1
-            change()
-            assert f(1) > before
-        for step, expected in (
-            (lambda: theirs.set("k", 2), 2),
-            (lambda: theirs.set_many({"k": 3}), 3),
-            (lambda: theirs.expire("k", 5), 1),
-            (lambda: theirs.delete("k"), None),
-            (lambda: theirs.delete_many(["k"]), None),
-        ):
-            ours.set("k", 1)
-            ours.get("k")
-            assert ours.get("k") == 1
-            step()
-            assert ours.get("k") == expected
+    g = theirs.cached(name="f", tags=["t"])(f.__wrapped__)
+    assert g.key_for(1) == f.key_for(1)
+    for change in (
+        lambda: g.put(next(values), 1),
+        lambda: g.refresh(1),
+        lambda: g.invalidate(1),
+        lambda: g.invalidate_all(),
+        lambda: g.cache_clear(),
+        lambda: theirs.invalidate("f"),
+        lambda: theirs.invalidate("?"),
+        lambda: theirs.invalidate(tag="t"),
+        lambda: theirs.clear(),
+        lambda: asyncio.run(theirs.aio.invalidate(tag="t")),
+    ):
+        f(1)
+        before = f(1)
+        assert held(f) == 1
+        change()
+        assert f(1) > before
+    for step, expected in (
+        (lambda: theirs.set("k", 2), 2),
+        (lambda: theirs.set_many({"k": 3}), 3),
+        (lambda: theirs.expire("k", 5), 1),
+        (lambda: theirs.delete("k"), None),
+        (lambda: theirs.delete_many(["k"]), None),
+    ):
+        ours.set("k", 1)
+        ours.get("k")
+        assert ours.get("k") == 1
+        step()
+        assert ours.get("k") == expected
 
 
 def test_copies_die_with_their_entries(make: Callable[..., Cache], clock: FakeClock) -> None:
@@ -195,7 +201,7 @@ def test_copies_die_with_their_entries(make: Callable[..., Cache], clock: FakeCl
 
 
 def test_untold_copies_are_believed_from_their_reading(make: Callable[..., Cache], clock: FakeClock) -> None:
-    """Where nobody tells, a copy serves for the trust window from when it was asked for, and then the backend is asked."""
+    """Where nobody tells, a copy serves for the trust window after it was asked for; then the backend is asked."""
     cache = make()
     f = cache.cached(name="f", ttl=None)(lambda x: x)
     f(1)
@@ -230,18 +236,20 @@ def test_a_slow_reader_keeps_no_more_than_is_left(clock: FakeClock) -> None:
     assert not table.entries
 
 
-def test_a_thread_held_up_believes_less(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("stop", [0, 1])
+def test_a_thread_held_up_believes_less(clock: FakeClock, monkeypatch: pytest.MonkeyPatch, stop: int) -> None:
     """A stop between an answer's arrival and its being told of takes from the trust window, and adds nothing to it."""
-    near = NearTier(10, clock, [])
+    reads = iter(range(2))
 
-    def held_up() -> float:
-        clock.advance(5.0)  # the process stands still between the two clocks
+    def monotonic() -> float:
+        if next(reads, None) == stop:
+            clock.advance(5.0)  # the process stands still before it reads a clock, the first or the second one
         return clock.monotonic()
 
-    monkeypatch.setattr(_near, "time", SimpleNamespace(monotonic=held_up))
+    near = NearTier(10, SimpleNamespace(monotonic=monotonic, time=clock.time), [])
+    monkeypatch.setattr(_near, "time", SimpleNamespace(monotonic=monotonic))
     near.heard(clock.monotonic())
     assert not near.trusted()
-    monkeypatch.setattr(_near, "time", SimpleNamespace(monotonic=clock.monotonic))
     near.heard(clock.monotonic())
     assert near.trusted()
     clock.advance(TRUST_SECONDS)
@@ -299,7 +307,6 @@ def test_copies_of_a_function_that_had_none_for_a_while_are_not_forgotten(make: 
     assert held(f) == 1
     near.changed(None)
     assert held(f) == 0
-    assert near.report() or True
     assert all(not table.entries for table in near.tables())
 
 
@@ -411,7 +418,7 @@ def test_any_clock_will_do(make: Callable[..., Cache], clock: FakeClock) -> None
 
 
 def test_threads_share_copies(make: Callable[..., Cache]) -> None:
-    """Calls, evictions, invalidations and messages from many threads at once: every answer is right, nothing is lost."""
+    """Calls, evictions, invalidations and messages from many threads at once: every answer is right."""
     cache = make(local=8, clock=None)
     f = cache.cached(name="f", ttl=None, tags=["x:{x}"])(lambda x: [x])
     near = cache._near
@@ -445,9 +452,8 @@ def test_threads_share_copies(make: Callable[..., Cache]) -> None:
     finally:
         sys.setswitchinterval(before)
     assert wrong == []
-    near.changed(None)
-    gc.collect()
-    assert len(near._tags) == 0, "marks are those of copies and of readings under way"
+    assert sum(hits for _, hits, _ in near.report()) <= f.stats().hits
+    assert sum(len(table.entries) for table in near.tables()) <= 8
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -1,4 +1,4 @@
-"""The near tier against every order of reads, writes, messages, losses and time; and broken builds that it must catch."""
+"""The near tier against reads, writes, messages, losses and time in any order; and broken builds that it must catch."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class Server:
         self.clock.advance(seconds)
 
     def no_copy_is_older_than_it_may_be(self) -> None:
-        """What may be served is no older than what was told, nor by more than the promise than what was acknowledged."""
+        """What may be served is no older than what was told, nor older than promised than what was acknowledged."""
         now = self.clock.monotonic()
         get = self.near.getter(self.table)
         for key in ENTRIES:
