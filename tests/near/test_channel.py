@@ -367,18 +367,21 @@ def test_a_child_listens_for_itself(server: servers.Server, caches: Callable[...
             os.write(said[1], b"y" if function(1) > 0 else b"n")
         finally:
             os._exit(0)
-    with server.client() as client:
-        cache.close()
-        until(lambda: trackers(client) == 0)
-        os.write(go[1], b"!")
-        assert os.read(said[0], 1) == b"y"
-        assert trackers(client) == 1
-        elsewhere(server, function, "delete")
-        os.write(go[1], b"!")
-        assert os.read(said[0], 1) == b"y"
-    os.waitpid(child, 0)
-    for end in (*go, *said):
-        os.close(end)
+    try:
+        with server.client() as client:
+            cache.close()
+            until(lambda: trackers(client) == 0)
+            os.write(go[1], b"!")
+            assert os.read(said[0], 1) == b"y"
+            assert trackers(client) == 1
+            elsewhere(server, function, "delete")
+            os.write(go[1], b"!")
+            assert os.read(said[0], 1) == b"y"
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        for end in (*go, *said):
+            os.close(end)
 
 
 def test_staleness_by_the_checker(one_server: servers.Server) -> None:

@@ -123,6 +123,18 @@ def test_every_kind_of_function_has_copies(
     assert call() == [1], "a caller's change is its own"
 
 
+def test_hits_on_copies_with_tags_are_as_fast(make: Callable[..., Cache], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also after a tag was invalidated somewhere, the compiled look-up serves them without the engine."""
+    cache = make()
+    f = cache.cached(name="f", tags=["x:{x}"])(lambda x: x)
+    near = cache._near
+    assert near is not None
+    near.invalidate_tag("some other tag's marker")
+    f(1), f(1), f(1)
+    monkeypatch.setattr(cache._engine, "look_now", None)
+    assert f(1) == 1
+
+
 def test_an_early_refresh_begins_from_a_copy(
     make: Callable[..., Cache], clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
