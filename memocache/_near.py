@@ -155,6 +155,12 @@ class NearTier(LocalTier):
                 # however long it took to come here
                 table.entries[key].fresh_until = until
 
+    def holds(self) -> bool:
+        """Whether there are copies that are fresh."""
+        now = self.clock.monotonic()
+        with self.lock:
+            return any(entry.fresh_until > now for table in self._tables.values() for entry in table.entries.values())
+
     # -- hits
 
     def report(self) -> list[tuple[str, int, float]]:

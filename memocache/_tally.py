@@ -175,7 +175,8 @@ class Tallies:
         stop, idle = self._stop, 0.0
         while not stop.wait(FLUSH_SECONDS):
             idle = 0.0 if self.flush() else idle + FLUSH_SECONDS
-            if idle >= _IDLE_SECONDS and self.near is None:  # hits in a near tier wake nobody
+            # hits on copies wake nobody; what makes a copy does
+            if idle >= _IDLE_SECONDS and (self.near is None or not self.near.holds()):
                 self._thread = None
                 self.flush()  # what came while this thread was still believed to be there
                 break

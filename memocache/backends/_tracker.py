@@ -37,12 +37,14 @@ _REFUSED = frozenset({"NOPERM", "NOPROTO", "UNKNOWN", "ERR"})
 
 
 class Tracker:
-    """A daemon thread that tells `watcher` what a server says of keys that begin with one of `starts`."""
+    """A daemon thread that tells `watcher` what a server says of keys that begin with one of `starts`, until it is
+    stopped or the watcher is gone.
+    """
 
     def __init__(self, dial: Dial, starts: Sequence[str], watcher: Watcher) -> None:
         self._dial = dial
         self._starts = starts
-        self._watcher = watcher
+        self._watcher = weakref.ref(watcher, lambda _: self.stop())
         self._bell = socket.socketpair()
         for end in self._bell:
             end.setblocking(False)
@@ -71,6 +73,16 @@ class Tracker:
         if self._wire is not None:
             self._wire.close()
 
+    def _changed(self, keys: list[str] | None) -> None:
+        watcher = self._watcher()
+        if watcher is not None:
+            watcher.changed(keys)
+
+    def _heard(self, since: float) -> None:
+        watcher = self._watcher()
+        if watcher is not None:
+            watcher.heard(since)
+
     def _track(self) -> None:
         pause = _RETRY[0]
         try:
@@ -79,16 +91,16 @@ class Tracker:
                 try:
                     self._converse()
                 except ReplyError as error:
-                    if error.code in _REFUSED and not self._stopped:
-                        self._watcher.refused()
+                    watcher = self._watcher()
+                    if error.code in _REFUSED and watcher is not None and not self._stopped:
+                        watcher.refused()
                         return
+                    del watcher
                 except Exception:
                     pass  # connect again, whatever it was: until then nothing is heard
                 if self._stopped:
                     return
-                # what came while nobody listened is lost
-                self._watcher.heard(-inf)
-                self._watcher.changed(None)
+                self._heard(-inf)
                 pause = _RETRY[0] if time.monotonic() - begun > _RETRY[1] else min(2 * pause, _RETRY[1])
                 self._wait(pause * random.uniform(0.5, 1.0))
         finally:
@@ -136,15 +148,15 @@ class Tracker:
             if not isinstance(reply, hiredis.PushNotification):
                 asked_at = self._asked.popleft()
                 if not self._greetings:
-                    self._watcher.heard(asked_at)
+                    self._heard(asked_at)
                     continue
                 self._greetings -= 1
                 if not self._greetings:
-                    self._watcher.changed(None)  # of what was read before now nobody told
+                    self._changed(None)  # nobody told of what came before now
             elif reply[0] == b"invalidate" and reply[1] is not None:
-                self._watcher.changed([key.decode("utf-8", "replace") for key in reply[1]])
+                self._changed([key.decode("utf-8", "replace") for key in reply[1]])
             else:  # the whole database was emptied, or the server says something that we do not know
-                self._watcher.changed(None)
+                self._changed(None)
 
 
 _trackers: weakref.WeakSet[Tracker] = weakref.WeakSet()

@@ -62,9 +62,10 @@ def reads(cache: Cache) -> Callable[[], int]:
     return since
 
 
-def test_a_hit_on_a_copy_asks_nobody(make: Callable[..., Cache]) -> None:
+@pytest.mark.parametrize("secret", [None, "s"])
+def test_a_hit_on_a_copy_asks_nobody(make: Callable[..., Cache], secret: str | None) -> None:
     """The second hit is served from the process, by a call, by `get`, by `map` and by `peek`."""
-    cache = make()
+    cache = make(secret=secret)
 
     @cache.cached
     def f(x: int) -> int:
@@ -77,6 +78,11 @@ def test_a_hit_on_a_copy_asks_nobody(make: Callable[..., Cache]) -> None:
     assert [f(1), f.map([1, 1]), f.peek(1), cache.get("k")] == [-1, [-1, -1], -1, 1]
     assert asked() == 0
     assert f.stats().hits == 4
+    f.map([2, 3])
+    f.map([2, 3])
+    asked()
+    assert f.map([2, 3]) == [-2, -3]
+    assert asked() == 0
 
 
 @pytest.mark.parametrize(
