@@ -123,7 +123,7 @@ def check(url: str, client: Any, invalidations: int, *, kills: bool, seed: int, 
         killer = threading.Thread(target=kill, daemon=True)
         if kills:
             killer.start()
-        with Cache(url) as cache:
+        with Cache(f"{url}?timeout=5&connect_timeout=5") as cache:
             truth = function(cache, board)
             for number in range(invalidations):
                 version, key = divmod(number, KEYS)
