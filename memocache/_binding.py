@@ -32,7 +32,7 @@ _WAYS_OUT = (
 class Places:
     """What of a cache a binding needs: the process's store, and those where there is a backend."""
 
-    __slots__ = ("layout", "local", "secret", "shared", "tier", "unshared")
+    __slots__ = ("layout", "local", "secret", "shared", "tier", "tiered", "unshared")
 
     def __init__(
         self,
@@ -42,6 +42,8 @@ class Places:
         shared: Store | None,
         unshared: Store | None,
         secret: bytes,
+        *,
+        tiered: bool = False,
     ) -> None:
         self.tier = tier
         self.layout = layout
@@ -49,6 +51,8 @@ class Places:
         self.shared = shared
         self.unshared = unshared
         self.secret = secret
+        self.tiered = tiered
+        """Whether the process holds copies of what is in `shared`."""
 
     def digest(self, *parts: bytes) -> str:
         """The digest of a call; a MAC where the cache has a secret."""
@@ -101,6 +105,11 @@ class Binding:
         self.table.digest = partial(key_digest, places, function, self._seed)
         self.counters: Counters = self.table.counters
 
+    @property
+    def shares(self) -> bool:
+        """Whether other processes can name its entries."""
+        return self._unshared_because is None
+
     # -- where
 
     def address(self, values: Values) -> tuple[Address, Store]:
@@ -114,7 +123,10 @@ class Binding:
         if self._unshared_because is None:
             digest = self.shared_digest(values)
             if digest is not None:
-                return Address(self.table, digest, self.function.name, digest, tags), places.shared
+                key: Any = digest
+                if places.tiered and self.function.direct and not self.method:
+                    key = self.function.signature.scalar_key(values, self._included) or digest
+                return Address(self.table, key, self.function.name, digest, tags), places.shared
             self._check_unshared(values)
         else:
             self._warn_unshared(self._unshared_because)

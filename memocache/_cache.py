@@ -6,7 +6,8 @@ import os
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Literal, Self, TypeVar, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 
 from memocache import _disabled, _many
 from memocache import _events as events
@@ -18,6 +19,7 @@ from memocache._envelope import Outcome
 from memocache._flight import Flights
 from memocache._function import Function, name_of, name_or_none
 from memocache._guard import Guard as BackendGuard
+from memocache._guard import tell_of_writes
 from memocache._layout import Layout
 from memocache._local import LocalTier
 from memocache._operations import Operations, is_glob
@@ -36,6 +38,9 @@ from memocache.exceptions import ConfigurationError
 from memocache.stats import CacheStats, EntryInfo, FunctionStats, Health
 from memocache.typing import MISSING, Backend, Clock, Observer
 
+if TYPE_CHECKING:
+    from memocache._near import NearTier
+
 T = TypeVar("T")
 MAX_VALUE_BYTES = 16 * 2**20
 CODEC_BYTES = 64 * 2**20
@@ -53,7 +58,8 @@ class Cache:
             `memocache.typing.Backend`.
         prefix: what every key in the backend begins with; caches of different prefixes share nothing.
         default_ttl: seconds (or any duration) for entries whose ttl is left out; None: they never expire.
-        local: entries held in the process in front of a shared backend; 0 is off.
+        local: entries held in the process in front of a shared backend, at most 1 s behind it; 0 is off. ``memory://``
+            is in the process as it is.
         secret: text or bytes (or several: the first signs, all verify) that make key digests a MAC and sign envelopes.
         encrypt: encrypt results and errors under `secret` too (extra ``encryption``); only envelopes so encrypted are
             believed.
@@ -93,8 +99,8 @@ class Cache:
             raise ConfigurationError("prefix= takes a text that is not empty")
         if on_error not in ("compute", "raise"):
             raise ConfigurationError('on_error= takes "compute" or "raise"')
-        if local != 0:
-            raise ConfigurationError("local= is not available in this version; leave it out")
+        if type(local) is not int or local < 0:
+            raise ConfigurationError("local= takes how many entries to hold in the process: an int, 0 for none")
         if max_value_bytes is not None and (type(max_value_bytes) is not int or max_value_bytes < 1):
             raise ConfigurationError("max_value_bytes= takes an int of at least 1")
         if type(compress_above) is not int or compress_above < 0:
@@ -129,12 +135,22 @@ class Cache:
         self._flights = Flights()
         local_store = LocalStore(self._tier, self._flights, self._codec)
         self._guard: BackendGuard | None = None
+        self._near: NearTier | None = None
         shared: SharedStore | None = None
         tallies: Tallies | None = None
         if not isinstance(made, MemorySettings):
             self._guard = BackendGuard(made, self._on_fault)
             tallies = Tallies(self._guard, layout, self._tier, time_source)
-            shared = SharedStore(
+            make_store: Any = SharedStore
+            if local:
+                from memocache._near import NearTier
+                from memocache._store_tiered import TieredStore
+
+                self._near = NearTier(local, time_source, [layout.start(kind) for kind in "ekg"])
+                tell_of_writes(self._near)
+                tallies.near = self._near
+                make_store = partial(TieredStore, near=self._near, tier=self._tier)
+            shared = make_store(
                 self._guard,
                 layout,
                 self._codec,
@@ -146,7 +162,7 @@ class Cache:
                 on_hits=tallies.touch,
             )
         unshared = None if shared is None else UnsharedStore(self._tier, self._flights, self._codec, shared)
-        self._places = Places(self._tier, layout, local_store, shared, unshared, key)
+        self._places = Places(self._tier, layout, local_store, shared, unshared, key, tiered=bool(local))
         self._engine = Engine(
             self._tier,
             self._flights,
@@ -301,6 +317,8 @@ class Cache:
         """Let go of connections and threads. Using the cache again reopens it."""
         if self._guard is not None:
             self._statistics.close()
+            if self._near is not None:
+                self._near.close()
             self._guard.backend.close()
 
     def __enter__(self) -> Self:
@@ -322,6 +340,15 @@ class Cache:
         binding = Binding(self._places, function, method=method)
         binding.table.users.add(user)
         return binding
+
+    def _entries(self, binding: Binding) -> Any:
+        """The entries that the compiled look-up may serve, by key."""
+        if self._near is None:
+            return binding.table.entries
+        from memocache._near import Copies
+
+        shared: Any = self._places.shared
+        return Copies(self._near, shared.beside(binding.table))
 
     def _off_here(self) -> bool:
         off = _disabled.DISABLED.get()
@@ -410,6 +437,8 @@ def _after_fork() -> None:
     """In a child: other threads are gone, and with them what they held and led."""
     for cache in list(_caches):
         cache._tier.after_fork()
+        if cache._near is not None:
+            cache._near.after_fork()
         cache._flights.after_fork()
         if cache._guard is not None:
             cache._guard.after_fork()

@@ -83,6 +83,9 @@ class Engine:
         shared: SharedStore = binding.places.shared  # type: ignore[assignment]  # it is one; binding must not know
         asked = question(binding, shared, values)
         entry, budget = asked[0], Budget()
+        if shared.tiered and entry is not None:
+            address, store = place(binding, shared, asked)
+            return shared.near_outcome(address) or (address, store, None)
         if entry is None:
             return (*place(binding, shared, asked), None)
         try:

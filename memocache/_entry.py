@@ -95,7 +95,18 @@ class Table:
     counted on the entry alone; those of entries that left are in `counters`.
     """
 
-    __slots__ = ("__weakref__", "counters", "digest", "entries", "name", "pool", "retention", "stale", "users")
+    __slots__ = (
+        "__weakref__",
+        "beside",
+        "counters",
+        "digest",
+        "entries",
+        "name",
+        "pool",
+        "retention",
+        "stale",
+        "users",
+    )
 
     def __init__(self, name: str, pool: S3Fifo[Entry], on_count: Callable[[], None] | None = None) -> None:
         self.name = name
@@ -106,4 +117,6 @@ class Table:
         self.digest: Callable[[Any], str] = str
         self.pool = pool
         self.retention = 0.0
+        self.beside: Table | None = None
+        """The table of the copies of what these addresses name in a backend; its counters are this one's."""
         self.users: weakref.WeakSet[Any] = weakref.WeakSet()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from random import SystemRandom
 from typing import Any, NoReturn
@@ -19,7 +20,7 @@ from memocache._breaker import Breaker
 from memocache._runtime import Io, Steps
 from memocache.backends.base import NO_ROOM, Busy, NodeFailure, ReplyError, in_thread
 from memocache.exceptions import BackendError, MemocacheError
-from memocache.typing import Backend
+from memocache.typing import Backend, Watcher
 
 random = SystemRandom()  # of our own: the program's seeded generator is left alone
 
@@ -30,6 +31,8 @@ _DOUBT_EVERY = 0.1  # whoever can write to the backend could plant doubts: they 
 _PROBE_FOR = 30.0  # seconds without a caller after which probing rests
 _REFUSALS = frozenset({"NOAUTH", "NOPERM", "WRONGPASS", "DENIED"})
 _SICK = frozenset({"LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MAXCLIENTS", "UNBLOCKED"})
+_WRITES = frozenset({"delete", "together", "transact"})
+_watchers: weakref.WeakValueDictionary[int, Watcher] = weakref.WeakValueDictionary()
 _log = logging.getLogger("memocache")
 _log.addHandler(logging.NullHandler())  # as libraries do: silent unless the application configures logging
 
@@ -230,10 +233,47 @@ class _Request(Io):
         self._budget = budget
 
     def blocking(self) -> Any:
-        return self._guard.blocking(self._operation, self._args, self._kwargs, self._budget)
+        try:
+            return self._guard.blocking(self._operation, self._args, self._kwargs, self._budget)
+        finally:
+            self._written()
 
     def awaiting(self) -> Awaitable[Any]:
-        return self._guard.awaiting(self._operation, self._args, self._kwargs, self._budget)
+        asked = self._guard.awaiting(self._operation, self._args, self._kwargs, self._budget)
+        return self._then_written(asked) if self._operation in _WRITES and _watchers else asked
+
+    async def _then_written(self, asked: Awaitable[Any]) -> Any:
+        try:
+            return await asked
+        finally:
+            self._written()
+
+    def _written(self) -> None:
+        if self._operation not in _WRITES or not _watchers:
+            return
+        keys = _written_keys(self._operation, self._args)
+        for ref in _watchers.valuerefs():
+            watcher = ref()
+            if watcher is not None:
+                watcher.changed(keys)
+
+
+def _written_keys(operation: str, args: Sequence[Any]) -> list[str]:
+    if operation == "delete":
+        return list(args[0])
+    if operation == "transact":
+        _, puts, deletes = (*args, (), ())[:3]
+        return [*(put.key for put in puts), *deletes]
+    if operation == "together":
+        return [key for name, some, _ in args[0] for key in _written_keys(name, some)]
+    return []
+
+
+def tell_of_writes(watcher: Watcher) -> None:
+    """Tell `watcher` at once of what any cache of this process writes, also of a write that failed: it may have
+    arrived.
+    """
+    _watchers[id(watcher)] = watcher
 
 
 async def _at_once(method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

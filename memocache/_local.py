@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from math import inf
 from typing import Any, Final
 
@@ -42,6 +43,8 @@ class LocalTier:
         self.evicted = 0
         # hits of the keys that have left, so that eviction does not make a hot key look cold
         self.departed: SpaceSaving[tuple[Table, Hashable]] = SpaceSaving()
+        self.near: LocalTier | None = None
+        """The tier of the copies of what is in a backend, if there is one."""
         self.on_evict: Callable[[str, str], None] | None = None
         self.on_count: Callable[[], None] | None = None
         self._tables: dict[Hashable, Table] = {}
@@ -107,22 +110,26 @@ class LocalTier:
     def currsize(self, table: Table) -> int:
         """How many fresh entries the table holds."""
         now = self.clock.monotonic()
-        with self.lock:
-            entries = list(table.entries.values())
+        with self.lock, self._beside_lock:
+            entries = [e for one in (table, table.beside) if one is not None for e in one.entries.values()]
         return sum(e.fresh_until > now and all(mark.alive for mark in e.marks) for e in entries)
 
     def counted(self, table: Table) -> dict[str, float]:
         """The counters of a table by name, with the hits of the entries it holds."""
-        with self.lock:
+        with self.lock, self._beside_lock:
             counted = table.counters.read()
-            counted["hits"] += sum(entry.hits for entry in table.entries.values())
+            counted["hits"] += _held_hits(table)
             return counted
 
     def zero(self, table: Table) -> None:
         """Begin the counters of a table again at nothing."""
-        with self.lock:
+        with self.lock, self._beside_lock:
             table.counters.zero()
-            table.counters.hits -= sum(entry.hits for entry in table.entries.values())
+            table.counters.hits -= _held_hits(table)
+
+    @property
+    def _beside_lock(self) -> AbstractContextManager[object]:
+        return nullcontext() if self.near is None else self.near.lock
 
     # -- marks
 
@@ -287,6 +294,8 @@ class LocalTier:
                 self._drop(entry)
                 self._count_gone("expired", table)
             if not table.entries and not table.users and table.name and identity != (table.name, None):
+                if self.near is not None and table.beside is not None:
+                    self.near.empty(table.beside)
                 # what it counted stays counted, under the name alone
                 self.table(table.name, None).counters.absorb(table.counters)
                 del self._tables[identity]
@@ -309,3 +318,9 @@ class LocalTier:
                 self._bury(entry)
             table.entries.clear()
             table.pool.clear()
+
+
+def _held_hits(table: Table) -> int:
+    """The hits that entries of a table, and copies beside it, have counted."""
+    tables = [table] if table.beside is None else [table, table.beside]
+    return sum(entry.hits for one in tables for entry in one.entries.values())

@@ -55,15 +55,29 @@ def look_up(
                 looked.append(_judged(engine, binding, address, store, found, again))
             continue
         questions = [question(binding, shared, values) for values in batch]
-        if asking:
+        held = _copies(engine, binding, shared, questions, again)
+        missing = [asked for asked, copy in zip(questions, held, strict=True) if copy is None]
+        answers: list[Outcome | Looked] | None = None
+        if asking and missing:
             try:
-                looked += yield from _ask(engine, binding, shared, questions, again)
-                continue
+                answers = yield from _ask(engine, binding, shared, missing, again)
             except BackendError as fault:
                 engine.fault(binding.counters, fault)
                 asking = False  # one stall is enough
-        looked += [Looked(*place(binding, shared, asked)) for asked in questions]
+        if answers is None:
+            answers = [Looked(*place(binding, shared, asked)) for asked in missing]
+        rest = iter(answers)
+        looked += [next(rest) if copy is None else copy for copy in held]
     return looked
+
+
+def _copies(
+    engine: Engine, binding: Binding, shared: SharedStore, questions: list[Question], again: bool
+) -> list[Outcome | None]:
+    """What the process holds copies of, which is not asked for."""
+    if not shared.tiered or again or engine.emit is not None:
+        return [None] * len(questions)
+    return [None if asked[0] is None else shared.near_outcome(place(binding, shared, asked)[0]) for asked in questions]
 
 
 def _ask(
@@ -72,17 +86,21 @@ def _ask(
     entries = [entry for entry, _, _, _ in questions if entry is not None]
     lists = {id(some): some for _, some, _, _ in questions}
     markers = list(dict.fromkeys(marker for some in lists.values() for marker in some))
+    expected = [
+        shared.expect(place(binding, shared, asked)[0]) if shared.tiered and asked[0] is not None else None
+        for asked in questions
+    ]
     replies = yield shared.guard.io("read", [*entries, *markers], budget=Budget())
     known = dict(zip(markers, replies[len(entries) :], strict=True))
     standing = {mine: [known[marker] for marker in some] for mine, some in lists.items()}
     generations = {mine: None if None in some else b"".join(some) for mine, some in standing.items()}
-    plain = engine.emit is None and not binding.function.options.early
+    plain = engine.emit is None and not binding.function.options.early and not shared.tiered
     now = shared.clock.time()
     raws = iter(replies)
     starts: dict[tuple[int, int], bytes] = {}
     looked: list[Outcome | Looked] = []
     hits: list[str] = []
-    for asked in questions:
+    for asked, expectation in zip(questions, expected, strict=True):
         entry, mine = asked[0], id(asked[1])
         current = generations[mine]
         if entry is None:
@@ -103,6 +121,7 @@ def _ask(
                 continue
         address, store = place(binding, shared, asked)
         found = shared.read(address, shared.spot(address), [raw, *standing[mine]])
+        shared.keep_when_loaded(address, found, expectation)
         looked.append(_judged(engine, binding, address, store, found, again))
     if hits and not again:
         shared.touch_all(binding.table, hits)

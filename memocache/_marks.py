@@ -38,6 +38,14 @@ class Marks:
             mark = self._functions[function] = Mark()
         return (self._prefix, mark, *map(self._of_tag, tags)) if tags else (self._prefix, mark)
 
+    def find(self, tag: str) -> Mark | None:
+        """The mark of a tag, if anybody has it."""
+        return self._tags.get(tag)
+
+    def add(self, tag: str, mark: Mark) -> None:
+        """Let this be the mark of a tag, as long as anybody has it."""
+        self._tags[tag] = mark
+
     def _of_tag(self, tag: str) -> Mark:
         mark = self._tags.get(tag)
         if mark is None:
@@ -51,6 +59,13 @@ class Marks:
             mark.alive = False
         # last: an entry stamped with the new epoch has seen the mark dead
         self.epoch += 1
+
+    def kill_alone(self, tag: str) -> Mark | None:
+        """Void what has this tag, without telling the entries: return its mark, whose owner does."""
+        mark = self._tags.pop(tag, None)
+        if mark is not None:
+            mark.alive = False
+        return mark
 
     def kill_function(self, name: str) -> None:
         """Void what is of this function name."""

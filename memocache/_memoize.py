@@ -250,9 +250,9 @@ class State:
                 self._namespace |= {
                     name("monotonic"): cache._tier.clock.monotonic,
                     name("identities"): cache._tier.identities._tracked,
-                    name("marks"): cache._tier.all_marks,
+                    name("marks"): (cache._near or cache._tier).all_marks,
                     # last: from here on the look-up reads this cache's table
-                    name("entries"): binding.table.entries,
+                    name("entries"): cache._entries(binding),
                 }
                 if cache._retired:  # meanwhile, and its `unbind` may have come before this
                     self.unbind()
@@ -261,7 +261,8 @@ class State:
     def _compiled_serves(self, cache: Cache, binding: Binding) -> bool:
         """Whether hits may be served by the compiled look-up: from the process alone, and with nothing to weigh."""
         options = self.function.options
-        return self.function.direct and cache._fast and binding.places.shared is None and not options.early
+        reads_process = binding.places.shared is None or (cache._near is not None and binding.shares)
+        return self.function.direct and cache._fast and reads_process and not options.early
 
     def look(self, values: tuple[Any, ...]) -> Any:
         """A sync call's look-up in the backend, without a coroutine: an `Outcome`, or what `call` begins with."""

@@ -1,6 +1,7 @@
 """What to ask a shared backend about a call, with as little made as can be: most calls turn out to be hits.
 
-An `Address` and its `Spot` are made only for calls that need them, those that are no plain fresh hits or have tags.
+An `Address` and its `Spot` are made only for calls that need them: those that are no plain fresh hits, have tags, or
+may have a copy in the process.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ Without tags, all calls of a function (in one bucket of a cluster) have one list
 
 def question(binding: Binding, shared: SharedStore, values: Values) -> Question:
     """What to ask about a call. Raises what `Binding.address` raises."""
-    digest = None if binding.function.options.tags else binding.shared_digest(values)
+    known = binding.function.options.tags or shared.tiered
+    digest = None if known else binding.shared_digest(values)
     if digest is not None:
         site = shared.site(binding.function.name, digest)
         return site.entries + digest, site.markers, digest, None

@@ -263,6 +263,21 @@ class SharedStore:
         table.counters.hits += hits  # in this order: no call between reading and writing
         self._on_hits(entries)
 
+    # -- copies in the process: there are none here, `memocache._store_tiered` has them
+
+    tiered = False
+
+    def near_outcome(self, address: Address) -> Outcome | None:
+        """The copy of what is at `address`, counted as a hit on it; None: ask the backend."""
+        return None
+
+    def expect(self, address: Address) -> Any:
+        """Announce a look-up of `address`, so that what it finds may be kept; None: it may not."""
+        return None
+
+    def keep_when_loaded(self, address: Address, found: Found, expected: Any) -> None:
+        """Have a copy made of what was found fresh, when it is loaded."""
+
     # -- generations
 
     def generations(self, address: Address) -> Generator[Effect, Any, bytes | None]:

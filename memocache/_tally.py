@@ -27,7 +27,7 @@ import weakref
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from itertools import islice, repeat
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memocache._guard import DIRECT_SECONDS, Budget
 from memocache._guard import Guard as BackendGuard
@@ -37,6 +37,9 @@ from memocache._runtime import Io
 from memocache._topk import SpaceSaving
 from memocache.exceptions import BackendError
 from memocache.typing import Clock, Once, Tally
+
+if TYPE_CHECKING:
+    from memocache._near import NearTier
 
 FLUSH_SECONDS = 1.0
 DAY = 86_400
@@ -126,6 +129,7 @@ class Tallies:
         self._clock = clock
         self.hottest: SpaceSaving[str] = SpaceSaving()
         tier.on_count = self._counted
+        self.near: NearTier | None = None
         self._reset()
         atexit.register(_flush_at_exit, weakref.ref(self))
 
@@ -173,6 +177,11 @@ class Tallies:
             entry, at = self._touched.popleft()
             fresh[entry] += 1
             last[entry] = at
+        if self.near is not None:
+            ago = self._clock.time() - self._clock.monotonic()
+            for entry, hits, at in self.near.report():
+                fresh[entry] += hits
+                last[entry] = max(ago + at, last.get(entry, 0.0))
         for entry, hits in fresh.items():
             self.hottest.add(entry, hits)
             self._unsent[entry] = (self._unsent.get(entry, (0, 0.0))[0] + hits, last[entry])
@@ -192,7 +201,8 @@ class Tallies:
         stop, idle = self._stop, 0.0
         while not stop.wait(FLUSH_SECONDS):
             idle = 0.0 if self.flush() else idle + FLUSH_SECONDS
-            if idle >= _IDLE_SECONDS:
+            # hits on copies wake nobody; what makes a copy does
+            if idle >= _IDLE_SECONDS and (self.near is None or not self.near.holds()):
                 self._thread = None
                 self.flush()  # what came while this thread was still believed to be there
                 break

@@ -123,8 +123,9 @@ class Backend(Protocol):
     Any exception a method raises is translated by memocache; a backend need not translate its own.
     A ``pieces_from`` attribute, where there is one, is from how many bytes on a value may come as `Pieces`; `read` then
     gives it back as a writable memoryview that is the reader's own.
-    One whose transactions must keep to one of many buckets has a true ``clustered`` (keys then have a bucket: docs/keys)
-    and may have ``together(calls)``: the results of several operations ``(name, arguments, keywords)`` at the same time.
+    One whose transactions must keep to one of many buckets has a true ``clustered`` (keys then have a bucket: see
+    docs/keys) and may have ``together(calls)``: the results of several operations ``(name, arguments, keywords)`` at the
+    same time.
     An ``aio`` attribute, where there is one, has the same methods as coroutines (`close` too); without it the
     methods are called in a worker thread from async code, or directly where ``blocks`` is False.
     """
@@ -200,6 +201,32 @@ class Backend(Protocol):
 
     def facts(self, *, timeout: float | None = None) -> BackendFacts:
         """Return what the backend knows of its version, memory, expiries and evictions."""
+        ...
+
+    def watch(self, starts: Sequence[str], watcher: Watcher) -> Callable[[], None] | None:
+        """Tell `watcher` (from any thread) of changes to keys that begin with one of `starts`, until the returned
+        function is called; returns at once.
+
+        None means that this backend cannot tell.
+        """
+        ...
+
+
+class Watcher(Protocol):
+    """Who is told of changes in a backend; its methods are quick and do not raise."""
+
+    def changed(self, keys: Iterable[str] | None) -> None:
+        """These keys were written, removed or lost; None: any may have been."""
+        ...
+
+    def heard(self, since: float) -> None:
+        """Every change acknowledged before `since` (as of `time.monotonic`) has been told; minus infinity: nothing is
+        certain any more.
+        """
+        ...
+
+    def refused(self) -> None:
+        """The backend does not tell after all."""
         ...
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from memocache.testing import servers
 
 COLOURS = ("sync", "async")
+TIERED = ["tiered"] if servers.available_servers() else []
+"""The kind of a server with copies held in the process."""
 FLEETS = {"cluster": "async", "sentinel": "sync"} if servers.available_servers() else {}
 """Kinds of many servers, and the colour that stands for both where time counts."""
 

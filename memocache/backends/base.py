@@ -25,7 +25,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
-from memocache.typing import BackendFacts, Guard, Once, Put, Tally
+from memocache.typing import BackendFacts, Guard, Once, Put, Tally, Watcher
 
 PROBE_KEY = "memocache-probe"
 NO_ROOM = "FULL"
@@ -164,6 +164,10 @@ class BaseBackend(ABC):
 
     def subscribe(self, channel: str, wake: Callable[[], None]) -> Callable[[], None] | None:
         """Return None: no messages, the caller polls."""
+        return None
+
+    def watch(self, starts: Sequence[str], watcher: Watcher) -> Callable[[], None] | None:
+        """Return None: nobody is told of changes."""
         return None
 
     def facts(self, *, timeout: float | None = None) -> BackendFacts:

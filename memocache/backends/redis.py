@@ -20,9 +20,10 @@ from memocache.backends._commands import Commands
 from memocache.backends._lanes import Lanes
 from memocache.backends._listener import Listener
 from memocache.backends._pool import Pool
+from memocache.backends._tracker import Tracker
 from memocache.backends._urls import RedisSettings, redis_settings
 from memocache.backends._wire import dialer
-from memocache.typing import BackendFacts, Finding, Guard, Put, Tally
+from memocache.typing import BackendFacts, Finding, Guard, Put, Tally, Watcher
 
 
 class RedisBackend:
@@ -37,7 +38,7 @@ class RedisBackend:
 
     def __init__(self, settings: RedisSettings) -> None:
         dial, timeout = dialer(settings), settings.timeout
-        self._settings = settings
+        self._settings, self._dial = settings, dial
         pool = Pool(dial, settings.max_connections, timeout)
         self._assemble(timeout, Commands(wait=settings.wait), pool, Listener(dial), AsyncRedis, Lanes(dial, timeout))
 
@@ -103,6 +104,13 @@ class RedisBackend:
         None once the server has denied pub/sub. Subscriptions do not cross a fork.
         """
         return self._listener.subscribe(channel, wake)
+
+    def watch(self, starts: Sequence[str], watcher: Watcher) -> Callable[[], None] | None:
+        """Tell `watcher` of every change to keys that begin with one of `starts`; needs RESP3 (Redis 6, Valkey)."""
+        try:
+            return Tracker(self._dial, starts, watcher).stop
+        except (OSError, RuntimeError):  # no descriptor or thread to be had
+            return None
 
     def facts(self, *, timeout: float | None = None) -> BackendFacts:
         """Return name and version, and the whole server's memory, expiries and evictions (not those of one prefix)."""

@@ -8,15 +8,18 @@ import pytest
 
 from memocache.testing import servers
 from tests.behaviour.world import World
+from tests.near.support import believing  # noqa: F401  # autouse
 from tests.patience import patient  # noqa: F401  # autouse
-from tests.worlds import FLEETS, worlds
+from tests.worlds import FLEETS, TIERED, worlds
 
-SHARED = ("object", "disk", *servers.available_servers(), *FLEETS)
+SERVERS = servers.available_servers()
+SHARED = ("object", "disk", *SERVERS, *TIERED, *FLEETS)
 
 
 def _world(name: str, running_server: Callable[[str], servers.Server]) -> Iterator[World]:
     kind, _, colour = name.partition("-")
-    server = running_server(kind) if kind in (*servers.available_servers(), *FLEETS) else None
+    kind_of_server = SERVERS[0] if kind == "tiered" else kind
+    server = running_server(kind_of_server) if kind_of_server in (*SERVERS, *FLEETS) else None
     if kind == "cluster":
         server.flush()
     elif server is not None:

@@ -26,6 +26,7 @@ from memocache.backends.disk import DiskBackend
 from memocache.backends.memory import MemoryBackend
 from memocache.testing import FakeClock
 from memocache.typing import Put
+from tests.near.support import Heard
 from tests.patience import unhurried
 from tests.scratch import scratch
 
@@ -74,7 +75,10 @@ def unbucketed(key: str) -> str:
 
 
 class World:
-    """A backend (`kind`), a `colour` and a `clock`; everything opened through it is closed by `close`."""
+    """A backend (`kind`), a `colour` and a `clock`; everything opened through it is closed by `close`.
+
+    The kind "tiered" is a server with copies held in the process, which are heard of before the next step.
+    """
 
     def __init__(self, kind: str, colour: str, server: Any) -> None:
         self.kind = kind
@@ -87,6 +91,7 @@ class World:
         if self._directory is not None:
             self._object = DiskBackend(self._directory)
         self._caches: list[Cache] = []
+        self._heard: list[Heard] = []
         self._runner: asyncio.Runner | None = None
         self._main: Cache | None = None
 
@@ -113,9 +118,18 @@ class World:
 
     def new_cache(self, **options: Any) -> Cache:
         """Another cache on the same backend (on a shared one: as another process would have it)."""
-        cache = Cache(self.backend, **{"clock": self.clock, **options})
+        local = {"local": 1000} if self.kind == "tiered" else {}
+        cache = Cache(self.backend, **{"clock": self.clock, **local, **options})
         self._caches.append(cache)
+        if self.kind == "tiered":
+            self._heard.append(Heard(cache))
+            self._heard[-1].settle()
         return cache
+
+    def settle(self) -> None:
+        """Wait until every cache has heard of what others did before now."""
+        for heard in self._heard:
+            heard.settle()
 
     def colourful(self, target: Any) -> Any:
         """`target` in this world's colour."""
@@ -183,6 +197,7 @@ class World:
             self._object.transact([], [Put(key, value, ttl_ms)])
             return
         self._client.set(key, value, px=ttl_ms)
+        self.settle()
 
     def keys_raw(self) -> list[str]:
         """Every key in the backend."""

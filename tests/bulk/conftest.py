@@ -10,15 +10,17 @@ import pytest
 from memocache import Cache
 from memocache.testing import servers
 from tests.behaviour.world import World
+from tests.near.support import believing  # noqa: F401  # autouse
 from tests.patience import patient  # noqa: F401  # autouse
 
 SERVERS = servers.available_servers()[:1]
+TIERED = ["tiered"] if SERVERS else []
 COLOURS = ("sync", "async")
 
 
 def _world(name: str, running_server: Callable[[str], servers.Server]) -> Iterator[World]:
     kind, _, colour = name.partition("-")
-    server = running_server(kind) if kind in SERVERS else None
+    server = running_server(SERVERS[0]) if kind in (*SERVERS, "tiered") else None
     if server is not None:
         with server.client() as client:
             client.flushall()
@@ -27,13 +29,13 @@ def _world(name: str, running_server: Callable[[str], servers.Server]) -> Iterat
     world.close()
 
 
-@pytest.fixture(params=[f"{kind}-{colour}" for kind in ("memory", "disk", *SERVERS) for colour in COLOURS])
+@pytest.fixture(params=[f"{kind}-{colour}" for kind in ("memory", "disk", *SERVERS, *TIERED) for colour in COLOURS])
 def world(request: pytest.FixtureRequest, running_server: Callable[[str], servers.Server]) -> Iterator[World]:
     """The process and a server, in both colours."""
     yield from _world(request.param, running_server)
 
 
-@pytest.fixture(params=[f"{kind}-{colour}" for kind in SERVERS for colour in COLOURS])
+@pytest.fixture(params=[f"{kind}-{colour}" for kind in (*SERVERS, *TIERED) for colour in COLOURS])
 def served(request: pytest.FixtureRequest, running_server: Callable[[str], servers.Server]) -> Iterator[World]:
     """A server, in both colours."""
     yield from _world(request.param, running_server)

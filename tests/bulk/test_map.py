@@ -79,7 +79,7 @@ def test_all_look_ups_are_one_round_trip(served: World) -> None:
     assert sent == {"mget": 0}
     with commands(served.server, "mget") as sent:
         assert served.call(f.map, [*range(_many.BATCH), 5]) == [*wanted, -5]
-    assert sent == {"mget": 2}
+    assert sent == {"mget": 2 if served.kind != "tiered" else 0}, "the process has copies by now"
 
 
 def test_a_miss_costs_two_commands_more(served: World) -> None:

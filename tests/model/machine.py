@@ -21,6 +21,7 @@ from memocache import MISSING, Cache
 from memocache.backends.memory import MemoryBackend
 from memocache.testing import FakeClock
 from memocache.typing import Put
+from tests.near.support import Heard
 
 ARGUMENTS = st.sampled_from([0, 1, 1.0, True, "1", None, (1, "x"), [1, "x"]])
 FLAGS = st.sampled_from([0, 1])
@@ -45,6 +46,7 @@ class Machine(RuleBasedStateMachine):
 
     shared = False
     colour = "sync"
+    local = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,13 +59,20 @@ class Machine(RuleBasedStateMachine):
         backend = self.backend()
         prefix = f"model-{uuid.uuid4().hex}"
         count = 2 if self.shared else 1
-        self.caches = [Cache(backend, prefix=prefix, clock=self.clock) for _ in range(count)]
+        self.caches = [Cache(backend, prefix=prefix, clock=self.clock, local=self.local) for _ in range(count)]
+        self.heard = [Heard(cache) for cache in self.caches if self.local]
+        self.settle()
         self.functions = [self.decorate(cache) for cache in self.caches]
         self.counted = [{name: [0, 0] for name in functions} for functions in self.functions]
 
     def backend(self) -> Any:
         """What the caches are given."""
         return "memory://"
+
+    def settle(self) -> None:
+        """Wait until what happened behind the caches' backs has been told to them."""
+        for heard in self.heard:
+            heard.settle()
 
     def teardown(self) -> None:
         for cache in self.caches:
@@ -349,4 +358,5 @@ class SharedMachine(Machine):
             return
         spoiled = {"another's": raw, "cut": raw[: len(raw) // 2], "noise": b"\x00" + raw}[way]
         backend.transact([], [Put(mine, spoiled, 60_000)])
+        self.settle()
         self.kept.pop(self.place(name, a, 0), None)

@@ -82,7 +82,7 @@ def _replay(cache: Cache, f: Any, trace: list[int]) -> None:
     key_for = {key: f.key_for(key) for key in set(trace)}
     for at in range(0, len(trace), 5000):
         for key in trace[at : at + 5000]:
-            tallies.touch(key_for[key])
+            tallies.touch((key_for[key],))
         tallies.flush()
 
 
@@ -149,9 +149,9 @@ def test_the_hash_of_hot_keys_stays_small(recorded: tuple[Any, Recorder]) -> Non
     tallies, backend = recorded
     hot = "memo:e:f:" + "f" * 32
     for n in range(50_000):
-        tallies.touch(f"memo:e:f:{n:032x}")
+        tallies.touch((f"memo:e:f:{n:032x}",))
         if n % 5 == 0:
-            tallies.touch(hot)
+            tallies.touch((hot,))
         if n % 500 == 499:
             tallies.flush()
     sent: Counter[str] = Counter()
@@ -167,7 +167,7 @@ def test_a_flush_carries_so_many_keys_at_most(recorded: tuple[Any, Recorder]) ->
     """More keys than one flush takes wait for the next, and none is lost or sent twice."""
     tallies, backend = recorded
     for n in range(50_000):
-        tallies.touch(f"memo:e:f:{n % 45_000:032x}")
+        tallies.touch((f"memo:e:f:{n % 45_000:032x}",))
     while tallies.flush():
         pass
     sizes = [[one.adds["n"] for one in batch if ":a:" in one.key] for batch in backend.tallied]
