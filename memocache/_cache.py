@@ -114,8 +114,7 @@ class Cache:
         made: Any = make_backend(backend) if isinstance(backend, str) else backend
         if not isinstance(made, MemorySettings) and not callable(getattr(made, "transact", None)):
             raise ConfigurationError("backend= takes a URL or an object with the methods of memocache.typing.Backend")
-        if max_value_bytes is None:
-            max_value_bytes = getattr(made, "max_value_bytes", MAX_VALUE_BYTES)
+        largest: int = max_value_bytes or getattr(made, "max_value_bytes", MAX_VALUE_BYTES)
         observers = (observers,) if callable(observers) else observers
         if not isinstance(observers, Iterable) or not all(map(callable, observers := tuple(observers))):
             raise ConfigurationError("observers= takes callables of one event")
@@ -130,7 +129,7 @@ class Cache:
         sealer = sealer_of(secrets, encrypt)
         compression = Compression(compress, compress_above)
         layout = Layout(prefix, clustered=getattr(made, "clustered", False))
-        self._codec = Codec(trust=trust, max_bytes=max(max_value_bytes, CODEC_BYTES))
+        self._codec = Codec(trust=trust, max_bytes=max(largest, CODEC_BYTES))
         self._tier = LocalTier(made.maxsize if isinstance(made, MemorySettings) else 10_000, time_source)
         self._flights = Flights()
         local_store = LocalStore(self._tier, self._flights, self._codec)
@@ -157,7 +156,7 @@ class Cache:
                 time_source,
                 sealer,
                 compression,
-                max_value_bytes=max_value_bytes,
+                max_value_bytes=largest,
                 on_decode_error=self._on_decode_error,
                 on_hits=tallies.touch,
             )

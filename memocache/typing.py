@@ -124,8 +124,8 @@ class Backend(Protocol):
     A ``pieces_from`` attribute, where there is one, is from how many bytes on a value may come as `Pieces`; `read` then
     gives it back as a writable memoryview that is the reader's own.
     One whose transactions must keep to one of many buckets has a true ``clustered`` (keys then have a bucket: see
-    docs/keys) and may have ``together(calls)``: the results of several operations ``(name, arguments, keywords)`` at the
-    same time.
+    docs/keys) and may have ``together(calls)``: the results of several operations ``(name, arguments, keywords)`` at
+    the same time.
     An ``aio`` attribute, where there is one, has the same methods as coroutines (`close` too); without it the
     methods are called in a worker thread from async code, or directly where ``blocks`` is False.
     """

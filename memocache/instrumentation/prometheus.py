@@ -36,7 +36,7 @@ class PrometheusCollector(Collector):
 
     def __init__(self, cache: Cache, *, scope: Literal["process", "fleet"] = "process") -> None:
         self._cache = cache
-        self._scope = scope
+        self._scope: Literal["process", "fleet"] = scope
         self._start = "memocache_fleet_" if scope == "fleet" else "memocache_"
 
     def describe(self) -> Iterator[Metric]:
