@@ -153,6 +153,13 @@ GOALS = (
     Goal("hit on a server, sync, of redis-py's GET", "hit-server", "sync, one caller", of("redis-py GET"), 1.0),
     Goal("the same, async, of redis.asyncio's GET", "hit-server", "async, one caller", of("redis.asyncio GET"), 1.05),
     Goal(
+        "100 distinct gets at once, of redis.asyncio's",
+        "hit-server",
+        "async, 100 distinct gets at once",
+        of("redis.asyncio GET", "memocache aio.get"),
+        0.2,
+    ),
+    Goal(
         "f.map over 1,000 hits, of MGET and unpacking",
         "bulk",
         "1,000 hits on a server",

@@ -60,6 +60,30 @@ def crowd(call: Callable[..., Awaitable[object]], run_until: Callable[..., float
     return lambda number: run_until(run(number))
 
 
+def burst(
+    fill: Callable[[int], Awaitable[object]],
+    get: Callable[[int], Awaitable[object]],
+    run_until: Callable[..., float],
+    keys: Sequence[int],
+) -> Sample:
+    """Return a sample of awaited ``get(k)`` of all keys at once, after ``fill(k)`` of each in turn."""
+
+    async def filled() -> float:
+        for key in keys:
+            await fill(key)
+        return 0.0
+
+    async def run(turns: int) -> float:
+        start = time.perf_counter()
+        for _ in range(turns):
+            await asyncio.gather(*map(get, keys))
+        return (time.perf_counter() - start) / (turns * len(keys))
+
+    run_until(filled())
+    run_until(run(1))  # opens the connections
+    return lambda number: run_until(run(number))
+
+
 class Threads:
     """A sample of ``call(k)`` by so many threads at once: seconds per call, all threads taken together.
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
-from benchmarks._loops import KEYS, Threads, async_loop, contender, crowd, sync_loop
+from benchmarks._loops import KEYS, Threads, async_loop, burst, contender, crowd, sync_loop
 from benchmarks._measure import Bench, Contender, Noted, Panel, Sample, Suite
 from benchmarks._peers import OURS, async_server, sync_server
 from benchmarks._units import COUNT
@@ -106,6 +106,63 @@ def _async(name: str, loop: LoopOf) -> Contender:
     return setup
 
 
+# -- many at once, each for another key
+
+
+def _distinct_plain(keys: int, *, waiting: bool) -> Contender:
+    """redis-py's own; its pool waits for a free connection, or is as it comes and refuses a caller too many."""
+
+    @contender("redis.asyncio GET" if waiting else "redis.asyncio GET, pool by default", peer=not waiting)
+    def setup(bench: Bench) -> Iterator[Sample]:
+        import redis.asyncio
+
+        with asyncio.Runner() as runner:
+            if waiting:
+                pool = redis.asyncio.BlockingConnectionPool.from_url(
+                    bench.server_url, max_connections=100, timeout=None
+                )
+                client = redis.asyncio.Redis.from_pool(pool)
+            else:
+                client = redis.asyncio.Redis.from_url(bench.server_url)
+            yield _distinct(
+                lambda key: client.set(f"plain:{key}", stored(key)),
+                lambda key: client.get(f"plain:{key}"),
+                runner,
+                keys,
+            )
+            runner.run(client.aclose())
+
+    return setup
+
+
+def _distinct_ours(keys: int, *, cached: bool) -> Contender:
+    @contender("memocache" if cached else "memocache aio.get")
+    def setup(bench: Bench) -> Iterator[Sample]:
+        from memocache import Cache
+
+        cache = Cache(bench.server_url, prefix="bench")
+        with asyncio.Runner() as runner:
+            if cached:
+                function = cache.cached(ttl=3_600)(arecord)
+                yield _distinct(function, function, runner, keys)
+            else:
+                yield _distinct(
+                    lambda key: cache.aio.set(f"plain:{key}", stored(key)),
+                    lambda key: cache.aio.get(f"plain:{key}"),
+                    runner,
+                    keys,
+                )
+            runner.run(cache.aio.close())
+
+    return setup
+
+
+def _distinct(
+    fill: Callable[[int], Awaitable[object]], get: Callable[[int], Awaitable[object]], runner: asyncio.Runner, keys: int
+) -> Sample:
+    return burst(fill, get, runner.run, range(keys))
+
+
 # -- what is sent
 
 
@@ -163,6 +220,19 @@ def _panels(bench: Bench) -> Iterator[Panel]:
             contenders=(_plain_async(loop), *(_async(name, loop) for name in async_server)),
             cpu=True,
             rounds=None if callers == 1 else 9,
+        )
+    for keys in bench.effort.pick(full=(100, 1_000, 10_000), quick=(100,), tiny=(3,)):
+        yield Panel(
+            f"async, {keys:,} distinct gets at once",
+            base="redis.asyncio GET",
+            contenders=(
+                _distinct_plain(keys, waiting=True),
+                _distinct_plain(keys, waiting=False),
+                _distinct_ours(keys, cached=False),
+                _distinct_ours(keys, cached=True),
+            ),
+            cpu=True,
+            rounds=None if keys == 100 else 9,
         )
     yield Panel(
         "commands sent",
