@@ -108,6 +108,9 @@ def _async(name: str, loop: LoopOf) -> Contender:
 
 # -- many at once, each for another key
 
+_LEISURE = "?timeout=30&connect_timeout=30"
+"""What is measured is how fast, not the deadlines, which ten thousand at once on a busy machine may pass."""
+
 
 def _distinct_plain(keys: int, *, waiting: bool) -> Contender:
     """redis-py's own; its pool waits for a free connection, or is as it comes and refuses a caller too many."""
@@ -135,13 +138,34 @@ def _distinct_plain(keys: int, *, waiting: bool) -> Contender:
     return setup
 
 
+def _distinct_bytes(keys: int) -> Contender:
+    """What the shared connections give by themselves: bytes by key, as redis-py's GET has them."""
+
+    @contender("memocache, the backend's read")
+    def setup(bench: Bench) -> Iterator[Sample]:
+        from memocache.backends.redis import RedisBackend
+        from memocache.typing import Put
+
+        backend = RedisBackend.from_url(bench.server_url + _LEISURE)
+        with asyncio.Runner() as runner:
+            yield _distinct(
+                lambda key: backend.aio.transact([], [Put(f"plain:{key}", stored(key))]),
+                lambda key: backend.aio.read([f"plain:{key}"]),
+                runner,
+                keys,
+            )
+            runner.run(backend.aio.close())
+        backend.close()
+
+    return setup
+
+
 def _distinct_ours(keys: int, *, cached: bool) -> Contender:
     @contender("memocache" if cached else "memocache aio.get")
     def setup(bench: Bench) -> Iterator[Sample]:
         from memocache import Cache
 
-        # what is measured is how fast, not the deadlines: ten thousand at once on a busy machine may pass those
-        cache = Cache(f"{bench.server_url}?timeout=30&connect_timeout=30", prefix="bench")
+        cache = Cache(bench.server_url + _LEISURE, prefix="bench")
         with asyncio.Runner() as runner:
             if cached:
                 function = cache.cached(ttl=3_600)(arecord)
@@ -229,6 +253,7 @@ def _panels(bench: Bench) -> Iterator[Panel]:
             contenders=(
                 _distinct_plain(keys, waiting=True),
                 _distinct_plain(keys, waiting=False),
+                _distinct_bytes(keys),
                 _distinct_ours(keys, cached=False),
                 _distinct_ours(keys, cached=True),
             ),

@@ -114,7 +114,7 @@ class Cache:
         made: Any = make_backend(backend) if isinstance(backend, str) else backend
         if not isinstance(made, MemorySettings) and not callable(getattr(made, "transact", None)):
             raise ConfigurationError("backend= takes a URL or an object with the methods of memocache.typing.Backend")
-        largest: int = max_value_bytes or getattr(made, "max_value_bytes", MAX_VALUE_BYTES)
+        largest: int = max_value_bytes or getattr(made, "max_value_bytes", None) or MAX_VALUE_BYTES
         observers = (observers,) if callable(observers) else observers
         if not isinstance(observers, Iterable) or not all(map(callable, observers := tuple(observers))):
             raise ConfigurationError("observers= takes callables of one event")

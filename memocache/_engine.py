@@ -167,8 +167,9 @@ class Engine:
             elif not shared:
                 shared = True
                 counters.add(coalesced=1)
+            soft = True
             try:
-                for soft in (True, False):
+                while True:
                     limit, why = self._patience(binding, found, begun, soft=soft)
                     ended = yield Wait(flight.signal, limit)
                     if ended or why != "soft":
@@ -176,6 +177,7 @@ class Engine:
                     old = self._old_value(binding, address, store, found, begun)
                     if old is not None:
                         return old
+                    soft = False
             finally:
                 self.flights.leave(flight, leading)
             if not ended:

@@ -42,13 +42,17 @@ class Keeper:
         self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
 
+    def announce(self, held: bytes, flight: Flight) -> None:
+        """The lease `held` is being asked for: should it be granted, others of this process know at once whose it is."""
+        _ours[held] = flight
+
     def hold(self, lease: object, key: str, held: bytes, generations: bytes, channel: str, flight: Flight) -> None:
         """Keep the lease `held` at `key` alive as long as the object `lease` lives and is not forgotten.
 
         A computation torn down by whatever exception drops its `lease`, and with it the key.
         """
         # the callback may run wherever the collector does: it takes no lock
-        _ours[held] = flight
+        self.announce(held, flight)
         ref = weakref.ref(lease, lambda _: self._dropped(key, held, channel))
         self._held[held] = (key, time.monotonic(), 0, generations, ref)
         self._start()
@@ -57,8 +61,8 @@ class Keeper:
         if self._held.pop(held, None) is not None:
             self._doom(key, held, channel)
 
-    def forget(self, key: str, held: bytes) -> None:
-        """Renew it no longer."""
+    def forget(self, held: bytes) -> None:
+        """It was not granted, or is renewed no longer."""
         self._held.pop(held, None)
         _ours.pop(held, None)
 
@@ -129,7 +133,7 @@ class Keeper:
         put = Put(key, value, int(self._seconds * 1000))
         try:
             if self._guard.io("transact", [Guard(key, held)], [put], budget=Budget()).blocking() is not None:
-                self.forget(key, held)  # it is another's by now, or gone
+                self.forget(held)  # it is another's by now, or gone
         except BackendError:
             pass  # counted by the guard; a lease that cannot be renewed expires, and nothing else depends on it
 

@@ -339,6 +339,8 @@ class SharedStore:
             elif not lead:
                 guards.pop()
             granted = SharedLease(spot, token, generations, held)
+            if held is not None:
+                self.keeper.announce(held, flight)
             try:
                 conflict = yield self.guard.io("transact", guards, puts, members=spot.members, budget=address.budget)
                 if conflict is None:
@@ -350,6 +352,8 @@ class SharedStore:
                 if held is not None:
                     self.keeper.let_go(spot.lease, held, spot.channel)
                 raise
+            if held is not None:
+                self.keeper.forget(held)
             if force:
                 markers = conflict
                 continue
@@ -379,10 +383,13 @@ class SharedStore:
     def _wait_here(self, lease: bytes, flight: Flight, deadline: float) -> Generator[Effect, Any, bool]:
         """Wait for the flight of this process (of another cache's) that holds `lease`; whether it ended.
 
-        A process never waits for its own lease as such: it would not see that the wait is circular.
+        A process never waits for its own lease as such: it would not see that the wait is circular. One whose flight
+        has ended is about to be deleted, or taken over.
         """
         own, mine = self.keeper.holder(lease), (*LEADING.get(), flight)
-        if own is None or waits_for(own, mine):
+        if own is None:
+            return True
+        if waits_for(own, mine):
             return False
         for led in mine:
             led.blocked_on.append(own)
@@ -449,13 +456,13 @@ class SharedStore:
         elif conflict is not None and lease.held is not None:
             self.keeper.let_go(spot.lease, lease.held, spot.channel)
         if lease.held is not None:
-            self.keeper.forget(spot.lease, lease.held)
+            self.keeper.forget(lease.held)
         return conflict is None
 
     def give_up(self, lease: SharedLease) -> None:
         """Let the keeper's thread delete the lease."""
         if lease.held is not None:
-            self.keeper.forget(lease.spot.lease, lease.held)
+            self.keeper.forget(lease.held)
             self.keeper.let_go(lease.spot.lease, lease.held, lease.spot.channel)
 
     def put(self, address: Address, record: Record) -> Generator[Effect, Any, None]:

@@ -67,11 +67,13 @@ _KEPT = (
 class Sender:
     """A name under which flushes are numbered; one flush at a time, so that the numbers arrive in order."""
 
-    __slots__ = ("name", "number")
+    __slots__ = ("keys", "name", "number")
 
     def __init__(self) -> None:
         self.name = os.urandom(8).hex()
         self.number = 0
+        self.keys: set[str] = set()
+        """Where the backend keeps its numbers."""
 
 
 class Batch(NamedTuple):
@@ -275,6 +277,7 @@ class Tallies:
         numbered = []
         for bucket, those in buckets.items():
             key = self._layout.key("s", bucket, f"u:{sender.name}")
+            sender.keys.add(key)
             for at in range(0, len(those), _STEP):
                 sender.number += 1
                 once = Once(key, sender.number, _REMEMBERED * 1000)
@@ -337,6 +340,15 @@ class Tallies:
         self._stop.set()
         self._stop, self._thread = threading.Event(), None
         self.flush(_LAST_SECONDS)
+        self._forget_senders()
+
+    def _forget_senders(self) -> None:
+        """What was numbered has arrived, so nobody needs the numbers any more; they expire by themselves too."""
+        done, self._senders = self._senders, []
+        keys = [key for sender in done for key in sender.keys]
+        if keys:
+            with contextlib.suppress(BackendError):
+                self.guard.io("delete", keys, budget=Budget(_LAST_SECONDS)).blocking()
 
     def after_fork(self) -> None:
         """In a child: what the parent counted is the parent's to send."""

@@ -18,7 +18,8 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import replace
 from random import SystemRandom
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
@@ -26,8 +27,11 @@ from memocache.backends._nodes import DOUBTFUL, Node, may_repeat, name_of, trans
 from memocache.backends._ops import asking, merged
 from memocache.backends._resp import Ask, Op, pack
 from memocache.backends._slots import Address, Redirect, Table, parse_redirect, parse_slots
+from memocache.backends._tracking import Tracking
 from memocache.backends._urls import RedisSettings
+from memocache.backends._wire import Dial, dialer
 from memocache.backends.base import Busy, NodeFailure, ReplyError
+from memocache.typing import Watcher
 
 random = SystemRandom()  # of our own: the program's seeded generator is left alone
 
@@ -69,6 +73,7 @@ class Router:
         self._wanted = 0
         self._wanted_at = 0.0
         self._done = 0
+        self._trackings: weakref.WeakSet[Tracking] = weakref.WeakSet()
         self.table: Table | None = None
         _routers.add(self)
 
@@ -147,6 +152,8 @@ class Router:
                 return outcome  # type: ignore[no-any-return]  # jobs have results of any type
             redirect = parse_redirect(outcome, node.address)
             if redirect is not None:
+                for tracking in list(self._trackings):
+                    tracking.met(redirect.owner)
                 asked = None if redirect.for_good else redirect.owner
                 if redirect.for_good:
                     self._moved(redirect)
@@ -285,6 +292,21 @@ class Router:
         for node in gone:
             node.close()
 
+    # -- who is told
+
+    def watch(self, starts: Sequence[str], watcher: Watcher) -> Callable[[], None]:
+        """See `memocache.backends.redis.RedisBackend.watch`; raises what a `Tracker` raises."""
+
+        def dial(address: Address) -> Dial:
+            return dialer(replace(self._settings, host=address[0], port=address[1]))
+
+        def reading() -> Iterable[Address]:
+            return () if self.table is None else self.table.primaries
+
+        tracking = Tracking(dial, self._seeds, starts, watcher, reading=reading, mend=self.want)
+        self._trackings.add(tracking)
+        return tracking.stop
+
     # -- life
 
     def rest(self) -> None:
@@ -296,8 +318,9 @@ class Router:
         return list(self._nodes.values())
 
     def after_fork(self) -> None:
-        """Forget the parent's thread."""
+        """Forget the parent's threads."""
         self._lock = threading.RLock()
+        self._trackings = weakref.WeakSet()
         self._thread = None
 
 

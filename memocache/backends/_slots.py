@@ -78,6 +78,17 @@ def parse_slots(reply: Any, info: Any, asked: Address) -> Table:
     return Table(tuple(owners), tuple(primaries), frozenset(replicas - set(primaries)), int(epoch[1]) if epoch else 0)
 
 
+def parse_primaries(reply: Any, asked: Address) -> frozenset[Address]:
+    """Return who holds slots by a reply to ``CLUSTER SLOTS``; raises `ProtocolError` if nobody does."""
+    try:
+        primaries = frozenset(_address(row[2], asked[0]) for row in reply)
+    except (TypeError, ValueError, IndexError):
+        raise ProtocolError("a reply that is no table of slots") from None
+    if not primaries:
+        raise ProtocolError("a table without slots")
+    return primaries
+
+
 def parse_redirect(error: BaseException | None, asked: Address) -> Redirect | None:
     """Return what an error reply of the node `asked` says about a slot, or None if it is about something else."""
     if not isinstance(error, ReplyError) or error.code not in ("MOVED", "ASK"):

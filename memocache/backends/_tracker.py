@@ -15,7 +15,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
 from random import SystemRandom
 from typing import Any
@@ -39,11 +39,23 @@ _REFUSED = frozenset({"NOPERM", "NOPROTO", "UNKNOWN", "ERR"})
 class Tracker:
     """A daemon thread that tells `watcher` what a server says of keys that begin with one of `starts`, until it is
     stopped or the watcher is gone.
+
+    `question` is what it asks instead of a PING, and `judge` is given each answer, before `watcher` is told that it
+    came; it raises an OSError to have another connection.
     """
 
-    def __init__(self, dial: Dial, starts: Sequence[str], watcher: Watcher) -> None:
+    def __init__(
+        self,
+        dial: Dial,
+        starts: Sequence[str],
+        watcher: Watcher,
+        question: Sequence[str] = ("PING",),
+        judge: Callable[[Any], None] = lambda _: None,
+    ) -> None:
         self._dial = dial
         self._starts = starts
+        self._question = pack(*question)
+        self._judge = judge
         self._watcher = weakref.ref(watcher, lambda _: self.stop())
         self._bell = socket.socketpair()
         for end in self._bell:
@@ -51,7 +63,7 @@ class Tracker:
         self._stopped = False
         self._wire: Wire | None = None
         self._asked: deque[float] = deque()
-        """When what the server owes an answer to was sent: the greetings, then PINGs."""
+        """When what the server owes an answer to was sent: the greetings, then its questions."""
         self._greetings = 0
         _trackers.add(self)
         threading.Thread(target=self._track, name="memocache-tracker", daemon=True).start()
@@ -129,12 +141,12 @@ class Tracker:
                 if now >= next_at:
                     next_at = now + BEAT_SECONDS
                     self._asked.append(now)
-                    self._send(wire, pack("PING"))
+                    self._send(wire, self._question)
                 ready = [key.fileobj for key, _ in events.select(max(0.0, next_at - now))]
                 if wire in ready:
                     self._hear(wire.receive())
                 elif self._asked and now - self._asked[0] > _ANSWER_SECONDS:
-                    raise TimeoutError("no answer to a ping")
+                    raise TimeoutError("no answer to a question")
 
     @staticmethod
     def _send(wire: Wire, payload: bytes) -> None:
@@ -148,6 +160,7 @@ class Tracker:
             if not isinstance(reply, hiredis.PushNotification):
                 asked_at = self._asked.popleft()
                 if not self._greetings:
+                    self._judge(reply)
                     self._heard(asked_at)
                     continue
                 self._greetings -= 1

@@ -20,6 +20,7 @@ from memocache.backends._router import Job, Plan, Router
 from memocache.backends._slots import slot_of
 from memocache.backends._urls import ClusterSettings, cluster_settings
 from memocache.backends.redis import AsyncRedis, RedisBackend
+from memocache.typing import Watcher
 
 T = TypeVar("T")
 
@@ -43,6 +44,9 @@ class ClusterBackend(RedisBackend):
     def from_url(cls, url: str) -> ClusterBackend:
         """Return the backend for a redis+cluster or rediss+cluster URL; raise ConfigurationError."""
         return cls(cluster_settings(url))
+
+    def _track(self, starts: Sequence[str], watcher: Watcher) -> Callable[[], None] | None:
+        return self._router.watch(starts, watcher)
 
     def close(self) -> None:
         """See `RedisBackend.close`."""

@@ -108,9 +108,12 @@ class RedisBackend:
     def watch(self, starts: Sequence[str], watcher: Watcher) -> Callable[[], None] | None:
         """Tell `watcher` of every change to keys that begin with one of `starts`; needs RESP3 (Redis 6, Valkey)."""
         try:
-            return Tracker(self._dial, starts, watcher).stop
+            return self._track(starts, watcher)
         except (OSError, RuntimeError):  # no descriptor or thread to be had
             return None
+
+    def _track(self, starts: Sequence[str], watcher: Watcher) -> Callable[[], None] | None:
+        return Tracker(self._dial, starts, watcher).stop
 
     def facts(self, *, timeout: float | None = None) -> BackendFacts:
         """Return name and version, and the whole server's memory, expiries and evictions (not those of one prefix)."""

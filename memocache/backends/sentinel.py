@@ -23,10 +23,12 @@ from memocache.backends._lanes import Lanes
 from memocache.backends._listener import Listener
 from memocache.backends._pool import Pool
 from memocache.backends._resp import pack
+from memocache.backends._tracker import Tracker
 from memocache.backends._urls import SentinelSettings, sentinel_settings
 from memocache.backends._wire import Dial, Wire, dialer
 from memocache.backends.base import ProtocolError, ReplyError
 from memocache.backends.redis import AsyncRedis, RedisBackend
+from memocache.typing import Watcher
 
 random = SystemRandom()  # of our own: the program's seeded generator is left alone
 
@@ -62,6 +64,11 @@ class SentinelBackend(RedisBackend):
     def read(self, keys: Sequence[str], *, timeout: float | None = None) -> list[bytes | None]:
         """See `RedisBackend.read`; from a replica, where that is asked for."""
         return self._readers.run(self._say.read(keys), timeout)
+
+    def _track(self, starts: Sequence[str], watcher: Watcher) -> Callable[[], None] | None:
+        if self._readers is not self._pool:
+            return None  # a replica may tell what is old after the master has told that it is
+        return Tracker(self._finder.dial_master, starts, watcher, ("ROLE",), _must_be_master).stop
 
     def doubt(self) -> None:
         """See `RedisBackend.doubt`."""
@@ -214,7 +221,11 @@ class Finder:
 
 def _be_master(connection: Any) -> None:
     connection.send_command("ROLE")
-    if connection.read_response()[0] != b"master":
+    _must_be_master(connection.read_response())
+
+
+def _must_be_master(role: Any) -> None:
+    if not isinstance(role, list) or role[:1] != [b"master"]:
         raise ConnectionError("that server is not the master yet, or not any more")
 
 

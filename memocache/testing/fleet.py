@@ -127,13 +127,21 @@ class ClusterServer(_Fleet):
                 bus = client.config_get("cluster-port")["cluster-port"]
                 clients[0].execute_command("CLUSTER MEET", "127.0.0.1", self.servers[n].port, bus)
         count = len(clients)
-        until(lambda: all(_known(client) == count for client in clients), "the nodes do not know each other")
         ids = [client.execute_command("CLUSTER MYID") for client in clients]
+        self._acquainted(ids)
         for n in range(primaries, count):
             clients[n].execute_command("CLUSTER REPLICATE", ids[n - primaries])
         for client in clients:
             client.close()
         self.settled()
+
+    def _acquainted(self, ids: Iterable[str]) -> None:
+        """Wait until every node knows all others by their names: who was only met has another one at first."""
+        names = set(ids)
+        until(
+            lambda: all({member.id for member in self.view(server)} == names for server in self.servers),
+            "the nodes do not know each other",
+        )
 
     @property
     def url(self) -> str:
@@ -353,12 +361,6 @@ def _sentinel(base: type[Server]) -> Any:
             return [str(file), *words, "--daemonize", "no", "--sentinel"]
 
     return Sentinel
-
-
-def _known(client: Any) -> int:
-    info = client.execute_command("CLUSTER INFO")
-    text = info if isinstance(info, str) else "\n".join(f"{name}:{value}" for name, value in info.items())
-    return int(text.partition("cluster_known_nodes:")[2].split()[0])
 
 
 def _healthy(server: Server) -> bool:

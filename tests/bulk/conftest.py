@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from memocache import Cache
+from memocache import Cache, _tally
 from memocache.testing import servers
 from tests.behaviour.world import World
 from tests.near.support import believing  # noqa: F401  # autouse
@@ -16,6 +16,12 @@ from tests.patience import patient  # noqa: F401  # autouse
 SERVERS = servers.available_servers()[:1]
 TIERED = ["tiered"] if SERVERS else []
 COLOURS = ("sync", "async")
+
+
+@pytest.fixture(autouse=True)
+def _no_flushes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is counted is not sent while commands are counted."""
+    monkeypatch.setattr(_tally, "FLUSH_SECONDS", 3600.0)
 
 
 def _world(name: str, running_server: Callable[[str], servers.Server]) -> Iterator[World]:

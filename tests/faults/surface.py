@@ -300,6 +300,8 @@ class Surface:
             self.note(self.ask("stats", scope))
         self.note(self.ask("health"))
         self.note(self.cache)
+        self.used.add("backend")
+        self.note(self.cache.backend)
         self.note(self.cache.aio)
         self.ask("delete", "plain")
         self.ask("delete_many", ["plain 1", "none"])

@@ -34,6 +34,21 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Budget.__init__, "__defaults__", (10.0,))
 
 
+@pytest.fixture(scope="module")
+def running_server() -> Iterator[Callable[[str], servers.Server]]:
+    """Servers of these tests' own: they count the listeners, and others' may be slow to go."""
+    with contextlib.ExitStack() as stack:
+        running: dict[str, servers.Server] = {}
+
+        def get(kind: str) -> servers.Server:
+            if kind not in running:
+                running[kind] = servers.start(kind)
+                stack.callback(running[kind].stop)
+            return running[kind]
+
+        yield get
+
+
 @pytest.fixture
 def caches() -> Iterator[Callable[..., tuple[Cache, Heard]]]:
     """Makes caches that have heard of their server."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import struct
 import sys
 from typing import Any, NoReturn
@@ -50,6 +51,26 @@ def test_depth_tells_before_a_local_class_does() -> None:
     cyclic.append(cyclic)
     with pytest.raises(NoIdentity, match="too deep"):
         canonical((Local, cyclic))
+
+
+def test_little_room_on_the_stack_beside_a_local_class() -> None:
+    """Where the stack ends while the rest of a value is looked through, it is refused as too deep."""
+
+    class Local:
+        pass
+
+    nest: Any = ()
+    for _ in range(150):
+        nest = (nest,)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack(0)) + 100)
+    try:
+        with pytest.raises(NoIdentity, match="too deep"):
+            canonical((Local, nest))
+    finally:
+        sys.setrecursionlimit(limit)
+    with pytest.raises(NoIdentity, match="imported by its name"):
+        canonical((Local, nest))
 
 
 def test_a_memoryview_of_objects_has_no_key() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import io
+import shutil
 import struct
 import sys
 from pathlib import Path, PureWindowsPath
@@ -181,3 +182,16 @@ def test_annotations_of_every_form_are_looked_into() -> None:
         assert codec.decode(payload(34, [f"{__name__}:{cls.__name__}", {"x": 1}])) == cls(1)
     with pytest.raises(EncodeError, match="neither built in nor trusted"):
         codec.encode_error(Failure())
+
+
+def test_errors_of_a_trusted_module_come_back() -> None:
+    """Where the module is trusted its errors are found by name; where it is not, neither end takes them."""
+    trusting = Codec(trust=["shutil"])
+    payload = trusting.encode_error(shutil.SameFileError("text"))
+    again = trusting.decode_error(payload)
+    assert type(again) is shutil.SameFileError
+    assert again.args == ("text",)
+    with pytest.raises(DecodeError, match="not trusted"):
+        Codec().decode_error(payload)
+    with pytest.raises(EncodeError, match="nor trusted"):
+        Codec().encode_error(shutil.SameFileError("text"))

@@ -6,12 +6,12 @@ import random
 import struct
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NoReturn
 
 import msgpack
 import pytest
 
-from memocache.codecs import Codec
+from memocache.codecs import Codec, _arrays, _frames
 from memocache.exceptions import DecodeError, EncodeError
 
 CALLS: list[str] = []
@@ -369,3 +369,42 @@ def test_zone_aware_values_within_arrays() -> None:
     np = pytest.importorskip("numpy")
     array = np.array([datetime(2020, 1, 1, tzinfo=UTC), Decimal("1.0")], object)
     assert again(array).tolist() == array.tolist()
+
+
+def test_parts_that_no_frame_is_made_of() -> None:
+    """Each part of a frame that a payload may have wrong is a DecodeError, and interrupts stay what they are."""
+    np, pl = pytest.importorskip("numpy"), pytest.importorskip("polars")
+    pytest.importorskip("pandas")
+    for parts in (["numpy", np.zeros((2, 2))], ["numpy", [1]], ["zoned", np.zeros(1, "i8"), "years", UTC]):
+        with pytest.raises(DecodeError):
+            _frames._make_column(parts)
+    assert _frames._make_polars_frame([0, []]).equals(pl.DataFrame())
+    with pytest.raises(DecodeError, match="another height"):
+        _frames._make_polars_frame([2, []])
+
+    def interrupted(parts: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _frames._guarded(interrupted, b"", lambda data: data)
+
+
+def test_an_index_of_another_type_is_refused(codec: Codec) -> None:
+    """An index of intervals or periods would not come back as it is."""
+    pd = pytest.importorskip("pandas")
+    for index in (pd.interval_range(0, 2), pd.period_range("2020", periods=2, freq="D")):
+        with pytest.raises(EncodeError):
+            codec.encode(pd.Series([1, 2], index=index))
+
+
+def test_what_numpy_says_of_itself_must_fit(codec: Codec) -> None:
+    """Fields with titles are refused, and a scalar has the size of its type."""
+    np = pytest.importorskip("numpy")
+    titled = np.dtype({"names": ["a"], "formats": ["i4"], "titles": ["t"]})
+    for value in (np.zeros(2, titled), np.zeros(1, titled)[0]):
+        with pytest.raises(EncodeError):
+            codec.encode(value)
+    header = msgpack.packb("<i4")
+    for element in (b"123", b"12345", b""):
+        with pytest.raises(DecodeError, match="another size"):
+            _arrays._load_scalar(struct.pack(">I", len(header)) + header + element, msgpack.unpackb)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from memocache import _keeper
 from memocache._flight import Signal
 from memocache._guard import Guard as BackendGuard
 from memocache._keeper import Keeper, mint
@@ -105,6 +108,76 @@ def test_a_child_holds_nothing_of_its_parents(keeper: Keeper) -> None:
     assert not keeper.holds(held)
     assert keeper.holder(held) is None
     assert keeper._held == {}
+
+
+class Rounds:
+    """The keeper's event and its clock: each wait is over at once, and lasted what the next round says."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, keeper: Keeper, *rounds: Callable[[], float]) -> None:
+        self.now = time.monotonic()
+        self.left = list(rounds)
+        monkeypatch.setattr(_keeper, "time", SimpleNamespace(monotonic=lambda: self.now))
+        keeper._wake = self  # type: ignore[assignment]  # all that the keeper's thread asks of an event
+
+    def wait(self, seconds: float) -> None:
+        self.now += self.left.pop(0)()
+
+    def clear(self) -> None:
+        """Nothing is set."""
+
+
+def test_a_lease_that_goes_while_others_are_renewed_is_left_alone(
+    keeper: Keeper, backend: Toggled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those due are renewed, those not due and one that was forgotten meanwhile are not; idle for a minute it ends."""
+    first, second = hold(keeper, "one"), hold(keeper, "two")
+    renewed: list[str] = []
+
+    def renew(key: str, held: bytes, beat: int, generations: bytes) -> None:
+        renewed.append(f"{key} {beat}")
+        keeper.forget(second[1])
+
+    monkeypatch.setattr(keeper, "_renew", renew)
+
+    def end() -> float:
+        keeper.forget(first[1])
+        return 30.0
+
+    rounds = Rounds(monkeypatch, keeper, lambda: 19.0, lambda: 2.0, lambda: 2.0, end, lambda: 31.0)
+    keeper._thread = threading.current_thread()
+    keeper._work()
+    assert renewed == ["one 1"]
+    assert rounds.left == []
+    assert keeper._thread is None
+
+
+def test_a_lease_that_comes_as_the_thread_is_about_to_end_keeps_it(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether there is nothing to keep is asked again under the lock under which a new lease asks for the thread."""
+    late: list[Any] = []
+
+    class Late:
+        """Taken only after somebody else has had it."""
+
+        def __enter__(self) -> None:
+            keeper._lock = nullcontext()  # type: ignore[assignment]  # nobody else is here
+            late.append(hold(keeper, "key"))
+
+        def __exit__(self, *exc: object) -> None:
+            """Let go of nothing."""
+
+    monkeypatch.setattr(keeper, "_lock", Late())
+    keeper._thread = threading.current_thread()
+
+    def forget() -> float:
+        assert keeper._thread is threading.current_thread(), "it has ended"
+        keeper.forget(late[0][1])
+        return 61.0
+
+    Rounds(monkeypatch, keeper, lambda: 61.0, lambda: 1.0, forget)
+    keeper._work()
+    assert keeper._thread is None
 
 
 def test_a_waiter_that_leaves_while_it_is_woken_is_no_error() -> None:
