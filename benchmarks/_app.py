@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks import _guard, _html, _page, _results, _tables, freshness
+from benchmarks import _guard, _html, _page, _results, _tables, capacity, freshness
 from benchmarks._measure import FULL, QUICK, TINY, Bench, PanelResult, Suite, run_panel, suites
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, no_args_is_help=True)
@@ -44,7 +44,8 @@ def list_() -> None:
             for panel in suite.panels(bench):
                 names = ", ".join(contender.name for contender in panel.contenders)
                 out.print(f"    {panel.name}: {names}", style="dim", soft_wrap=True)
-    out.print(f"freshness (a command of its own): {freshness.ABOUT}")
+    for name, about in (("freshness", freshness.ABOUT), ("capacity", capacity.ABOUT)):
+        out.print(f"{name} (a command of its own): {about}")
 
 
 @app.command()
@@ -178,6 +179,18 @@ def _freshness(
     freshness.run(_console(), expiries=expiries, save=not no_save, keep=keep)
 
 
+@app.command("capacity")
+def _capacity(
+    quick: Annotated[bool, typer.Option("--quick", help="Few operations: to see that it works, not to quote.")] = False,
+    no_save: Annotated[bool, typer.Option("--no-save", help="Leave no file in benchmarks/results.")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help=f"Fill {capacity.PAGE.relative_to(_results.ROOT)}, and draw its picture.")
+    ] = False,
+) -> None:
+    """Measure what operations cost a server, check the model of a fleet, and simulate large ones."""
+    capacity.run(_console(), quick=quick, save=not no_save, keep=keep)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command and return the exit status: 2 for misuse, 1 for failure, 130 for Ctrl-C."""
     try:
@@ -187,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except typer.TyperException as error:
         return _fail(error.format_message(), error.exit_code)
-    except (Failure, _results.BadResults, _guard.GuardError, _page.BadPage, OSError) as error:
+    except (Failure, _results.BadResults, _guard.GuardError, _page.BadPage, capacity.BadPage, OSError) as error:
         return _fail(str(error), 1)
     return status if isinstance(status, int) else 0
 

@@ -257,5 +257,3 @@ class Costs:
     def as_json(self) -> dict[str, Any]:
         """The coefficients as plain data."""
         return asdict(self)
-
-

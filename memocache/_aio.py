@@ -74,7 +74,7 @@ class AsyncCache:
         seen: set[str] = set()
         cursor: Any = None
         while True:
-            cursor, found = await arun(self._operations.scan_step(cursor, name_or_none(function)))
+            cursor, found = await arun(self._cache._looking.scan_step(cursor, name_or_none(function)))
             for key in found:
                 if key not in seen:
                     seen.add(key)
@@ -92,7 +92,7 @@ class AsyncCache:
 
     async def health(self) -> Health:
         """As `Cache.health`."""
-        return cast(Health, await arun(self._operations.health()))
+        return cast(Health, await arun(self._cache._looking.health()))
 
     async def close(self) -> None:
         """Let go of this event loop's connections; threads and other loops keep theirs until `Cache.close`."""

@@ -209,9 +209,9 @@ class Binding:
         )
 
     def _tags(self, values: Values) -> tuple[str, ...]:
+        """The hashes of the rendered tags of a call; the function has some. Raises what the user's `tags` callable
+        raises."""
         tags, signature = self.function.options.tags, self.function.signature
-        if not tags:
-            return ()
         if callable(tags):
             args, kwargs = signature.split(values)
             return tuple(map(self.places.tag_hash, plain_tags(tags(*args, **kwargs))))

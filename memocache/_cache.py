@@ -22,6 +22,7 @@ from memocache._guard import Guard as BackendGuard
 from memocache._guard import tell_of_writes
 from memocache._layout import Layout
 from memocache._local import LocalTier
+from memocache._looking import Looking
 from memocache._operations import Operations, is_glob
 from memocache._options import ttl_setting
 from memocache._runtime import Steps, run
@@ -172,7 +173,8 @@ class Cache:
             freeze=lambda value: copier(value, self._codec),
         )
         self._operations = Operations(self._places, self._engine, self._guard)
-        self._statistics = Statistics(self._operations, tallies)
+        self._looking = Looking(self._places, self._engine, self._guard)
+        self._statistics = Statistics(self._looking, tallies)
         if emit is not None:
             self._tier.on_evict = lambda name, cause: self._emit(events.Evicted(name or None, cause))
         self.aio = AsyncCache(self)
@@ -272,7 +274,7 @@ class Cache:
 
     def keys(self, function: Any = None) -> Iterator[str]:
         """The keys of live entries, plain ones as they were given, or those of one function. Raises `BackendError`."""
-        step = run(self._operations.scan_step(None, name_or_none(function)))
+        step = run(self._looking.scan_step(None, name_or_none(function)))
         seen: set[str] = set()
         while True:
             cursor, found = step
@@ -282,7 +284,7 @@ class Cache:
                     yield key
             if cursor is None:
                 return
-            step = run(self._operations.scan_step(cursor, name_or_none(function)))
+            step = run(self._looking.scan_step(cursor, name_or_none(function)))
 
     def inspect(self, key: str) -> EntryInfo | None:
         """What is known about the entry of `key` (plain, or as `keys` and ``key_for`` give it), or None. Raises
@@ -298,7 +300,7 @@ class Cache:
 
     def health(self) -> Health:
         """Whether the backend answers and a probe key comes back as written. Never raises."""
-        return cast(Health, run(self._operations.health()))
+        return cast(Health, run(self._looking.health()))
 
     def retire(self) -> None:
         """Let the functions bound to this cache look for theirs anew; called when another default cache takes over."""

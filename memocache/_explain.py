@@ -10,8 +10,8 @@ from typing import Any
 from memocache import _envelope
 from memocache._binding import Binding
 from memocache._envelope import Envelope
+from memocache._finding import Finder
 from memocache._guard import DIRECT_SECONDS, Budget
-from memocache._operations import Operations
 from memocache._runtime import Effect
 from memocache._signature import Values
 from memocache._store import Address, Found
@@ -44,7 +44,7 @@ class Explanation:
     ignored: tuple[str, ...]
 
 
-def explain(operations: Operations, binding: Binding, values: Values) -> Generator[Effect, Any, Explanation]:
+def explain(operations: Finder, binding: Binding, values: Values) -> Generator[Effect, Any, Explanation]:
     """Explain the call of a function with these bound values. Raises `BackendError`, `UnstableKeyError`."""
     address, store = binding.address(values)
     address.budget = Budget(DIRECT_SECONDS)
@@ -98,7 +98,7 @@ def _identity(binding: Binding) -> list[str]:
     return parts
 
 
-def _of_backend(operations: Operations, binding: Binding, address: Address) -> Generator[Effect, Any, tuple[Any, ...]]:
+def _of_backend(operations: Finder, binding: Binding, address: Address) -> Generator[Effect, Any, tuple[Any, ...]]:
     store = operations.shared
     assert store is not None
     spot = store.spot(address)

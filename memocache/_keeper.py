@@ -43,7 +43,7 @@ class Keeper:
         self._thread: threading.Thread | None = None
 
     def announce(self, held: bytes, flight: Flight) -> None:
-        """The lease `held` is being asked for: should it be granted, others of this process know at once whose it is."""
+        """The lease `held` is being asked for: when it is granted, others here know at once whose it is."""
         _ours[held] = flight
 
     def hold(self, lease: object, key: str, held: bytes, generations: bytes, channel: str, flight: Flight) -> None:

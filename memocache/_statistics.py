@@ -16,7 +16,7 @@ from typing import Any
 
 from memocache._entry import Table
 from memocache._guard import DIRECT_SECONDS, Budget
-from memocache._operations import Operations
+from memocache._looking import Looking
 from memocache._runtime import Effect
 from memocache._sizeof import sizeof
 from memocache._tally import DAY, Tallies
@@ -31,10 +31,10 @@ TTL_SAMPLE = 1000
 class Statistics:
     """Reads the counters of one cache."""
 
-    def __init__(self, operations: Operations, tallies: Tallies | None) -> None:
-        self._operations = operations
+    def __init__(self, looking: Looking, tallies: Tallies | None) -> None:
+        self._looking = looking
         self._tallies = tallies
-        self._tier = operations.tier
+        self._tier = looking.tier
 
     # -- figures
 
@@ -90,7 +90,7 @@ class Statistics:
             more, left_there = (yield from self._backend_entries(TTL_SAMPLE - len(left))) if counted else (0, [])
             count += more
             left += left_there
-            facts = yield self._operations.guard_io("facts", budget=Budget(DIRECT_SECONDS))
+            facts = yield self._looking.guard_io("facts", budget=Budget(DIRECT_SECONDS))
             memory = facts.memory_bytes
         base = CacheStats(
             total_keys=count,
@@ -109,12 +109,12 @@ class Statistics:
             if entry.hits:
                 counts[entry.table, entry.key] += entry.hits
         top = heapq.nlargest(TOP_KEYS, counts.items(), key=lambda item: item[1])
-        return [self._operations.shown(table, key) for (table, key), _ in top]
+        return [self._looking.shown(table, key) for (table, key), _ in top]
 
     def _hottest_here(self) -> S:
         assert self._tallies is not None
         self._tallies.gather()
-        return [self._operations.given(key) for key, _ in self._tallies.hottest.top(TOP_KEYS)]
+        return [self._looking.given(key) for key, _ in self._tallies.hottest.top(TOP_KEYS)]
         yield  # a generator without effects
 
     def _hottest_in_fleet(self) -> S:
@@ -122,18 +122,18 @@ class Statistics:
         today = int(self._tier.clock.time()) // DAY
         days = [self._tallies.hot_key(today - 1), self._tallies.hot_key(today)]
         total: Counter[str] = Counter()
-        for counts in (yield self._operations.guard_io("counts", days, budget=Budget(DIRECT_SECONDS))):
+        for counts in (yield self._looking.guard_io("counts", days, budget=Budget(DIRECT_SECONDS))):
             total.update(counts)
-        return [self._operations.given(key) for key, _ in total.most_common(TOP_KEYS)]
+        return [self._looking.given(key) for key, _ in total.most_common(TOP_KEYS)]
 
     def _fleet(self) -> S:
         """The counters by function name ("" for plain keys), of all processes, as far as they have sent them."""
         tallies = self._tallies
         assert tallies is not None
         yield from self._send()
-        names = ["", *sorted((yield from self._operations.names()))]
+        names = ["", *sorted((yield from self._looking.names()))]
         keys = [tallies.function_key(name) for name in names]
-        replies = yield self._operations.guard_io("counts", keys, budget=Budget(DIRECT_SECONDS))
+        replies = yield self._looking.guard_io("counts", keys, budget=Budget(DIRECT_SECONDS))
         return dict(zip(names, replies, strict=True))
 
     def _send(self) -> S:
@@ -147,7 +147,7 @@ class Statistics:
         left: list[float] = []
         at: Any = None
         while True:
-            at, looked = yield from self._operations.look_step(at)
+            at, looked = yield from self._looking.look_step(at)
             for one in looked:
                 if one.alive and one.key not in seen:
                     seen.add(one.key)
@@ -161,7 +161,7 @@ class Statistics:
         if self._tallies is not None:
             yield from self._send()
             key = self._tallies.function_key(table.name)
-            yield self._operations.guard_io("delete", [key], budget=Budget(DIRECT_SECONDS))
+            yield self._looking.guard_io("delete", [key], budget=Budget(DIRECT_SECONDS))
         for one in self._tier.tables(table.name):
             self._tier.zero(one)
         if self._tallies is not None:
@@ -169,12 +169,12 @@ class Statistics:
 
     def inspect(self, key: str) -> S:
         """What is known about one entry, its accesses included."""
-        info: EntryInfo | None = yield from self._operations.inspect(key)
-        full = yield from self._operations.full_key(key)
+        info: EntryInfo | None = yield from self._looking.inspect(key)
+        full = yield from self._looking.full_key(key)
         if info is None or self._tallies is None or full is None:
             return info
         access = self._tallies.access_key(full)
-        (counts,) = yield self._operations.guard_io("counts", [access], budget=Budget(DIRECT_SECONDS))
+        (counts,) = yield self._looking.guard_io("counts", [access], budget=Budget(DIRECT_SECONDS))
         pending, last = self._tallies.pending(full)
         last = last or (counts["last"] / 1000 if "last" in counts else None)
         return replace(info, access_count=counts.get("n", 0) + pending, last_accessed=last)
@@ -188,10 +188,10 @@ class Statistics:
         deleted = sum(self._tier.find(entry.table, entry.key) is None for entry in held)
         self._tier.sweep()
         at: Any = None
-        while self._operations.shared is not None:
-            at, batch = yield from self._operations.look_step(at)
+        while self._looking.shared is not None:
+            at, batch = yield from self._looking.look_step(at)
             looked += len(batch)
-            deleted += yield from self._operations.bury([one for one in batch if not one.alive])
+            deleted += yield from self._looking.bury([one for one in batch if not one.alive])
             if progress is not None:
                 progress(looked, deleted)
             if at is None:

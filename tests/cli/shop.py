@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from memocache import cached, configure, default_cache
+from tests.patience import be_patient
 
 
 @cached(ttl="5m", exclude=("trace",), tags=("item:{item}",), name="shop.price")
@@ -32,4 +33,5 @@ def busy(url: str) -> None:
 
 
 if __name__ == "__main__":
+    be_patient()
     busy(sys.argv[1])

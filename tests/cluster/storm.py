@@ -2,7 +2,7 @@
 
 The long form of the tests in `test_failover`::
 
-    python -m tests.cluster.storm cluster --seed 7 --rounds 5 [--wait 1] [--kind redis]
+    python -m tests.cluster.storm cluster --seed 7 --rounds 5 [--wait 1] [--kind redis] [--local]
     python -m tests.cluster.storm sentinel --seed 7 --rounds 3
 
 Every answer is checked: the key it is of, and that it is no older than the last invalidation of it that had returned
@@ -84,7 +84,15 @@ class Report:
 class Storm:
     """Workers on a fleet, and what is done to it."""
 
-    def __init__(self, fleet: ClusterServer | SentinelTrio, url: str, seed: int, workers: int, broken: bool) -> None:
+    def __init__(
+        self,
+        fleet: ClusterServer | SentinelTrio,
+        url: str,
+        seed: int,
+        workers: int,
+        behind: float,
+        broken: bool,
+    ) -> None:
         self.fleet = fleet
         self.random = random.Random(seed)
         self.faults: list[Fault] = []
@@ -99,7 +107,14 @@ class Storm:
         command = [sys.executable, "-m", "tests.cluster.worker", url, str(truth)]
         self.workers = [
             subprocess.Popen(
-                [*command, str(number), str(workers), str(seed), "yes" if broken else "no"],
+                [
+                    *command,
+                    str(number),
+                    str(workers),
+                    str(seed),
+                    str(behind if number == workers - 1 else 0.0),
+                    "yes" if broken else "no",
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -287,12 +302,23 @@ def _takes_writes(server: Server, slot: int) -> bool:
 
 
 def storm(
-    kind: str, steps: list[str], *, seed: int, server: str, workers: int = 3, wait: int = 0, broken: bool = False
+    kind: str,
+    steps: list[str],
+    *,
+    seed: int,
+    server: str,
+    workers: int = 3,
+    wait: int = 0,
+    behind: float = 0.0,
+    broken: bool = False,
 ) -> Report:
-    """Run `steps` (names of `Storm`'s methods) against a fleet of its own and report."""
+    """Run `steps` (names of `Storm`'s methods) against a fleet of its own and report.
+
+    With `behind`, the last worker holds copies, and what it sees may be behind by so many seconds.
+    """
     fleet: Any = ClusterServer(server, node_timeout=1.0) if kind == "cluster" else SentinelTrio(server, down_after=1.0)
     with fleet:
-        run = Storm(fleet, fleet.url + (f"?wait={wait}" if wait else ""), seed, workers, broken)
+        run = Storm(fleet, fleet.url + (f"?wait={wait}" if wait else ""), seed, workers, behind, broken)
         try:
             run.calm(0.3)
             for step in steps:
@@ -314,12 +340,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--wait", type=int, default=0)
+    parser.add_argument("--local", action="store_true", help="the last worker holds copies, and may be 1 s behind")
     parser.add_argument("--kind", default=servers.available_servers()[0])
     asked = parser.parse_args()
     every = ["kill", "stop", "hand_over", "reshard", "down"] if asked.fleet == "cluster" else ["kill", "stop"]
     draw = random.Random(asked.seed)
     steps = [step for _ in range(asked.rounds) for step in draw.sample(every, len(every))]
-    report = storm(asked.fleet, steps, seed=asked.seed, server=asked.kind, workers=asked.workers, wait=asked.wait)
+    report = storm(
+        asked.fleet,
+        steps,
+        seed=asked.seed,
+        server=asked.kind,
+        workers=asked.workers,
+        wait=asked.wait,
+        behind=1.0 if asked.local else 0.0,
+    )
     begun = report.steps[0][1]
     report.steps = [(name, round(a - begun, 2), round(b - begun, 2)) for name, a, b in report.steps]
     report.unasked = [round(at - begun, 2) for at in report.unasked]

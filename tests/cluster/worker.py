@@ -14,6 +14,7 @@ import random
 import sys
 import threading
 import time
+from collections import deque
 from typing import Any
 
 from memocache import BackendError, Cache
@@ -38,10 +39,15 @@ class Truth:
 
 
 class Worker:
-    """What one process does and sees; each key has one process that writes it."""
+    """What one process does and sees; each key has one process that writes it.
 
-    def __init__(self, url: str, truth: Truth, number: int, workers: int, seed: int) -> None:
+    Where answers may be `behind` by some seconds, it holds copies.
+    """
+
+    def __init__(self, url: str, truth: Truth, number: int, workers: int, seed: int, behind: float = 0.0) -> None:
         self.truth = truth
+        self.behind = behind
+        self.floors = deque([(float("-inf"), [0] * KEYS)])  # of past moments
         self.hit_at = truth.hit_at[number]
         self.mine = [key for key in range(KEYS) if key % workers == number]
         self.random = random.Random(seed * 1000 + number)
@@ -52,7 +58,7 @@ class Worker:
         self.stale: list[tuple[int, int, int, float]] = []  # key, version seen, floor, when the call began
         self.returned: list[tuple[int, int, float]] = []  # key, version, when its invalidation returned
         self.resumed: list[tuple[int, float, float]] = []  # key, when a miss of it began, the next hit
-        self.cache = Cache(url, prefix="storm")
+        self.cache = Cache(url, prefix="storm", local=1000 if behind else 0)
         self.sync = self.cache.cached(name="f", ttl=3600)(self.compute)
         self.aio = self.cache.cached(name="f", ttl=3600)(self.compute_later)
 
@@ -69,6 +75,17 @@ class Worker:
         await asyncio.sleep(_COMPUTE)
         self.computed[key] = time.monotonic()
         return [key, version]
+
+    def floor(self, key: int, begun: float) -> int:
+        """The least version that a call may see that begins now."""
+        if not self.behind:
+            return self.truth.floor[key]
+        return next(floor[key] for at, floor in reversed(list(self.floors)) if at <= begun - self.behind)
+
+    def remember(self) -> None:
+        """Take down the floor, where answers may be behind."""
+        while self.behind and not self.ended.wait(0.02):
+            self.floors.append((time.monotonic(), list(self.truth.floor)))
 
     def judge(self, key: int, floor: int, begun: float, result: Any, missed: dict[int, float]) -> None:
         """Take in one answer."""
@@ -93,7 +110,8 @@ class Worker:
         draw, missed = random.Random(self.random.random()), dict[int, float]()
         while not self.ended.wait(_PAUSE):
             key = draw.randrange(KEYS)
-            floor, begun = self.truth.floor[key], time.monotonic()
+            begun = time.monotonic()
+            floor = self.floor(key, begun)
             result: Any
             try:
                 result = self.sync(key)
@@ -109,7 +127,8 @@ class Worker:
             while not self.ended.is_set():
                 await asyncio.sleep(_PAUSE)
                 key = draw.randrange(KEYS)
-                floor, begun = self.truth.floor[key], time.monotonic()
+                begun = time.monotonic()
+                floor = self.floor(key, begun)
                 result: Any
                 try:
                     result = await self.aio(key)
@@ -148,7 +167,7 @@ class Worker:
 
     def run(self) -> None:
         """Work until standard input ends, then tell."""
-        bodies = (self.read, self.read, self.read_in_loop, self.write)
+        bodies = (self.read, self.read, self.read_in_loop, self.write, self.remember)
         threads = [threading.Thread(target=body) for body in bodies]
         for thread in threads:
             thread.start()
@@ -170,7 +189,7 @@ def break_deletes() -> None:
 
 
 if __name__ == "__main__":
-    url, path, number, workers, seed, broken = sys.argv[1:]
+    url, path, number, workers, seed, behind, broken = sys.argv[1:]
     if broken == "yes":
         break_deletes()
-    Worker(url, Truth(path), int(number), int(workers), int(seed)).run()
+    Worker(url, Truth(path), int(number), int(workers), int(seed), float(behind)).run()

@@ -156,6 +156,8 @@ class Play:
             assert not got
             slow.go.set()
         join(caller)
+        if who == "here" and not waits:
+            join(*threads)  # the leader is as impatient: it must be served before there is a new value
         until(lambda: slow.calls >= 2 and self.turned_away(who))
         slow.go.set()
         join(*threads)

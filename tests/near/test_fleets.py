@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -270,7 +271,8 @@ class Newcomer:
             with server.client(decode_responses=True) as client:
                 self.names[server.port] = client.execute_command("CLUSTER MYID")
         cluster._acquainted(self.names.values())
-        cluster.settled()
+        with self.new.client() as client:
+            until(lambda: client.cluster("INFO")["cluster_state"] == "ok", "the newcomer does not serve")
 
     def half_way(self, key: str) -> None:
         """Move what is in the key's slot, and the slot not yet."""
@@ -296,20 +298,20 @@ class Newcomer:
             assert pipeline.execute()[-1] == 1
 
 
-def newcomer_is_heard(newcomer: Newcomer, caches: Callable[..., tuple[Cache, Heard]]) -> None:
+def newcomer_is_heard(newcomer: Newcomer, caches: Callable[..., tuple[Cache, Heard]], x: int) -> None:
     """Copy what the newcomer holds, and change it there: before the slot is its own, and after."""
     cache, heard = caches(newcomer.cluster.url)
-    function = counter(cache)
-    one = range(1)
+    function, one = counter(cache), range(x, x + 1)
+    key = function.key_for(x)
     copied(heard, function, one)
-    newcomer.half_way(function.key_for(0))
+    newcomer.half_way(key)
     for step in (lambda key: None, newcomer.all_the_way):
-        step(function.key_for(0))
+        step(key)
         heard.settle()
         (old,) = copied(heard, function, one)
-        newcomer.delete(function.key_for(0))
+        newcomer.delete(key)
         heard.settle()
-        assert function(0) != old, "stale"
+        assert function(x) != old, "stale"
 
 
 def test_a_new_primary_is_listened_to_before_anything_is_copied_from_it(
@@ -319,12 +321,12 @@ def test_a_new_primary_is_listened_to_before_anything_is_copied_from_it(
     not heed redirections is caught.
     """
     with contextlib.ExitStack() as stack:
-        newcomer_is_heard(Newcomer(stack), caches)
-    monkeypatch.setattr(_tracking.Tracking, "met", lambda self, address: None)
-    with contextlib.ExitStack() as stack:
         newcomer = Newcomer(stack)
-        with pytest.raises(AssertionError, match="stale"):
-            newcomer_is_heard(newcomer, caches)
+        with monkeypatch.context() as broken:
+            broken.setattr(_tracking.Tracking, "met", lambda self, address: None)
+            with pytest.raises(AssertionError, match="stale"):
+                newcomer_is_heard(newcomer, caches, 1)
+        newcomer_is_heard(newcomer, caches, 0)
 
 
 def test_one_node_that_denies_tracking_is_a_cluster_that_cannot_tell(
@@ -368,3 +370,23 @@ def test_closing_ends_every_channel_and_use_opens_them(
         until(lambda: sum(map(trackers, fleet.servers)) == len(primaries(fleet)), "a replica is listened to")
         cache.close()
         until(lambda: not any(map(trackers, fleet.servers)), "a channel outlived its cache")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_listens_for_itself(cluster: ClusterServer, caches: Callable[..., tuple[Cache, Heard]]) -> None:
+    """A fork's child has channels of its own when it looks, and ends none of its parent's."""
+    cache, heard = caches(cluster.url)
+    function = counter(cache)
+    copied(heard, function)
+    losses = heard.losses
+    child = os.fork()
+    if child == 0:
+        try:
+            copied(heard, function)
+            os._exit(0 if sum(map(trackers, cluster.servers)) == 2 * len(cluster.primaries()) else 2)
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    with cluster.client() as client:
+        changes_are_told(heard, function, client)
+    assert heard.losses == losses

@@ -83,13 +83,28 @@ def waiting(signal: Signal) -> Generator[Effect, Any, Any]:
     return (yield Wait(signal, None))
 
 
-COLOURS: dict[str, Callable[[Any], Any]] = {"sync": run, "async": lambda steps: asyncio.run(arun(steps))}
+async def undisturbed(steps: Any) -> Any:
+    """What steps come to in a task, if nothing was raised in a callback of the loop."""
+    raised: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: raised.append(context))
+    reply = await arun(steps)
+    await asyncio.sleep(0)
+    assert raised == []
+    return reply
+
+
+COLOURS: dict[str, Callable[[Any], Any]] = {"sync": run, "async": lambda steps: asyncio.run(undisturbed(steps))}
 
 
 @pytest.mark.parametrize("colour", COLOURS)
 def test_being_woken_twice_is_being_woken(colour: str) -> None:
     """A waiter that is woken again by a `fire` that was made again hears nothing of it."""
     assert COLOURS[colour](waiting(Twice())) is True
+
+
+def refreshing() -> list[threading.Thread]:
+    """The threads that run something in the background now."""
+    return [thread for thread in threading.enumerate() if thread.name == "memocache-refresh"]
 
 
 def test_a_background_run_that_raises_disturbs_nobody() -> None:
@@ -104,16 +119,17 @@ def test_a_background_run_that_raises_disturbs_nobody() -> None:
     def steps() -> Generator[Effect, Any, bool]:
         return (yield Spawn(background()))
 
-    before = set(threading.enumerate())
+    before = set(refreshing())
     taken = _runtime._background
     assert run(steps())
-    for thread in set(threading.enumerate()) - before:
+    for thread in set(refreshing()) - before:
         thread.join(20.0)
 
     async def together() -> None:
         tasks = set(_runtime._tasks)
         assert await arun(steps())
-        await asyncio.wait(_runtime._tasks - tasks, timeout=20.0)
+        done, _ = await asyncio.wait(_runtime._tasks - tasks, timeout=20.0)
+        assert [task.exception() for task in done] == [None]
 
     asyncio.run(together())
     assert ran == ["memocache-refresh", threading.current_thread().name]

@@ -175,8 +175,9 @@ def test_a_lease_that_comes_as_the_thread_is_about_to_end_keeps_it(
         keeper.forget(late[0][1])
         return 61.0
 
-    Rounds(monkeypatch, keeper, lambda: 61.0, lambda: 1.0, forget)
+    rounds = Rounds(monkeypatch, keeper, lambda: 61.0, lambda: 1.0, forget)
     keeper._work()
+    assert rounds.left == [], "it ended too early"
     assert keeper._thread is None
 
 

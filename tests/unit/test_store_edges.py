@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from memocache import MISSING, Cache, _store_shared
+from memocache import Cache, UnsharedWarning, _store_shared
 from memocache._envelope import HEAD_BYTES, Outcome
 from memocache._flight import Flight
 from memocache._runtime import Wait, run
@@ -72,9 +73,9 @@ class Call:
     def look(self) -> Found:
         return run(self.store.look(self.address))
 
-    def begin(self, patient: float | None, on_wait: Callable[[Wait], bool] | None = None, **more: Any) -> Any:
-        """What beginning comes to; whatever it waits for is `on_wait`."""
-        steps = self.store.begin(self.address, self.look(), self.flight, patient=patient, **more)
+    def begin(self, seconds: float | None, on_wait: Callable[[Wait], bool] | None = None, **more: Any) -> Any:
+        """What beginning with `seconds` of patience comes to; what is to be waited for goes to `on_wait`."""
+        steps = self.store.begin(self.address, self.look(), self.flight, patient=seconds, **more)
         reply = None
         while True:
             try:
@@ -168,11 +169,14 @@ def test_what_stays_in_the_process_is_taken_from_who_stored_it_meanwhile(make: C
     also on an entry that has left.
     """
 
+    @dataclass(frozen=True)
     class Thing:
-        """An argument without a name."""
+        """A value of a class that no other process could find."""
 
-    thing = Thing()
-    call = Call(make(), thing)
+        number: int
+
+    with pytest.warns(UnsharedWarning):
+        call = Call(make(), Thing(1))
     assert call.store is not call.shared
     steps = call.store.begin(call.address, call.look(), call.flight, patient=0.0)
     run(call.store.put(call.address, Record(Outcome("value"), 60.0)))
@@ -357,22 +361,22 @@ def tiered(make: Callable[..., Cache]) -> Call:
 
 def test_two_threads_make_one_table_of_copies(make: Callable[..., Cache], monkeypatch: pytest.MonkeyPatch) -> None:
     """Who comes for it as another makes it takes the other's."""
-    call = Call(make(local=10))
-    store: Any = call.shared
-    lock, made = store.near.lock, []
+    cache = make(local=10)
+    store: Any = cache._places.shared
+    table, lock, made = cache._tier.table("f", 1), store.near.lock, []
 
     class Late:
         def __enter__(self) -> None:
             store.near.lock = lock
-            made.append(store.beside(call.address.table))
+            made.append(store.beside(table))
             lock.acquire()
 
         def __exit__(self, *exc: object) -> None:
             lock.release()
 
     monkeypatch.setattr(store.near, "lock", Late())
-    assert store.beside(call.address.table) is made[0]
-    assert call.address.table.beside is made[0]
+    assert store.beside(table) is made[0]
+    assert table.beside is made[0]
 
 
 def test_a_copy_that_goes_as_it_is_found_is_not_served(tiered: Call, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -398,5 +402,5 @@ def test_what_cannot_be_copied_is_not_held(tiered: Call) -> None:
     expected = store.expect(tiered.address)
     store.keep(tiered.address, expected, Outcome(threading.Lock()), 60.0, 0.0)
     assert store.held(tiered.address) is None
-    store.keep(tiered.address, expected, Outcome(MISSING), 60.0, 0.0)
-    assert store.held(tiered.address) is not None or True
+    store.keep(tiered.address, expected, Outcome(["value"]), 60.0, 0.0)
+    assert store.held(tiered.address) is not None

@@ -1,0 +1,3 @@
+"""Patience for the commands that run in the tests' own process."""
+
+from tests.patience import patient  # noqa: F401  # autouse
