@@ -20,7 +20,7 @@ from itertools import takewhile
 from typing import Any
 from unittest import mock
 
-from benchmarks._fleet import Cost, Costs, Fleet, Rates, expected, shares
+from benchmarks._fleet import Cost, Costs, Fleet, expected, shares
 from memocache import Cache, _tally
 from memocache._guard import Budget
 from memocache.testing.servers import Server, available_servers, start
@@ -46,7 +46,8 @@ class Count:
         """Ask; asking is a command of its own, and the last to be counted."""
         info = client.info("all")
         seconds = info["used_cpu_sys"] + info["used_cpu_user"]
-        return cls(*(float(info[name]) for name in _FIELDS), seconds * 1e6)
+        commands, received, sent = (float(info[name]) for name in _FIELDS)
+        return cls(commands, received, sent, seconds * 1e6)
 
 
 @contextmanager

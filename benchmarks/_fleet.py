@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache
 from typing import Any
 
 from memocache._layout import BUCKETS, Layout
@@ -71,21 +72,18 @@ def expected(fleet: Fleet) -> Rates:
     return _sum(fleet, _expected(fleet))
 
 
-def expected_at_hottest(fleet: Fleet) -> Rates:
-    """The rates at the node with the most requests for entries, in closed form."""
-    return _hottest(fleet, _expected(fleet))
-
-
 def simulated(fleet: Fleet, seed: int = SEED) -> Rates:
     """The rates of the whole fleet over some ttls, by drawing every generation of every key."""
     return _sum(fleet, _simulated(fleet, seed))
 
 
+@lru_cache(1_024)  # tables and pictures ask for the same
 def simulated_at_hottest(fleet: Fleet, seed: int = SEED) -> Rates:
     """The simulated rates at the node with the most requests for entries."""
     return _hottest(fleet, _simulated(fleet, seed))
 
 
+@lru_cache(64)
 def nodes_of_keys(keys: int, nodes: int) -> Any:
     """The node of each key, for a function's keys in a cluster whose slots are in as many equal ranges."""
     import numpy as np
@@ -246,13 +244,6 @@ class Costs:
     def busy(self, rates: Rates) -> float:
         """The share of one core that these rates take at a server."""
         return self.total(rates, "cpu_us") / 1e6
-
-    def memory(self, rates: Rates, value_bytes: int, keys: int) -> float:
-        """Bytes on the servers: the entries, and the access counts, which are kept for a day."""
-        sizes = sorted(self.entry_bytes)
-        above = next((size for size in sizes if size >= value_bytes), sizes[-1])
-        extra = self.entry_bytes[above] - above
-        return rates.entries * (value_bytes + extra) + keys * self.touched_bytes
 
     def as_json(self) -> dict[str, Any]:
         """The coefficients as plain data."""

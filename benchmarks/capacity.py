@@ -26,7 +26,9 @@ ABOUT = "commands, messages and memory of a fleet: coefficients measured, the mo
 PAGE = ROOT / "docs" / "capacity.md"
 PICTURE = ROOT / "docs" / "images" / "capacity.svg"
 PROCESSES = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000)
-BASE = Fleet(local=10_000, nodes=10)
+APART = 0.1
+"""How far from what a real fleet did the model may be."""
+BASE = Fleet(reads=1_000.0, local=10_000, nodes=10)
 _BLOCK = re.compile(r"(<!-- capacity: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _NAMES = {
     "hits": "a hit on the server",
@@ -115,18 +117,28 @@ def _memory(costs: Costs) -> str:
 
 
 def _checked(found: Sequence[Checked]) -> str:
-    heads = ("fleet of real processes", "model", "measured", "apart")
+    heads = ("fleet of real processes", "model", "measured", "apart", f"at most {APART:.0%}")
     return _table(
         heads,
         (
-            (f"{one.fleet}: {one.what}", f"{one.predicted:,.1f}", f"{one.measured:,.1f}", f"{one.apart * 100:.1f} %")
+            (
+                f"{one.fleet}: {one.what}",
+                f"{one.predicted:,.1f}",
+                f"{one.measured:,.1f}",
+                f"{one.apart * 100:.1f} %",
+                _verdict(one),
+            )
             for one in found
         ),
     )
 
 
+def _verdict(one: Checked) -> str:
+    return "held" if one.apart <= APART else "**missed**"
+
+
 def _fleets(costs: Costs) -> str:
-    heads = ("setting", "", "100 processes", "1,000", "10,000", "first full at", "messages a second at 10,000")
+    heads = ("setting", "", "100 processes", "1,000", "10,000", "full at", "its messages a second at 10,000")
     return _table(heads, _rows(costs))
 
 
@@ -253,7 +265,8 @@ def _panel(axes: Any, title: str, lines: Sequence[tuple[str, list[float]]], colo
     axes.axhline(1.0, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
     for (words, shares), colour in zip(lines, colours, strict=False):
         if any(share > 0 for share in shares):
-            axes.plot(PROCESSES, shares, color=colour, linewidth=2, label=words)
+            shown = [share or float("nan") for share in shares]  # nothing has no place on a logarithmic axis
+            axes.plot(PROCESSES, shown, color=colour, linewidth=2, label=words)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_ylim(1e-4, 100)

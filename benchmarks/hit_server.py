@@ -185,7 +185,7 @@ def _distinct_ours(keys: int, *, cached: bool) -> Contender:
 def _distinct(
     fill: Callable[[int], Awaitable[object]], get: Callable[[int], Awaitable[object]], runner: asyncio.Runner, keys: int
 ) -> Sample:
-    return burst(fill, get, runner.run, range(keys))
+    return burst(fill, get, lambda work: runner.run(work), range(keys))
 
 
 # -- what is sent

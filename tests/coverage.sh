@@ -9,7 +9,7 @@ export COVERAGE_FILE="$scratch/data"
 python=${PYTHON:-python3}
 
 if [[ $# -eq 0 ]]; then
-    set -- tests/unit tests/behaviour tests/contract tests/flight tests/invalidation tests/bulk tests/statistics tests/faults
+    set -- tests/unit tests/behaviour tests/contract tests/flight tests/invalidation tests/bulk tests/statistics tests/near tests/faults
 fi
 # Left out: tests that raise from a signal handler between any two bytecodes, for one of those may be coverage's own and
 # leave its lock held for ever; one that asks what an interpreter has imported, which coverage adds to; type checkers.

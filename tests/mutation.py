@@ -4,15 +4,16 @@
 against each in a copy of the package, and prints the survivors: changes that no test noticed. ``--lines 10-40`` makes
 only the mutants of those lines. It fails if a survivor is not in `EQUIVALENT`, which says why no test can tell it.
 
-What is changed: comparisons, arithmetic and bit operators, ``and``/``or`` and each of their operands, ``not``, conditions,
-numbers (one more, one less), strings and bytes (one character more), booleans, results (``None`` instead), and statements
-(left out). Not changed: annotations, docstrings, f-strings, ``__all__``, and what a ``raise`` says.
+What is changed: comparisons, arithmetic and bit operators, ``and``/``or`` and each of their operands, ``not``,
+conditions, numbers (one more, one less), strings and bytes (one character more), booleans, results (``None`` instead),
+and statements (left out). Not changed: annotations, docstrings, f-strings, ``__all__``, and what a ``raise`` says.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import compileall
 import copy
 import multiprocessing
 import os
@@ -27,7 +28,18 @@ from queue import SimpleQueue
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-_PYTEST = ("-x", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")  # it is preloaded
+_PYTEST = (
+    "-x",
+    "-q",
+    "-c",
+    os.devnull,
+    "--noconftest",
+    "--import-mode=importlib",
+    "--assert=plain",
+    "-p",
+    "no:cacheprovider",
+)
+"""The least that these tests need: a run is mostly start-up."""
 TIMEOUT = 600.0  # seconds, for tests without a mutant; a mutant may loop for ever, and gets five times what they took
 PRELOADED = ["pytest", "hypothesis", "msgpack", "numpy", "pandas", "redis", "sqlite3"]
 
@@ -44,8 +56,56 @@ TESTS: dict[str, tuple[str, ...]] = {
 }
 """The tests (of tests/unit) that concern a module, quick ones first."""
 
-EQUIVALENT: dict[str, str] = {}
-"""Mutants (as printed, without the line) that no test can tell from the original, and why."""
+_JUDGE = "now: float, expires: float, stale_until: float, *, early: float = 0.0, cost: float = 0.0, draw: float = 1.0"
+_EARLY = "early and now - cost * early * math.log(draw) >= expires"
+_SAFE = '"<>:/@+=,;!$&\'()|~"'
+_LETTER = "a letter is never escaped"
+_ALIAS = "annotations alone speak of it"
+_UNPACKER = (
+    "unpacker = msgpack.Unpacker(max_buffer_size=len(raw) or 1, max_array_len=1000, max_ext_len=0, max_map_len=0)"
+)
+_CUT = "what must follow is not there either, and reading that is refused"
+_NAME = "the name of a member, which nothing reads: verdicts are compared by identity"
+_DOMAIN = "differs only for a draw above 1, which `judge` rules out"
+_SHORTCUT = "saves work, and comes to the same"
+_SIZE = "a size of a buffer, or from which on one is not kept: no result depends on it"
+_ANSWER = "asked only whether it is true"
+
+EQUIVALENT: dict[str, str] = {
+    "_policy: FRESH = \"fresh\": 'fresh'  ->  'freshX'": _NAME,
+    "_policy: REFRESH = \"refresh\"  # fresh, and due for an early refresh: 'refresh'  ->  'refreshX'": _NAME,
+    "_policy: STALE = \"stale\": 'stale'  ->  'staleX'": _NAME,
+    "_policy: MISS = \"miss\": 'miss'  ->  'missX'": _NAME,
+    f"_policy: {_JUDGE}: 0.0  ->  -1.0": _DOMAIN,
+    f"_policy: {_JUDGE}: 1.0  ->  2.0": _DOMAIN,
+    f"_policy: if {_EARLY}:: {_EARLY}  ->  {_EARLY.removeprefix('early and ')}": _SHORTCUT,
+    "_layout: _SAFE_NAME = \"<>\": '<>'  ->  '<>X'": _LETTER,
+    f'_layout: _SAFE_KEY = {_SAFE}: {_SAFE}  ->  {_SAFE[:-1]}X"': _LETTER,
+    "_canonical: return b\"(\" + _pack(values): return b'(' + _pack(values)  ->  pass": _SHORTCUT,
+    "_canonical: pack = Packer(buf_size=4096).pack: 4096  ->  4097": _SIZE,
+    "_canonical: pack = Packer(buf_size=4096).pack: 4096  ->  4095": _SIZE,
+    "_canonical: if len(packed) < _BIG_PACKER:  # a packer never gives its buffer back: "
+    "len(packed) < _BIG_PACKER  ->  len(packed) <= _BIG_PACKER": _SIZE,
+    "_canonical: _packers.append(pack): _packers.append(pack)  ->  pass": _SHORTCUT,
+    "_canonical: return False: return False  ->  return None": _ANSWER,
+    "_canonical: return b\"\": b''  ->  b'X'": "made by the search for what has no identity, which drops its output",
+    "_canonical: _Out = list[bytes]: _Out = list[bytes]  ->  pass": _ALIAS,
+    "_canonical: _Process = TokenSource | None: _Process = TokenSource | None  ->  pass": _ALIAS,
+    "_canonical: return len(kinds) <= 1 and kinds <= _SORTABLE: kinds <= _SORTABLE  ->  kinds < _SORTABLE": (
+        "a set of one is a subset of three, and never all of them"
+    ),
+    '_envelope: _packb: Callable[[object], bytes] = cast("Any", msgpack.packb)  # msgpack ships no types: '
+    "'Any'  ->  'AnyX'": _ALIAS,
+    "_envelope: return None: return None  ->  pass": "the end of the function",
+    **{
+        f"_envelope: {_UNPACKER}: {change}": "types are checked after it; this bounds what is allocated"
+        for change in ("len(raw) or 1  ->  len(raw)", "1  ->  2", "1  ->  0", "0  ->  1", "0  ->  -1")
+    },
+    "_envelope: if end > len(raw):: end > len(raw)  ->  end >= len(raw)": _CUT,
+    "_envelope: raise ValueError(\"cut short\"): raise ValueError('cut short')  ->  pass": _CUT,
+}
+"""Mutants, as printed without the number of the line, that no test can tell from the original, and why."""
+
 
 _SWAPPED: dict[type[ast.AST], type[ast.AST]] = {
     ast.Lt: ast.LtE,
@@ -80,18 +140,19 @@ class Mutant(NamedTuple):
     line: int
     before: str
     after: str
+    text: str
     source: bytes
 
     @property
     def name(self) -> str:
-        """What was changed, wherever it stands."""
-        return f"{self.module}: {self.before}  ->  {self.after}"
+        """What was changed, whatever the number of the line where it stands."""
+        return f"{self.module}: {self.text}: {self.before}  ->  {self.after}"
 
 
 def mutants(module: str, source: bytes) -> Iterator[Mutant]:
     """Every mutant of a module's source, in the order of its lines."""
-    starts = [0]
-    for line in source.splitlines(keepends=True):
+    starts, lines = [0], source.splitlines(keepends=True)
+    for line in lines:
         starts.append(starts[-1] + len(line))
     for node in sorted(_changeable(ast.parse(source)), key=lambda node: node.lineno):
         begin = starts[node.lineno - 1] + node.col_offset
@@ -104,6 +165,7 @@ def mutants(module: str, source: bytes) -> Iterator[Mutant]:
                 node.lineno,
                 " ".join(ast.unparse(node).split())[:100],
                 " ".join(text.split())[:100],
+                lines[node.lineno - 1].decode().strip(),
                 source[:begin] + spliced.encode() + source[end:],
             )
 
@@ -178,6 +240,7 @@ def _run(room: str, module: str, source: bytes, tests: tuple[str, ...]) -> None:
     sys.path[:] = [room, *(entry for entry in sys.path if Path(entry or ".").resolve() != ROOT)]
     os.environ["PYTHONPATH"] = room  # for the processes that tests start
     Path(room, "memocache", f"{module}.py").write_bytes(source)
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     import hypothesis
     import pytest
 
@@ -208,6 +271,10 @@ class Rooms:
                 shutil.copytree(ROOT / folder, room / folder, ignore=shutil.ignore_patterns("__pycache__"))
             for file in ("pyproject.toml", "SECURITY.md", "README.md"):
                 shutil.copy(ROOT / file, room / file)
+            compileall.compile_dir(room, quiet=1)
+            for module in TESTS:  # a mutant may have the size and the second of the original
+                for stale in room.glob(f"memocache/__pycache__/{module}.*"):
+                    stale.unlink()
             self._free.put(room)
 
     def status(self, module: str, source: bytes) -> int | None:

@@ -146,7 +146,8 @@ class Worker:
         """Change the source and invalidate, one call or (now and then) the whole function."""
         draw = random.Random(self.random.random())
         while not self.ended.wait(draw.uniform(0.0, 0.02)):
-            keys = self.mine if draw.random() < 0.05 else [draw.choice(self.mine)]
+            # one that holds copies would void them all itself, and need no message
+            keys = self.mine if draw.random() < 0.05 and not self.behind else [draw.choice(self.mine)]
             for key in keys:
                 self.truth.source[key] += 1
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import struct
 import sys
+from collections.abc import Callable
 from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
 
@@ -71,6 +72,83 @@ def test_little_room_on_the_stack_beside_a_local_class() -> None:
         sys.setrecursionlimit(limit)
     with pytest.raises(NoIdentity, match="imported by its name"):
         canonical((Local, nest))
+
+
+def nested(levels: int, hold: Callable[[Any], Any] = lambda inner: (inner,)) -> Any:
+    """A tuple in a tuple, and so on."""
+    nest: Any = ()
+    for _ in range(levels):
+        nest = hold(nest)
+    return nest
+
+
+HOLDERS: dict[str, Callable[[Any], Any]] = {
+    "tuple": lambda inner: (inner,),
+    "list": lambda inner: [inner],
+    "frozenset": lambda inner: frozenset((inner,)),
+    "dict": lambda inner: {"a": inner},
+    "mixed dict": lambda inner: {None: inner},
+}
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_values_may_be_nested_two_hundred_levels(holder: str) -> None:
+    """One level more is refused, whatever it is of."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(limit + 4000)  # else a stack that ends before may be what refuses it
+    try:
+        assert canonical(nested(200, HOLDERS[holder]))
+        with pytest.raises(NoIdentity, match="is cyclic or nested too deep"):
+            canonical(nested(201, HOLDERS[holder]))
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+def test_a_local_class_does_not_make_room() -> None:
+    """Where a class without a name is met first, the rest may be as deep as without it."""
+
+    class Local:
+        pass
+
+    with pytest.raises(NoIdentity, match="imported by its name"):
+        canonical((Local, nested(199)))
+    with pytest.raises(NoIdentity, match="too deep"):
+        canonical((Local, nested(200)))
+
+
+def test_what_has_no_key_tells_before_a_local_class_does() -> None:
+    """Beside a class that only this process knows, an object without identity is named as the reason."""
+
+    class Local:
+        pass
+
+    with pytest.raises(NoIdentity) as caught:
+        canonical((Local, object()))
+    assert (caught.value.type_name, caught.value.local_class) == ("builtins.object", False)
+
+
+def test_little_room_on_the_stack_is_never_a_shorter_key() -> None:
+    """Where the stack ends in the middle of a value it is refused: half of its bytes are another value's."""
+    limit, value = sys.getrecursionlimit(), nested(150)
+    sys.setrecursionlimit(len(inspect.stack(0)) + 100)
+    try:
+        with pytest.raises(NoIdentity, match="too deep"):
+            canonical(value)
+    finally:
+        sys.setrecursionlimit(limit)
+    assert canonical(value)
+
+
+def test_a_packer_is_kept_unless_it_grew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One packer serves one value after another; one that packed a megabyte would keep its buffer for ever."""
+    kept: list[Any] = []
+    monkeypatch.setattr(_canonical, "_packers", kept)
+    canonical(bytes((1 << 20) - 5))  # with its length, a megabyte
+    assert kept == []
+    canonical(bytes((1 << 20) - 6))
+    assert len(kept) == 1
+    canonical("a")
+    assert len(kept) == 1
 
 
 def test_a_memoryview_of_objects_has_no_key() -> None:
@@ -167,3 +245,31 @@ def test_an_address_that_another_object_has_now_is_a_new_identity() -> None:
     identities._forget(stale)
     assert identities.drain_dead() == []
     assert identities.identity(later) == second
+
+
+class Thing:
+    """Known in this process only."""
+
+    def go(self) -> None:
+        """A method."""
+
+
+class Broken:
+    """Its key cannot be made."""
+
+    def __cache_key__(self) -> str:
+        raise ValueError
+
+
+def test_tokens_and_methods_of_this_process() -> None:
+    """An object or class without a name is its token, and a bound method is its function and its object."""
+
+    class Local:
+        pass
+
+    process, thing = Identities(), Thing()
+    assert canonical(thing, process) == b"@" + process.token(thing)
+    assert canonical(Local, process) == b"@" + process.identity(Local)
+    assert canonical(thing.go, process) == b"M" + canonical(Thing.go) + canonical(thing, process)
+    with pytest.raises(NoIdentity):
+        canonical(Broken(), process)

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from memocache import Cache, _runtime
+from memocache import Cache, EncodeError, UncacheableWarning, _runtime
 from memocache._engine import REFRESH_THROTTLE
+from memocache._envelope import Outcome
+from memocache._events import Refreshed
 from memocache._flight import Role
 from memocache._runtime import run
 from memocache.backends.base import NO_ROOM, ReplyError
@@ -119,8 +121,8 @@ def test_a_refresh_that_finds_it_done_or_the_backend_gone_computes_nothing(
     """What was stored between its start and its first step stands; without the backend it is left to a later call."""
     failing = FailingBackend(MemoryBackend(clock.monotonic))
     failing.active = False
-    compute = Numbers()
-    cache = make(failing)
+    compute, refreshed = Numbers(), []
+    cache = make(failing, observers=[lambda event: isinstance(event, Refreshed) and refreshed.append(event)])
     f = cache.cached(name="f", ttl=10, stale=60)(compute)
     assert f(1) == 1
     clock.advance(10)
@@ -132,6 +134,7 @@ def test_a_refresh_that_finds_it_done_or_the_backend_gone_computes_nothing(
     run(spawned.pop())
     failing.active = False
     assert compute.calls == 1
+    assert refreshed == []
     assert len(cache._flights) == 0
     assert f.stats().backend_errors == fails
     assert f(1) == (1 if fails else "other's")
@@ -139,6 +142,7 @@ def test_a_refresh_that_finds_it_done_or_the_backend_gone_computes_nothing(
     for steps in spawned:
         run(steps)
     assert compute.calls == 1 + fails
+    assert len(refreshed) == fails
 
 
 def test_who_is_overtaken_by_another_s_refresh_begins_none(
@@ -210,3 +214,79 @@ def test_a_backend_without_room_rejects_and_does_not_fail(make: Callable[..., Ca
     stats = f.stats()
     assert stats.rejected == 2
     assert stats.backend_errors == 0
+
+
+def test_who_follows_again_is_counted_once(make: Callable[..., Cache]) -> None:
+    """When a flight ends without outcome its follower may follow the next one; it is one coalesced call."""
+    cache = make()
+    f = cache.cached(name="f")(Numbers())
+    _, binding = f._self_state.bound()
+    address, _ = binding.address((1,))
+    flights, marks = cache._flights, cache._tier.marks("f")
+    key = (id(address.table), address.key)
+    steps = cache._engine.call(binding, (1,))
+    first, _, _token = flights.enter(key, marks, ())
+    assert next(steps).signal is first.signal  # type: ignore[union-attr]  # it waits
+    flights.finish(first, None)
+    second, _, _other = flights.enter(key, marks, ())
+    assert steps.send(True).signal is second.signal  # type: ignore[union-attr]  # it waits
+    flights.finish(second, Outcome("second's"))
+    with pytest.raises(StopIteration) as ended:
+        steps.send(True)
+    assert ended.value.value == Outcome("second's")
+    assert f.stats().coalesced == 1
+
+
+def test_what_tears_a_computation_down_gives_its_lease_up(make: Callable[..., Cache], clock: FakeClock) -> None:
+    """An exception that is no `Exception` passes, and the next call computes at once."""
+    cache = make(MemoryBackend(clock.monotonic))
+    calls: list[int] = []
+
+    def compute(x: int) -> int:
+        calls.append(x)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return x
+
+    f = cache.cached(name="f")(compute)
+    with pytest.raises(KeyboardInterrupt):
+        f(1)
+    keeper = cache._places.shared.keeper  # type: ignore[union-attr]  # the cache has a backend
+    assert len(cache._flights) == 0
+    assert keeper._held == {}
+    until(lambda: not keeper._doomed)
+    assert f(1) == 1
+
+
+def test_an_error_that_cannot_be_kept_is_raised_and_no_more(make: Callable[..., Cache]) -> None:
+    """In the process too an error is remembered as bytes; one of a class that nobody can find is the call's own."""
+
+    class Local(Exception):
+        """Of a class without a name that another could find."""
+
+    calls: list[int] = []
+
+    def compute(x: int) -> None:
+        calls.append(x)
+        raise Local
+
+    f = make().cached(name="f", errors=(Local,))(compute)
+    with pytest.warns(UncacheableWarning), pytest.raises(Local):
+        f(1)
+    with pytest.raises(Local):
+        f(1)
+    assert calls == [1, 1]
+    assert f.stats().rejected == 2
+
+
+def test_what_cannot_be_kept_is_an_error_where_that_is_asked_for(make: Callable[..., Cache], clock: FakeClock) -> None:
+    """With `strict` a result that no backend takes is raised as `EncodeError`, and otherwise it is the caller's."""
+    f = make(MemoryBackend(clock.monotonic)).cached(name="f", strict=True)(lambda x: threading.Lock())
+    with pytest.raises(EncodeError):
+        f(1)
+
+
+def test_a_shared_value_is_handed_out_itself(make: Callable[..., Cache]) -> None:
+    """With `share` hits in the process are the very object that was computed."""
+    f = make().cached(name="f", share=True)(lambda x: [x])
+    assert f(1) is f(1)

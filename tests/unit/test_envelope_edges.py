@@ -50,16 +50,19 @@ def bare(**changes: Any) -> bytes:
 
 def test_the_bytes_of_format_1() -> None:
     """Every byte of a full envelope, spelled by hand."""
-    assert RAW == b"".join(
-        (
-            b"\x9c\x01\x11\xc4\x08storeid8",
-            b"\xc5\x00\x10" + bytes(range(16)),
-            b"\xc5\x00\x09memo:e:\xc3\xa9",
-            *(b"\xcb" + struct.pack(">d", time) for time in (1000.0, 2000.0, 2500.0, 0.25)),
-            b"\xc5" + len(ABOUT).to_bytes(2) + ABOUT,
-            b"\xc6\x00\x00\x00\x08\x01payload",
-            b"\xc4\x06sealed",
+    assert (
+        b"".join(
+            (
+                b"\x9c\x01\x11\xc4\x08storeid8",
+                b"\xc5\x00\x10" + bytes(range(16)),
+                b"\xc5\x00\x09memo:e:\xc3\xa9",
+                *(b"\xcb" + struct.pack(">d", time) for time in (1000.0, 2000.0, 2500.0, 0.25)),
+                b"\xc5" + len(ABOUT).to_bytes(2) + ABOUT,
+                b"\xc6\x00\x00\x00\x08\x01payload",
+                b"\xc4\x06sealed",
+            )
         )
+        == RAW
     )
     assert RAW.startswith(WHOLE.head)
     assert len(WHOLE.head) == HEAD_BYTES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import Callable, Generator
 from typing import Any
@@ -11,8 +12,8 @@ import pytest
 
 from memocache import _runtime
 from memocache._envelope import Outcome
-from memocache._flight import Flight, Flights, Role, Signal, Token, Wake, waits_for
-from memocache._runtime import Effect, Spawn, Wait, arun, run
+from memocache._flight import LEADING, Flight, Flights, Role, Signal, Token, Wake, waits_for
+from memocache._runtime import Compute, Effect, Spawn, Wait, arun, run
 
 
 def lead(flights: Flights, key: str) -> tuple[Flight, Token]:
@@ -134,3 +135,22 @@ def test_a_background_run_that_raises_disturbs_nobody() -> None:
     asyncio.run(together())
     assert ran == ["memocache-refresh", threading.current_thread().name]
     assert _runtime._background <= taken
+
+
+def test_a_call_that_is_closed_elsewhere_ends_in_peace() -> None:
+    """A coroutine may be closed, or collected, in another context than the one in which it leads a flight."""
+
+    class Forever:
+        def __await__(self) -> Generator[None, None, None]:
+            yield
+
+    async def compute() -> None:
+        await Forever()
+
+    def steps() -> Generator[Effect, Any, Any]:
+        return (yield Compute(compute, (), {}, (Flight("key", ()),)))
+
+    call = arun(steps())
+    contextvars.copy_context().run(call.send, None)
+    call.close()
+    assert LEADING.get() == ()

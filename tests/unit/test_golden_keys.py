@@ -94,6 +94,7 @@ VALUES: dict[str, Any] = {
     "set of floats": {1.5, 0.5},
     "set of huge": {2**64, 1},
     "set of bools": {True},
+    "set of tuples": {(1, (2, 3)), (1, (2, 4))},
     "empty set": set(),
     "frozenset": frozenset({"b", "a"}),
     "mixed frozenset": frozenset({1, "a", None}),
@@ -140,6 +141,7 @@ VALUES: dict[str, Any] = {
     "windows path": pathlib.PureWindowsPath("a/b"),
 }
 
+# fmt: off
 GOLDEN: dict[str, bytes] = {
     "none": b".\xc0",
     "true": b".\xc3",
@@ -171,6 +173,7 @@ GOLDEN: dict[str, bytes] = {
     "set of floats": b"S\x02.\xcb?\xe0\x00\x00\x00\x00\x00\x00.\xcb?\xf8\x00\x00\x00\x00\x00\x00",
     "set of huge": b"S\x02.\x01I\xc4\t\x01\x00\x00\x00\x00\x00\x00\x00\x00",
     "set of bools": b"S\x01.\xc3",
+    "set of tuples": b"S\x02T\x02.\x01(\x92\x02\x03T\x02.\x01(\x92\x02\x04",
     "empty set": b"<\x90",
     "frozenset": b">\x92\xa1a\xa1b",
     "mixed frozenset": b"F\x03.\x01.\xa1a.\xc0",
@@ -190,7 +193,8 @@ GOLDEN: dict[str, bytes] = {
     "dataclass": b"VT\x05.\xa6fieldsC\x92\xbbtests.unit.test_golden_keys\xa5Point(\x91\xa1x(\x91\x01.\xc0",
     "named tuple": b"VT\x04.\xa7derivedC\x92\xbbtests.unit.test_golden_keys\xa4Pair(\x92\x01\xa1a.\xc0",
     "derived": b"VT\x04.\xa7derivedC\x92\xbbtests.unit.test_golden_keys\xa4Text.\xa1a.\xc0",
-    "derived with equality": b"VT\x04.\xa7derivedC\x92\xbbtests.unit.test_golden_keys\xa4Loud.\xa1a{\x91\xa6volume(\x91\x0b",
+    "derived with equality": b'VT\x04.\xa7derivedC\x92\xbbtests.unit.test_'
+    b'golden_keys\xa4Loud.\xa1a{\x91\xa6volume(\x91\x0b',
     "ellipsis": b"V(\x91\xa8Ellipsis",
     "not implemented": b"V(\x91\xaeNotImplemented",
     "complex": b"V(\x93\xa7complex\xcb?\xf0\x00\x00\x00\x00\x00\x00\xcb@\x00\x00\x00\x00\x00\x00\x00",
@@ -199,8 +203,10 @@ GOLDEN: dict[str, bytes] = {
     "slice": b"V(\x94\xa5slice\x01\xc0\x02",
     "ordered dict": b"VT\x02.\xabOrderedDictT\x02(\x92\xa1b\x01(\x92\xa1a\x02",
     "datetime": b"V(\x92\xa8datetime\xc4\n\x07\xe4\x01\x02\x03\x04\x05\x00\x00\x06",
-    "datetime utc": b"VT\x03.\xa8datetime.\xc4\n\x07\xe4\x01\x02\x00\x00\x00\x00\x00\x00VT\x03.\xa8timezoneV(\x94\xa9timedelta\x00\x00\x00.\xa3UTC",
-    "datetime fold": b"VT\x03.\xa8datetime.\xc4\n\x07\xe4\x8a\x19\x02\x1e\x00\x00\x00\x00V(\x92\xa8ZoneInfo\xacEurope/Paris",
+    "datetime utc": b'VT\x03.\xa8datetime.\xc4\n\x07\xe4\x01\x02\x00\x00\x00\x00\x00\x00VT\x03.'
+    b'\xa8timezoneV(\x94\xa9timedelta\x00\x00\x00.\xa3UTC',
+    "datetime fold": b'VT\x03.\xa8datetime.\xc4\n\x07\xe4\x8a\x19\x02\x1e\x00\x00\x00'
+    b'\x00V(\x92\xa8ZoneInfo\xacEurope/Paris',
     "date": b"V(\x92\xa4date\xc4\x04\x07\xe4\x01\x02",
     "time": b"V(\x92\xa4time\xc4\x06\x01\x02\x03\x00\x00\x04",
     "timedelta": b"V(\x94\xa9timedelta\x01\x02\x03",
@@ -216,6 +222,7 @@ GOLDEN: dict[str, bytes] = {
     "posix path": b"V(\x93\xa4path\xadPurePosixPath\xa3a/b",
     "windows path": b"V(\x93\xa4path\xafPureWindowsPath\xa3a\\b",
 }
+# fmt: on
 
 
 @pytest.mark.parametrize("name", VALUES)

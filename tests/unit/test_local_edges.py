@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from memocache._identity import Identities
 from memocache._local import LocalTier
-from memocache._near import NearTier
+from memocache._near import Copies, NearTier
 from memocache.testing import FakeClock
 
 
@@ -152,3 +153,61 @@ def test_copies_that_are_past_do_not_keep_anybody_busy(clock: FakeClock) -> None
     assert near.holds()
     clock.advance(0.5)
     assert not near.holds()
+
+
+def test_what_was_replaced_as_its_tag_was_asked_stays(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who finds an entry whose tag was invalidated removes that entry, and not the one that took its place."""
+    tier = LocalTier(10, clock)
+    table = tier.table("f", 1)
+    tier.put(table, "key", "old", None, ttl=9.0, marks=tier.marks("f", ("t",)), tags=("t",))
+    tier.invalidate_tag("t")
+    Meanwhile(monkeypatch, tier, lambda: tier.put(table, "key", "new", None, ttl=9.0))
+    assert tier.find(table, "key") is None
+    assert table.entries["key"].value == "new"
+
+
+def test_the_table_of_functions_that_are_gone_goes_with_its_last_entry(clock: FakeClock) -> None:
+    """In the process alone as with copies beside it; what it counted stays counted under the name."""
+    for near in (None, NearTier(10, clock, [])):
+        tier = LocalTier(10, clock)
+        tier.near = near
+        table = tier.table("f", "identity")
+        if near is not None:
+            table.beside = near.table("f", object())
+            near.put(table.beside, "key", "copy", None, ttl=9.0)
+        table.counters.add(misses=3)
+        tier.sweep()
+        assert tier.tables("f") == [tier.table("f", None)]
+        assert tier.table("f", None).counters.read()["misses"] == 3
+        assert near is None or list(near.live()) == []
+
+
+class Telling:
+    """A backend that tells who watches it, and counts how often it was told to stop."""
+
+    stopped = 0
+
+    def watch(self, starts: Any, watcher: Any) -> Callable[[], None]:
+        def stop() -> None:
+            self.stopped += 1
+
+        return stop
+
+
+def test_copies_wait_for_what_is_told(clock: FakeClock) -> None:
+    """Where the backend tells, nothing is kept or served before it has said that it does; and it is told to stop."""
+    near, backend = NearTier(10, clock, []), Telling()
+    near.watch(backend)  # type: ignore[arg-type]  # all that is asked of it
+    assert near.expect("f", [], "e:1") is None
+    near.heard(time.monotonic())
+    expected, table = near.expect("f", [], "e:1"), near.table("f", 1)
+    assert expected is not None
+    near.keep(expected, table, 1, "value", None, ttl=9.0, compute=0.0)
+    copies = Copies(near, table)
+    assert copies[1].value == "value"
+    near.heard(float("-inf"))
+    with pytest.raises(KeyError):
+        copies[1]
+    near.close()
+    assert backend.stopped == 1
+    assert table.entries == {}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from redis.crc import key_slot
 
 from memocache._layout import Layout
-from memocache.backends._slots import SLOTS, Redirect, Table, parse_redirect, parse_slots, slot_of
+from memocache.backends._slots import SLOTS, Redirect, Table, parse_primaries, parse_redirect, parse_slots, slot_of
 from memocache.backends.base import ProtocolError, ReplyError
 
 HERE = ("here", 7000)
@@ -46,8 +46,16 @@ def test_a_table_is_read_from_a_reply() -> None:
     assert (table.owners[0], table.owners[99], table.owners[100]) == (("a", 1), ("a", 1), ("here", 3))
     assert (table.owners[101], table.owners[16001], len(table.owners)) == (("here", 4), None, SLOTS)
     assert table.primaries == (("a", 1), ("here", 3), ("here", 4))
+    assert parse_primaries(reply, HERE) == set(table.primaries)
     assert table.replicas == {("b", 2), ("here", 5)}
     assert table.epoch == 12
+
+
+@pytest.mark.parametrize("reply", [None, 5, b"OK", [], [[]], [5], [[0, 1]], [[0, 1, []]], [[0, 1, _node(b"a", 0)]]])
+def test_nonsense_names_no_primaries(reply: Any) -> None:
+    """A node that names nobody is not believed."""
+    with pytest.raises(ProtocolError):
+        parse_primaries(reply, HERE)
 
 
 @pytest.mark.parametrize(

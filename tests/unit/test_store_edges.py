@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from memocache import Cache, UnsharedWarning, _store_shared
+from memocache import BackendError, Cache, UnsharedWarning, _store_shared
 from memocache._envelope import HEAD_BYTES, Outcome
 from memocache._flight import Flight
 from memocache._runtime import Wait, run
@@ -263,6 +263,40 @@ def test_a_flight_that_ends_while_it_waits_waits_for_nobody(make: Callable[..., 
     assert lease.held is not None
 
 
+@pytest.mark.parametrize("ended", [True, False])
+def test_waiting_in_the_process_leaves_nothing_behind(make: Callable[..., Cache], ended: bool) -> None:
+    """Whether the other's flight ended or patience did, nobody seems to wait afterwards."""
+    ours, theirs = Call(make()), Call(make())
+    lease = theirs.begin(None)
+
+    def wait(effect: Wait) -> bool:
+        if ended:
+            assert run(theirs.store.commit(theirs.address, lease, None, theirs.flight))
+            theirs.flights.finish(theirs.flight, None)
+        return ended
+
+    granted = ours.begin(60.0, wait)
+    assert (granted.held is not None) == ended
+    assert ours.flight.blocked_on == []
+
+
+def test_a_beginning_that_fails_has_a_lease_to_give_back_only_if_it_asked_for_one(
+    make: Callable[..., Cache], backend: Between
+) -> None:
+    """Who leaves the lease alone has nothing that might be theirs when the answer is lost."""
+
+    def lose() -> None:
+        raise ConnectionError
+
+    call = Call(make())
+    for patience, doomed in ((0.0, 0), (60.0, 1)):
+        backend.others.append(lose)
+        call.shared.keeper._start = lambda: None  # type: ignore[method-assign]  # what is to be given back stays
+        with pytest.raises(BackendError):
+            run(call.store.begin(call.address, call.look(), call.flight, patient=patience))
+        assert len(call.shared.keeper._doomed) == doomed
+
+
 # -- odd entries
 
 
@@ -404,3 +438,26 @@ def test_what_cannot_be_copied_is_not_held(tiered: Call) -> None:
     assert store.held(tiered.address) is None
     store.keep(tiered.address, expected, Outcome(["value"]), 60.0, 0.0)
     assert store.held(tiered.address) is not None
+
+
+def test_copies_that_nobody_vouches_for_are_not_looked_at(tiered: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the channel is lost the backend is asked."""
+    near: Any = tiered.shared.near  # type: ignore[attr-defined]  # it is tiered
+    monkeypatch.setattr(near, "watch", lambda backend: None)
+    assert tiered.shared.near_outcome(tiered.address) == Outcome(["value"])
+    monkeypatch.setattr(near, "until", float("-inf"))
+    assert tiered.shared.near_outcome(tiered.address) is None
+
+
+def test_another_key_s_envelope_is_a_miss(make: Callable[..., Cache], backend: Between) -> None:
+    """What stands under a key and says that it is another's is not served, and the connection is doubted."""
+    cache = make()
+    f = cache.cached(name="f")(lambda x: -x)
+    f(1)
+    (raw,) = backend.read([f.key_for(1)])
+    assert raw is not None
+    backend.transact([], [Put(f.key_for(2), raw)])
+    before = cache._guard._doubted_at  # type: ignore[union-attr]  # the cache has a backend
+    assert f(2) == -2
+    assert f.stats().decode_errors == 1
+    assert cache._guard._doubted_at > before  # type: ignore[union-attr]  # the cache has a backend
