@@ -65,6 +65,7 @@ _UNPACKER = (
     "unpacker = msgpack.Unpacker(max_buffer_size=len(raw) or 1, max_array_len=1000, max_ext_len=0, max_map_len=0)"
 )
 _CUT = "what must follow is not there either, and reading that is refused"
+_ONLY = "the only one is the first and the last"
 _NAME = "the name of a member, which nothing reads: verdicts are compared by identity"
 _DOMAIN = "differs only for a draw above 1, which `judge` rules out"
 _SHORTCUT = "saves work, and comes to the same"
@@ -96,6 +97,11 @@ EQUIVALENT: dict[str, str] = {
     ),
     '_envelope: _packb: Callable[[object], bytes] = cast("Any", msgpack.packb)  # msgpack ships no types: '
     "'Any'  ->  'AnyX'": _ALIAS,
+    "_layout: if len(self.buckets) == 1:: 1  ->  0": _SHORTCUT,
+    "_layout: return self.buckets[0]: return self.buckets[0]  ->  pass": _SHORTCUT,
+    "_layout: return self.buckets[0]: 0  ->  -1": _ONLY,
+    '_canonical: return out[0] if len(out) == 1 else b"".join(out): 1  ->  0': _SHORTCUT,
+    '_canonical: return out[0] if len(out) == 1 else b"".join(out): 0  ->  -1': _ONLY,
     "_envelope: return None: return None  ->  pass": "the end of the function",
     **{
         f"_envelope: {_UNPACKER}: {change}": "types are checked after it; this bounds what is allocated"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import gc
+import math
 import subprocess
 import sys
-import math
 import tracemalloc
 from collections.abc import Callable
 from typing import Any, cast
