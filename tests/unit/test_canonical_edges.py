@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import struct
 import sys
+import types
 from collections.abc import Callable
 from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
@@ -102,6 +103,42 @@ def test_values_may_be_nested_two_hundred_levels(holder: str) -> None:
             canonical(nested(201, HOLDERS[holder]))
     finally:
         sys.setrecursionlimit(limit)
+
+
+class Keyed:
+    """An object that is known by what is in it."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def __cache_key__(self) -> Any:
+        return self.inner
+
+
+@pytest.mark.parametrize(
+    ("hold", "levels"),
+    [(Keyed, 100), (lambda inner: types.MethodType(len, inner), 200)],
+    ids=["object", "bound method"],
+)
+def test_objects_are_levels_too(hold: Callable[[Any], Any], levels: int) -> None:
+    """An object is two levels, itself and what it is made of; a bound method, where one has a key, is one."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(limit + 8000)
+    try:
+        process = Recorder(Identities())
+        deepest = next(n for n in range(1, 500) if not _has_key(nested(n, hold), process))
+    finally:
+        sys.setrecursionlimit(limit)
+    assert deepest == levels + 1
+
+
+def _has_key(value: Any, process: Recorder) -> bool:
+    try:
+        canonical(value, process)
+    except NoIdentity as refusal:
+        assert "too deep" in str(refusal)
+        return False
+    return True
 
 
 def test_a_local_class_does_not_make_room() -> None:
