@@ -6,11 +6,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from memocache.testing import servers
 from memocache.testing.fleet import ClusterServer, SentinelTrio
 
 _FLEETS: dict[str, Callable[[str], Any]] = {"cluster": ClusterServer, "sentinel": SentinelTrio}
+
+
+settings.register_profile("suite", deadline=None)  # a busy machine is no failure
+settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")

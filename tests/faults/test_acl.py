@@ -54,7 +54,7 @@ def test_exactly_these_rights(rig: Rig, limited: tuple[str, str, Any], leisure: 
     url, line, admin = limited
     surface = Surface(rig, leisure(url))
     surface.drive()
-    hear_and_publish(url)
+    hear_and_publish(url, admin)
     surface.ask("close")
     scripts = "+eval " in line
     refused = denied(admin)
@@ -64,7 +64,7 @@ def test_exactly_these_rights(rig: Rig, limited: tuple[str, str, Any], leisure: 
     assert granted - used == set()
 
 
-def hear_and_publish(url: str) -> None:
+def hear_and_publish(url: str, admin: Any) -> None:
     """Wait on a channel of the prefix and be woken by a store, as one process is by another."""
     backend = RedisBackend.from_url(url)
     woken: list[int] = []
@@ -74,6 +74,7 @@ def hear_and_publish(url: str) -> None:
     backend.transact([], [Put("memo:e:f:0", b"", 1000)], publish="memo:c:f:0")
     until(lambda: len(woken) > 1)
     stop()
+    until(lambda: "cmdstat_unsubscribe" in admin.info("commandstats"))  # sent by the listener's thread
     backend.delete(["memo:e:f:0"])
     backend.close()
 

@@ -19,7 +19,8 @@ def test_an_entry_with_damaged_tags_is_not_there() -> None:
     assert cache.get("key") == "value"
     assert cache.inspect("key") is not None
     drawer.raw = whole.replace(about, about.replace(b"\x90", b"\x05"))
-    assert _envelope.read_front(drawer.raw, whole.index(b"\xcb")) is not None
+    times = whole.index(b"\xcb", whole.index(b"memo:k:key"))  # the random store id may have such a byte too
+    assert _envelope.read_front(drawer.raw, times) is not None
     assert cache.get("key", "nothing") == "nothing"
     assert cache.inspect("key") is None
     assert not cache.expire("key", 60)
