@@ -88,3 +88,11 @@ def test_a_bucket_depends_on_the_whole_rest() -> None:
     """Calls of one function are spread over the buckets."""
     found: set[Any] = {CLUSTERED.bucket(entry_rest("f", str(number))) for number in range(2000)}
     assert len(found) > 200
+
+
+def test_a_bucket_that_does_not_end_is_none() -> None:
+    """In a cluster a text that breaks off inside its bucket is no key, even where the bucket is one of ours."""
+    layout = Layout("memo", clustered=True)
+    bucket = layout.buckets[3]
+    assert layout.parse(f"memo:e:{bucket}f:0") == ("e", bucket, "f:0")
+    assert layout.parse(f"memo:e:{bucket.removesuffix('}:')}") is None
