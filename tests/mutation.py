@@ -59,6 +59,7 @@ TESTS: dict[str, tuple[str, ...]] = {
 _JUDGE = "now: float, expires: float, stale_until: float, *, early: float = 0.0, cost: float = 0.0, draw: float = 1.0"
 _EARLY = "early and now - cost * early * math.log(draw) >= expires"
 _BUCKET_CACHE = "@lru_cache(1024)  # in a cluster every call asks for the bucket, which is that of the whole rest"
+_SLOTS = "saves memory alone"
 _SAFE = '"<>:/@+=,;!$&\'()|~"'
 _LETTER = "a letter is never escaped"
 _ALIAS = "annotations alone speak of it"
@@ -99,6 +100,14 @@ EQUIVALENT: dict[str, str] = {
     '_envelope: _packb: Callable[[object], bytes] = cast("Any", msgpack.packb)  # msgpack ships no types: '
     "'Any'  ->  'AnyX'": _ALIAS,
     "_layout: if len(self.buckets) == 1:: 1  ->  0": _SHORTCUT,
+    **{
+        f"{module}: __slots__ = {slots}: __slots__ = {slots.replace(chr(34), chr(39))}  ->  pass": _SLOTS
+        for module, slots in (
+            ("_marks", '("__weakref__", "alive")'),
+            ("_marks", '("_functions", "_prefix", "_tags", "epoch")'),
+            ("_breaker", '("_outcomes", "_stalled_at", "open")'),
+        )
+    },
     "_layout: if len(self.buckets) > 1:: 1  ->  2": "there is one, or there are 256",
     f"_layout: {_BUCKET_CACHE}: 1024  ->  1025": _SIZE,
     f"_layout: {_BUCKET_CACHE}: 1024  ->  1023": _SIZE,

@@ -117,8 +117,12 @@ class Keyed:
 
 @pytest.mark.parametrize(
     ("hold", "levels"),
-    [(Keyed, 100), (lambda inner: types.MethodType(len, inner), 200)],
-    ids=["object", "bound method"],
+    [
+        (Keyed, 100),
+        (lambda inner: types.MethodType(len, inner), 200),
+        (lambda inner: types.MethodType(inner or len, 1), 200),
+    ],
+    ids=["object", "bound method", "its function"],
 )
 def test_objects_are_levels_too(hold: Callable[[Any], Any], levels: int) -> None:
     """An object is two levels, itself and what it is made of; a bound method, where one has a key, is one."""
