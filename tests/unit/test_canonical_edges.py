@@ -7,12 +7,14 @@ import struct
 import sys
 import types
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, time
 from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from memocache import _canonical
+from memocache import _canonical, _canonical_types
 from memocache._canonical import canonical, canonical_args
 from memocache._identity import Identities, NoIdentity, Recorder
 
@@ -144,6 +146,43 @@ def _has_key(value: Any, process: Recorder) -> bool:
             raise
         return False
     return True
+
+
+@dataclass
+class Titled(list[int]):
+    """A list with a title."""
+
+    title: str
+
+
+class Moment(datetime):
+    """A datetime of one's own."""
+
+
+def test_what_a_dataclass_inherits_is_part_of_it() -> None:
+    """Fields do not say everything of a dataclass that is a list besides."""
+    one, other = Titled("same"), Titled("same")
+    other.append(1)
+    assert canonical(one) == canonical(Titled("same"))
+    assert canonical(one) != canonical(other)
+
+
+def test_subclasses_of_types_that_are_taken_apart() -> None:
+    """A subclass of a type that is known by its parts is known by its class and those."""
+    assert canonical(Moment(2026, 1, 1)) == canonical(Moment(2026, 1, 1))
+    assert canonical(Moment(2026, 1, 1)) != canonical(Moment(2026, 1, 2))
+    assert canonical(Moment(2026, 1, 1)) != canonical(datetime(2026, 1, 1))
+
+
+def test_the_fold_of_a_time() -> None:
+    """A time of the hour that comes twice is another argument than its twin."""
+    assert canonical(time(1, fold=1)) != canonical(time(1))
+
+
+def test_what_stands_for_a_field_that_is_not_set() -> None:
+    """Its name is part of stored keys."""
+    absent = _canonical_types._ABSENT
+    assert _canonical_types.lowered(absent, type(absent)) == ("absent",)
 
 
 def test_a_local_class_does_not_make_room() -> None:
