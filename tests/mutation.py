@@ -102,7 +102,8 @@ EQUIVALENT: dict[str, str] = {
     "'Any'  ->  'AnyX'": _ALIAS,
     "_layout: if len(self.buckets) == 1:: 1  ->  0": _SHORTCUT,
     "_canonical_types: for base in mro_of(cls)[1:]:: 1  ->  0": "only classes that are in no table come here",
-    '_canonical_types: id(datetime): lambda value: ("datetime", *datetime.__reduce_ex__(value, 4)[1]),: 4  ->  5': _PROTOCOL,
+    '_canonical_types: id(datetime): lambda value: ("datetime", *datetime.__reduce_ex__(value, 4)[1]),: '
+    "4  ->  5": _PROTOCOL,
     '_canonical_types: id(time): lambda value: ("time", *time.__reduce_ex__(value, 4)[1]),: 4  ->  5': _PROTOCOL,
     **{
         f"{module}: __slots__ = {slots}: __slots__ = {slots.replace(chr(34), chr(39))}  ->  pass": _SLOTS
