@@ -305,8 +305,8 @@ def test_calls_go_on_while_their_slot_is_being_moved(cluster: ClusterServer, cac
 
 
 def test_an_idle_process_finds_the_new_primary_at_once() -> None:
-    """After a failover that it did not notice, a process's first invalidation goes to the new primary and its first call
-    is answered: nothing was sent to the dead one, so it may be sent to another. At most that one call does without.
+    """After a failover that it did not notice, a process's first invalidation goes to the new primary, and its first
+    call is answered: nothing was sent to the dead one, so it may be sent to another. At most that call does without.
     """
     with ClusterServer(servers.available_servers()[0], node_timeout=1.0) as cluster:
         cache, other = (Cache(unhurried(cluster.url)) for _ in range(2))
