@@ -58,7 +58,10 @@ class Tidy:
         thread = self._thread
         self._hurry.set()
         if thread is not None:
-            thread.join(_LAST_SECONDS)
+            try:
+                thread.join(_LAST_SECONDS)
+            except RuntimeError:
+                pass  # another thread is just starting it: it sees the hurry as soon as it runs
         self._thread, self._hurry = None, threading.Event()
 
     def after_fork(self) -> None:
