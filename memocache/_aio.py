@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from memocache._function import name_or_none
 from memocache._runtime import arun
-from memocache.stats import CacheStats, EntryInfo, Health
+from memocache.stats import CacheStats, EntryInfo, FunctionDetails, Health, KeysPage
 from memocache.typing import MISSING
 
 if TYPE_CHECKING:
@@ -82,6 +82,10 @@ class AsyncCache:
             if cursor is None:
                 return
 
+    async def keys_page(self, function: Any = None, cursor: str | None = None, limit: int = 100) -> KeysPage:
+        """As `Cache.keys_page`."""
+        return await arun(self._cache._pages.page(name_or_none(function), cursor, limit))
+
     async def inspect(self, key: str) -> EntryInfo | None:
         """As `Cache.inspect`."""
         return cast("EntryInfo | None", await arun(self._cache._statistics.inspect(key)))
@@ -89,6 +93,12 @@ class AsyncCache:
     async def stats(self, scope: Literal["process", "fleet"] = "process", *, entries: bool = True) -> CacheStats:
         """As `Cache.stats`."""
         return cast(CacheStats, await arun(self._cache._statistics.stats(scope, entries)))
+
+    async def details(
+        self, name: str, scope: Literal["process", "fleet"] = "process", *, entries: bool = True
+    ) -> FunctionDetails | None:
+        """As `Cache.details`."""
+        return cast("FunctionDetails | None", await arun(self._cache._details.details(name, scope, entries)))
 
     async def health(self) -> Health:
         """As `Cache.health`."""

@@ -14,6 +14,7 @@ from memocache import _events as events
 from memocache._aio import AsyncCache
 from memocache._binding import Binding, Places
 from memocache._decorator import Decorator, LoaderDecorator
+from memocache._details import Details
 from memocache._engine import Engine
 from memocache._envelope import Outcome
 from memocache._flight import Flights
@@ -25,6 +26,7 @@ from memocache._local import LocalTier
 from memocache._looking import Looking
 from memocache._operations import Operations, is_glob
 from memocache._options import ttl_setting
+from memocache._pages import Pages
 from memocache._runtime import Steps, run
 from memocache._settings import clock_of, digest_key, sealer_of, secrets_of
 from memocache._statistics import Statistics
@@ -36,7 +38,7 @@ from memocache.codecs._compression import Compression
 from memocache.codecs.copying import copier
 from memocache.codecs.msgpack import Codec
 from memocache.exceptions import ConfigurationError
-from memocache.stats import CacheStats, EntryInfo, FunctionStats, Health
+from memocache.stats import CacheStats, EntryInfo, FunctionDetails, FunctionStats, Health, KeysPage
 from memocache.typing import MISSING, Backend, Clock, Observer
 
 if TYPE_CHECKING:
@@ -174,7 +176,9 @@ class Cache:
         )
         self._operations = Operations(self._places, self._engine, self._guard)
         self._looking = Looking(self._places, self._engine, self._guard)
+        self._pages = Pages(self._looking)
         self._statistics = Statistics(self._looking, tallies)
+        self._details = Details(self._looking, self._statistics, tallies)
         if emit is not None:
             self._tier.on_evict = lambda name, cause: self._emit(events.Evicted(name or None, cause))
         self.aio = AsyncCache(self)
@@ -286,6 +290,15 @@ class Cache:
                 return
             step = run(self._looking.scan_step(cursor, name_or_none(function)))
 
+    def keys_page(self, function: Any = None, cursor: str | None = None, limit: int = 100) -> KeysPage:
+        """At most `limit` keys as `keys` gives them, and the cursor for the next ones; each page takes a bounded number
+        of requests.
+
+        A page may be short, or empty, before the last, whose cursor is None; a key may come twice. A cursor is a text
+        that only this object understands, for about 50 pages. Raises `BackendError`, `ConfigurationError`.
+        """
+        return run(self._pages.page(name_or_none(function), cursor, limit))
+
     def inspect(self, key: str) -> EntryInfo | None:
         """What is known about the entry of `key` (plain, or as `keys` and ``key_for`` give it), or None. Raises
         `BackendError`.
@@ -298,9 +311,23 @@ class Cache:
         """
         return cast(CacheStats, run(self._statistics.stats(scope, entries)))
 
+    def details(
+        self, name: str, scope: Literal["process", "fleet"] = "process", *, entries: bool = True
+    ) -> FunctionDetails | None:
+        """What there is to know of one function name, in this process or in every one that shares the backend; None if
+        it is not known there. Without `entries` none is looked at (no ttl_left). Raises `BackendError`.
+        """
+        return cast("FunctionDetails | None", run(self._details.details(name, scope, entries)))
+
     def health(self) -> Health:
         """Whether the backend answers and a probe key comes back as written. Never raises."""
         return cast(Health, run(self._looking.health()))
+
+    def breaker(self) -> dict[str, Literal["closed", "open"]]:
+        """Whether this process leaves the backend alone ("open"), by the backend's kind ("redis", "disk" …), and in a
+        cluster each node known by now, by its address; nothing for ``memory://``. Asks nobody.
+        """
+        return {} if self._guard is None else self._guard.breakers()
 
     def retire(self) -> None:
         """Let the functions bound to this cache look for theirs anew; called when another default cache takes over."""
@@ -340,6 +367,8 @@ class Cache:
                     pass  # no name leads to it: its errors cannot be stored, and will count as rejected
         binding = Binding(self._places, function, method=method)
         binding.table.users.add(user)
+        more = {"cache_missing": user.cache_missing} if hasattr(user, "cache_missing") else {}
+        self._details.declare(function.name, self._parameters(binding) | more)
         return binding
 
     def _entries(self, binding: Binding) -> Any:

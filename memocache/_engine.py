@@ -22,6 +22,7 @@ from typing import Any, TypeAlias
 
 from memocache import _events as events
 from memocache._binding import Binding
+from memocache._causes import EXPIRED, INVALIDATED, REJECTED, UNREACHABLE, UNREADABLE
 from memocache._disabled import DISABLED
 from memocache._envelope import Outcome
 from memocache._flight import LEADING, Flight, Flights, Role, Token
@@ -36,7 +37,7 @@ from memocache._signature import Values
 from memocache._store import Address, Found, Record, Store, Unstorable
 from memocache._store_shared import SharedStore
 from memocache.exceptions import BackendError, ComputeTimeout, DecodeError, EncodeError
-from memocache.stats import Counters
+from memocache.stats import BUCKETS, Counters, bucket
 from memocache.typing import MISSING
 
 random = SystemRandom()  # of our own: the program's seeded generator is left alone
@@ -44,7 +45,7 @@ random = SystemRandom()  # of our own: the program's seeded generator is left al
 REFRESH_THROTTLE = 30.0
 """Seconds after a failed background refresh before the next one of the same key."""
 _AGAIN = Outcome(MISSING)
-_UNREACHABLE = Found()
+_UNREACHABLE = Found(cause=UNREACHABLE)
 _Begun: TypeAlias = tuple[Address, Store, Found | None]
 
 
@@ -80,6 +81,7 @@ class Engine:
         """
         if DISABLED.get() is not None or self.emit is not None or binding.function.options.early:
             return None
+        begun = time.monotonic()
         shared: SharedStore = binding.places.shared  # type: ignore[assignment]  # it is one; binding must not know
         asked = question(binding, shared, values)
         entry, budget = asked[0], Budget()
@@ -92,11 +94,16 @@ class Engine:
             outcome, reply = shared.look_now(entry, asked[1], budget)
         except BackendError as fault:
             self.fault(binding.counters, fault)
-            return (*place(binding, shared, asked, budget), _UNREACHABLE)
+            address, store = place(binding, shared, asked, budget)
+            address.begun = begun
+            return address, store, _UNREACHABLE
         if outcome is None:
             address, store = place(binding, shared, asked, budget)
+            address.begun = begun
             return address, store, shared.read(address, shared.spot(address), reply)
         shared.touch_all(binding.table, (entry,))
+        times, index = binding.counters.hit_times, int((time.monotonic() - begun) * 1e6).bit_length()
+        times[index if index < BUCKETS else -1] += 1
         return outcome
 
     def call(
@@ -105,7 +112,7 @@ class Engine:
         """One cached call that the compiled look-up did not serve."""
         address, store, looked = begun_with or (*binding.address(values), None)
         options, counters = binding.function.options, binding.counters
-        begun = time.monotonic()
+        begun = address.begun or time.monotonic()
         missed = shared = False
         found = _UNREACHABLE
         while True:
@@ -123,12 +130,14 @@ class Engine:
                 outcome, due = served
                 if missed:
                     self._missed(binding, shared, begun)
+                else:
+                    self._timed(counters.hit_times, begun)
                 if due:
                     yield from self._start_refresh(binding, values, address, store, found)
                 return outcome
             if not missed:
                 missed = True
-                counters.add(misses=1)
+                self.count_miss(binding, address, store, found)
             leading = LEADING.get()
             marks = self.tier.marks(address.name, address.tags)
             key = (id(address.table), address.key)
@@ -255,8 +264,40 @@ class Engine:
         try:
             return found.load()
         except DecodeError:
+            found.cause = UNREADABLE
             binding.counters.add(decode_errors=1)
             return None
+
+    def count_miss(self, binding: Binding, address: Address, store: Store, found: Found | None) -> None:
+        """Count a look-up that found nothing to serve, and why (None: it could not ask)."""
+        cause = UNREACHABLE if found is None else found.cause
+        if found is not None and not cause:
+            cause = EXPIRED if found.load is not None else self._why(address, store)
+        address.cause = cause
+        counters = binding.counters
+        counters.causes[cause] += 1
+        counters.add(misses=1)
+
+    def _why(self, address: Address, store: Store) -> str:
+        return self.tier.causes.why(self._place(address, store), self.tier.clock.monotonic())
+
+    def _place(self, address: Address, store: Store) -> int:
+        """What an address is known by to those who remember what happened there."""
+        if isinstance(store, SharedStore):
+            return hash(store.spot(address).entry)
+        return hash((id(address.table), address.key))  # as `Entry.ghost`
+
+    def gone(self, address: Address, store: Store, cause: str) -> None:
+        """Have it remembered why nothing is stored at an address."""
+        self.tier.causes.gone(self._place(address, store), cause)
+
+    def stored(self, address: Address, store: Store, until: float) -> None:
+        """Have it remembered that something is stored at an address that is fresh until then.
+
+        What the process holds it knows when it goes.
+        """
+        if isinstance(store, SharedStore):
+            self.tier.causes.stored(self._place(address, store), until)
 
     def _settle(
         self,
@@ -288,8 +329,10 @@ class Engine:
         if outcome is None or outcome.error is not None:
             return None
         counters = binding.counters
+        counters.causes[address.cause] -= 1
         counters.add(misses=-1, stale_hits=1)
         store.touch(address, found)
+        self._timed(counters.hit_times, begun)
         self._say(events.StaleHit, binding.function.name, _since(begun))
         return outcome
 
@@ -300,6 +343,7 @@ class Engine:
         return servable_on_failure(found.now, found.expires, found.stale_until, stale_if_error)
 
     def _missed(self, binding: Binding, shared: bool, begun: float) -> None:
+        self._timed(binding.counters.miss_times, begun)
         self._say(events.Miss, binding.function.name, shared, _since(begun))
 
     # -- waiting
@@ -449,11 +493,13 @@ class Engine:
     ) -> Generator[Effect, Any, tuple[bool, Outcome]]:
         """Store `record`; whether the outcome is valid, and the outcome (an error in its place if `strict`)."""
         counters, name = binding.counters, binding.function.name
+        now = self.tier.clock.monotonic()
         try:
             try:
                 valid = yield from store.commit(address, lease, record, flight)
             except Unstorable as refusal:
                 counters.add(rejected=1)
+                self.gone(address, store, REJECTED)
                 self._say(events.Rejected, name, refusal.cause)
                 record = None
                 valid = yield from store.commit(address, lease, None, flight)
@@ -462,14 +508,20 @@ class Engine:
                     outcome = Outcome(None, error)
         except BackendError as fault:
             store.give_up(lease)
+            if isinstance(fault, NoRoom):
+                self.gone(address, store, REJECTED)
             self.fault(counters, fault, raising=force)
             return True, outcome  # cut off from the backend: nothing can be validated, and callers share what there is
         if record is not None:
             if valid:
                 counters.add(stores=1)
+                self.stored(address, store, now + record.ttl)
                 self._say(events.Stored, name, record.compute_seconds)
             else:
+                self.gone(address, store, INVALIDATED)
                 self._say(events.Rejected, name, "invalidated")
+        elif valid and outcome.error is None:
+            self.gone(address, store, REJECTED)
         return valid, outcome
 
     def compute(
@@ -481,6 +533,7 @@ class Engine:
         begun = clock.monotonic()
         outcome: Outcome = yield Compute(binding.function.plain, args, kwargs, flights)
         seconds = max(0.0, clock.monotonic() - begun)
+        binding.counters.compute_times[bucket(seconds)] += 1
         binding.counters.add(computations=1, compute_seconds=seconds)
         self._say(events.Computed, binding.function.name, seconds, outcome.error is None)
         binding.mean_seconds = smoothed(binding.mean_seconds, seconds)
@@ -590,6 +643,10 @@ class Engine:
             counters.add(backend_errors=1)
         if raising or self.raise_faults:
             raise fault
+
+    def _timed(self, times: list[int], begun: float) -> None:
+        index = bucket(time.monotonic() - begun)
+        times[index] += 1
 
     def _say(self, kind: Callable[..., events.Event], *facts: Any) -> None:
         """Tell the observers; where there are none, no event is made."""

@@ -14,7 +14,7 @@ import time
 import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from random import SystemRandom
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from memocache._breaker import Breaker
 from memocache._runtime import Io, Steps
@@ -136,6 +136,12 @@ class Guard:
         except Exception:
             pass  # the report below says what matters
         self._report("read", "EchoMismatch")
+
+    def breakers(self) -> dict[str, Literal["closed", "open"]]:
+        """The breakers by name: the backend's own, and those that it has for its nodes."""
+        kind = type(self.backend).__name__.removesuffix("Backend").lower()
+        nodes: dict[str, bool] = getattr(self.backend, "nodes_left_alone", dict)()
+        return {name: "open" if is_open else "closed" for name, is_open in ({kind: self.breaker.open} | nodes).items()}
 
     def _ask(self, operation: str, *args: Any, **kwargs: Any) -> Awaitable[Any]:
         if self._aio is not None:

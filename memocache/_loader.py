@@ -242,7 +242,8 @@ class _Load:
                 todo[one] = its
         if not again and todo:
             self._missed = dict.fromkeys(todo, False)
-            self._binding.counters.add(misses=len(todo))
+            for its in todo.values():
+                self._engine.count_miss(self._binding, its.address, its.store, its.found)
         return todo
 
     def _claim(self, todo: Mapping[Any, _many.Looked], patient: float | None, *, alone: bool = False) -> S:

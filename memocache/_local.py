@@ -21,6 +21,7 @@ from contextlib import AbstractContextManager, nullcontext
 from math import inf
 from typing import Any, Final
 
+from memocache._causes import EVICTED, EXPIRED, INVALIDATED, REMEMBERED, Causes
 from memocache._entry import NEVER, Entry, MarkedEntry, Table, Thaw
 from memocache._eviction import S3Fifo
 from memocache._identity import Identities
@@ -39,6 +40,7 @@ class LocalTier:
         self.pool: S3Fifo[Entry] = S3Fifo(maxsize)
         self.identities = Identities()
         self.all_marks = Marks()
+        self.causes = Causes()
         self.expired = 0
         self.evicted = 0
         # hits of the keys that have left, so that eviction does not make a hot key look cold
@@ -83,7 +85,7 @@ class LocalTier:
             with self.lock:
                 if table.entries.get(key) is entry:
                     self._drop(entry)
-                    self._count_gone("expired", table)
+                    self._count_gone("expired", entry)
             return None
         if isinstance(entry, MarkedEntry) and entry.epoch != self.all_marks.epoch and not self._revalidate(entry):
             return None
@@ -98,6 +100,7 @@ class LocalTier:
         with self.lock:
             if entry.table.entries.get(entry.key) is entry:
                 self._drop(entry)
+                self._gone(entry, INVALIDATED)
         return False
 
     def live(self, name: str | None = None) -> Iterator[Entry]:
@@ -202,7 +205,7 @@ class LocalTier:
             for evicted in gone:
                 cause = "expired" if self._past(evicted) else "size"
                 self._unlink(evicted)
-                self._count_gone(cause, evicted.table)
+                self._count_gone(cause, evicted)
             table.entries[key] = entry
             if old is not None:
                 # dead before its hits are read: whoever still holds it looks again
@@ -232,6 +235,7 @@ class LocalTier:
             if entry is None:
                 return False
             self._drop(entry)
+            self._gone(entry, INVALIDATED)
             return True
 
     def empty(self, table: Table) -> None:
@@ -242,6 +246,8 @@ class LocalTier:
             for entry in doomed:
                 table.pool.remove(entry)
                 self._bury(entry)
+            for entry in doomed[-REMEMBERED:]:
+                self._gone(entry, INVALIDATED)
         del doomed
 
     def _drop(self, entry: Entry) -> None:
@@ -262,13 +268,19 @@ class LocalTier:
     def _past(self, entry: Entry) -> bool:
         return self.clock.monotonic() >= entry.fresh_until + entry.table.retention
 
-    def _count_gone(self, cause: str, table: Table) -> None:
+    def _count_gone(self, cause: str, entry: Entry) -> None:
         if cause == "expired":
             self.expired += 1
+            self._gone(entry, EXPIRED)
         else:
             self.evicted += 1
+            self._gone(entry, EVICTED)
         if self.on_evict is not None:
-            self.on_evict(table.name, cause)
+            self.on_evict(entry.table.name, cause)
+
+    def _gone(self, entry: Entry, cause: str) -> None:
+        """Have it remembered why an entry is no longer here."""
+        self.causes.gone(entry.ghost(), cause)
 
     def _sweep(self) -> None:
         """Remove what expired, what belonged to dead objects, and unused tables; amortised constant time a put."""
@@ -292,7 +304,7 @@ class LocalTier:
         for identity, table in list(self._tables.items()):
             for entry in [e for e in table.entries.values() if self._past(e)]:
                 self._drop(entry)
-                self._count_gone("expired", table)
+                self._count_gone("expired", entry)
             if not table.entries and not table.users and table.name and identity != (table.name, None):
                 if self.near is not None and table.beside is not None:
                     self.near.empty(table.beside)

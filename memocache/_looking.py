@@ -49,12 +49,17 @@ class Looking(Finder):
                 for entry in self.tier.live(function)
                 if function is None or entry.table.name
             ]
-            return (_whole(function) if self.shared is not None else None), held
+            return self.whole(function), held
         cursor, looked = yield from self.look_step(cursor, function)
         return cursor, [self.given(one.key) for one in looked if one.alive and function in (None, one.name)]
 
-    def look_step(self, cursor: Any, function: str | None = None) -> S:
-        """What stands at up to 100 of the backend's entry keys: (next cursor or None, what each came to)."""
+    def whole(self, function: str | None) -> Any:
+        """The cursor of a look at everything in the backend, or at all of one function; None: there is no backend."""
+        return None if self.shared is None else _whole(function)
+
+    def look_step(self, cursor: Any, function: str | None = None, most: int = _BATCH) -> S:
+        """What stands at up to `most` (100) of the backend's entry keys: (next cursor or None, what each came to)."""
+        most = min(most, _BATCH)
         kinds, at, keys = cursor or _whole(function)
         if not keys:
             layout = self.places.layout
@@ -62,8 +67,8 @@ class Looking(Finder):
             if function is not None and len(layout.buckets) == 1:
                 start = layout.key("e", "", entry_rest(function, ""))
             at, keys = yield self.guard_io("scan", start, at, budget=Budget(DIRECT_SECONDS))
-        looked = yield from self.look_at(keys[:_BATCH])
-        keys = keys[_BATCH:]
+        looked = yield from self.look_at(keys[:most])
+        keys = keys[most:]
         if not keys and at is None:
             kinds = kinds[1:]
         return ((kinds, at, keys) if kinds else None), looked
@@ -80,6 +85,11 @@ class Looking(Finder):
         """A key of the backend as users know it: plain keys as they were given."""
         parsed = self.places.layout.parse(key)
         return unescape(parsed[2]) if parsed is not None and parsed[0] == "k" else key
+
+    def is_of(self, key: str, function: str) -> bool:
+        """Whether a key of the backend is that of an entry of this function."""
+        parsed = self.places.layout.parse(key)
+        return parsed is not None and parsed[0] == "e" and parsed[2].startswith(entry_rest(function, ""))
 
     def full_key(self, key: str) -> S:
         """The backend's key of what a user's key leads to, or None for what is held in the process."""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from memocache import _envelope
 from memocache._binding import Binding
+from memocache._causes import INVALIDATED
 from memocache._engine import Engine
 from memocache._envelope import Outcome
 from memocache._guard import Budget
@@ -133,7 +134,7 @@ def _held(engine: Engine, address: Address, store: Store, generations: bytes | N
     assert isinstance(store, UnsharedStore)
     entry = engine.tier.find(address.table, address.key)
     if entry is not None and entry.sealed != generations:
-        return Found(entry)
+        return Found(entry, cause=INVALIDATED)
     return store.found(address, entry)
 
 

@@ -167,6 +167,9 @@ class NearTier(LocalTier):
             self._hits.append((place.key, entry.hits - place.told, entry.last or 0.0))
             place.told = entry.hits
 
+    def _gone(self, entry: Entry, cause: str) -> None:
+        """A copy that is gone makes no miss: the backend is asked."""
+
     def _bury(self, entry: Entry) -> None:
         super()._bury(entry)
         self._tell(entry)

@@ -11,6 +11,7 @@ from typing import Any
 
 from memocache import _events as events
 from memocache._binding import Binding
+from memocache._causes import INVALIDATED
 from memocache._envelope import Outcome
 from memocache._finding import Finder, S
 from memocache._guard import DIRECT_SECONDS, Budget
@@ -78,6 +79,7 @@ class Operations(Finder):
         """Remove a key; whether it was there."""
         address, store, found, _ = yield from self._find(key)
         yield from store.forget(address)
+        self.engine.gone(address, store, INVALIDATED)
         return found.load is not None
 
     def exists(self, key: str) -> S:
@@ -222,6 +224,7 @@ class Operations(Finder):
         key = (id(address.table), address.key)
         try:
             yield from store.forget(address)
+            self.engine.gone(address, store, INVALIDATED)
         finally:
             self.engine.flights.void(key)
 
@@ -229,8 +232,11 @@ class Operations(Finder):
         """Store a value for one call."""
         address, store = binding.address(values)
         address.budget = Budget(DIRECT_SECONDS)
+        now = self.tier.clock.monotonic()
         try:
-            yield from store.put(address, self.engine.record(binding, value))
+            record = self.engine.record(binding, value)
+            yield from store.put(address, record)
+            self.engine.stored(address, store, now + record.ttl)
         except Unstorable as refusal:
             raise EncodeError(f"{binding.function.name}: {refusal.detail or refusal.cause}") from None
         finally:

@@ -56,8 +56,8 @@ class Statistics:
         if fleet:
             counts = yield from self._fleet()
             gone = counts.get("", {})
-            plain = _of_fleet("", gone)
-            functions = {name: _of_fleet(name, one) for name, one in counts.items() if name and one}
+            plain = of_fleet("", gone)
+            functions = {name: of_fleet(name, one) for name, one in counts.items() if name and one}
         else:
             gone = {"expired": self._tier.expired, "evicted": self._tier.evicted}
             names = {table.name for table in self._tier.tables()} - {""}
@@ -83,10 +83,8 @@ class Statistics:
         left = [entry.expires - now for entry in live[:TTL_SAMPLE] if not isinf(entry.expires)]
         count = len(live)
         memory: int | None = sum(sizeof(entry) + sizeof(entry.key) + sizeof(entry.value) for entry in live)
-        if self._tallies is None:
-            hottest = self._hottest_in_process(live)
-        else:
-            hottest = yield from self._hottest_in_fleet() if fleet else self._hottest_here()
+        hottest = yield from self.hottest(fleet)
+        if self._tallies is not None:
             more, left_there = (yield from self._backend_entries(TTL_SAMPLE - len(left))) if counted else (0, [])
             count += more
             left += left_there
@@ -101,42 +99,46 @@ class Statistics:
         )
         return lambda **figures: replace(base, **figures)
 
-    def _hottest_in_process(self, live: list[Any]) -> list[str]:
+    def hottest(self, fleet: bool, function: str | None = None) -> S:
+        """The hottest keys, or those of one function, hottest first."""
+        tallies = self._tallies
+        if tallies is None:
+            top = heapq.nlargest(TOP_KEYS, self._hits_in_process(function).items(), key=lambda item: item[1])
+            return [self._looking.shown(table, key) for (table, key), _ in top]
+        counts: Counter[str] = Counter()
+        if fleet:
+            today = int(self._tier.clock.time()) // DAY
+            days = [tallies.hot_key(today - 1), tallies.hot_key(today)]
+            for some in (yield self._looking.guard_io("counts", days, budget=Budget(DIRECT_SECONDS))):
+                counts.update(some)
+        else:
+            tallies.gather()
+            counts.update(tallies.hottest.counts)
+        if function is not None:
+            counts = Counter({key: hits for key, hits in counts.items() if self._looking.is_of(key, function)})
+        return [self._looking.given(key) for key, _ in counts.most_common(TOP_KEYS)]
+
+    def _hits_in_process(self, function: str | None) -> Counter[Any]:
         counts: Counter[Any] = Counter()
         for (table, key), hits in list(self._tier.departed.counts.items()):
-            counts[table, key] += hits
-        for entry in live:
+            if function in (None, table.name):
+                counts[table, key] += hits
+        for entry in self._tier.live(function):
             if entry.hits:
                 counts[entry.table, entry.key] += entry.hits
-        top = heapq.nlargest(TOP_KEYS, counts.items(), key=lambda item: item[1])
-        return [self._looking.shown(table, key) for (table, key), _ in top]
-
-    def _hottest_here(self) -> S:
-        assert self._tallies is not None
-        self._tallies.gather()
-        return [self._looking.given(key) for key, _ in self._tallies.hottest.top(TOP_KEYS)]
-        yield  # a generator without effects
-
-    def _hottest_in_fleet(self) -> S:
-        assert self._tallies is not None
-        today = int(self._tier.clock.time()) // DAY
-        days = [self._tallies.hot_key(today - 1), self._tallies.hot_key(today)]
-        total: Counter[str] = Counter()
-        for counts in (yield self._looking.guard_io("counts", days, budget=Budget(DIRECT_SECONDS))):
-            total.update(counts)
-        return [self._looking.given(key) for key, _ in total.most_common(TOP_KEYS)]
+        return counts
 
     def _fleet(self) -> S:
         """The counters by function name ("" for plain keys), of all processes, as far as they have sent them."""
         tallies = self._tallies
         assert tallies is not None
-        yield from self._send()
+        yield from self.send()
         names = ["", *sorted((yield from self._looking.names()))]
         keys = [tallies.function_key(name) for name in names]
         replies = yield self._looking.guard_io("counts", keys, budget=Budget(DIRECT_SECONDS))
         return dict(zip(names, replies, strict=True))
 
-    def _send(self) -> S:
+    def send(self) -> S:
         """Send what this process has counted, so that its own figures are in the fleet's."""
         assert self._tallies is not None
         yield self._tallies.sending()
@@ -159,9 +161,9 @@ class Statistics:
     def zero(self, table: Table) -> S:
         """Begin the counters of a function again at nothing; the fleet's figures of its name too."""
         if self._tallies is not None:
-            yield from self._send()
-            key = self._tallies.function_key(table.name)
-            yield self._looking.guard_io("delete", [key], budget=Budget(DIRECT_SECONDS))
+            yield from self.send()
+            keys = [self._tallies.function_key(table.name), self._tallies.details_key(table.name)]
+            yield self._looking.guard_io("delete", keys, budget=Budget(DIRECT_SECONDS))
         for one in self._tier.tables(table.name):
             self._tier.zero(one)
         if self._tallies is not None:
@@ -221,5 +223,6 @@ class Statistics:
             self._tallies.after_fork()
 
 
-def _of_fleet(name: str, counts: dict[str, int]) -> FunctionStats:
+def of_fleet(name: str, counts: dict[str, int]) -> FunctionStats:
+    """The figures of one function of its counters in the backend."""
     return function_stats(name, {**counts, "compute_seconds": counts.get("compute_us", 0) / 1e6})

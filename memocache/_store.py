@@ -27,9 +27,10 @@ class Address:
 
     `key` is its place in the process's `table`; `name` and `digest` name it in a backend (name "" for plain keys);
     `tags` are hashes of the rendered tags; `tokens` are the identity tokens of objects that the key dies with.
+    `begun` is when the call began (`time.monotonic`) if that was before its steps did, `cause` why it missed.
     """
 
-    __slots__ = ("_budget", "digest", "key", "name", "spot", "table", "tags", "tokens")
+    __slots__ = ("_budget", "begun", "cause", "digest", "key", "name", "spot", "table", "tags", "tokens")
 
     def __init__(
         self,
@@ -49,6 +50,8 @@ class Address:
         self.tokens = tokens
         self._budget = budget
         self.spot: Any = None
+        self.begun: float | None = None
+        self.cause = ""
 
     @property
     def budget(self) -> Budget:
@@ -67,10 +70,11 @@ class Found:
     """What a look-up found. Times are on the store's own clock; nothing found has `expires` at minus infinity.
 
     `load` gives the outcome, and raises `DecodeError` if it cannot; `is_error` says that it is a remembered error,
-    which is never served past its ttl; `seen` is what the store must find unchanged to begin.
+    which is never served past its ttl; `seen` is what the store must find unchanged to begin; `cause` says why what is
+    there cannot be served at all ("" where there is nothing, or something with an `expires`).
     """
 
-    __slots__ = ("compute_seconds", "expires", "is_error", "load", "now", "seen", "stale_until")
+    __slots__ = ("cause", "compute_seconds", "expires", "is_error", "load", "now", "seen", "stale_until")
 
     def __init__(
         self,
@@ -81,6 +85,7 @@ class Found:
         compute_seconds: float = 0.0,
         load: Callable[[], Outcome] | None = None,
         is_error: bool = False,
+        cause: str = "",
     ) -> None:
         self.seen = seen
         self.now = now
@@ -89,6 +94,7 @@ class Found:
         self.compute_seconds = compute_seconds
         self.load = load
         self.is_error = is_error
+        self.cause = cause
 
 
 class Record(NamedTuple):

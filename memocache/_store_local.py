@@ -12,6 +12,7 @@ from functools import partial
 from math import inf
 from typing import Any, NamedTuple, NoReturn
 
+from memocache._causes import INVALIDATED
 from memocache._entry import Entry
 from memocache._envelope import Outcome
 from memocache._flight import Flight, Flights
@@ -175,7 +176,7 @@ class UnsharedStore(LocalStore):
         if entry is not None:
             generations = yield from self._shared.generations(address)
             if entry.sealed != generations:
-                return Found(entry)
+                return Found(entry, cause=INVALIDATED)
         return self.found(address, entry)
 
     def begin(

@@ -23,6 +23,7 @@ from math import inf, isinf
 from typing import Any
 
 from memocache import _envelope
+from memocache._causes import INVALIDATED, UNREADABLE
 from memocache._entry import Table
 from memocache._envelope import Envelope, Flag, Outcome
 from memocache._flight import LEADING, Flight, Signal, waits_for
@@ -211,12 +212,12 @@ class SharedStore:
         try:
             if None in markers:
                 self._check(raw, spot)
-                return Found(seen)
+                return Found(seen, cause=INVALIDATED)
             expected = _envelope.echo(b"".join(markers), spot.key)  # type: ignore[arg-type]  # none of them is None
             at = _envelope.HEAD_BYTES + len(expected)
             if raw[_envelope.HEAD_BYTES : at] != expected:
                 self._check(raw, spot)
-                return Found(seen)  # invalidated: sealed under other generations
+                return Found(seen, cause=INVALIDATED)  # sealed under other generations
             if len(raw) > self.max_value_bytes + _ENVELOPE_SLACK:
                 raise DecodeError("too large")
             flags = raw[2]
@@ -226,7 +227,7 @@ class SharedStore:
             front = _envelope.read_front(raw, at)
         except DecodeError:
             self._on_decode_error(address.name)
-            return Found(seen)
+            return Found(seen, cause=UNREADABLE)
         load = partial(self._load, flags, front.payload if opened is None else opened)
         is_error = bool(flags & Flag.ERROR)
         return Found(seen, self.clock.time(), front.expires, front.stale_until, front.compute_seconds, load, is_error)

@@ -36,7 +36,7 @@ from memocache._local import LocalTier
 from memocache._runtime import Io
 from memocache._topk import SpaceSaving
 from memocache.exceptions import BackendError
-from memocache.typing import Clock, Once, Tally
+from memocache.typing import Clock, Once, Put, Tally
 
 if TYPE_CHECKING:
     from memocache._near import NearTier
@@ -105,6 +105,8 @@ class Sending(Io):
                 self._tallies.keep(batch)
                 raise
             self._tallies.confirm(batch)
+        for announcement in self._tallies.announcements():
+            announcement.blocking()
 
     async def awaiting(self) -> None:
         """Send in this task."""
@@ -116,6 +118,8 @@ class Sending(Io):
                 self._tallies.keep(batch)
                 raise
             self._tallies.confirm(batch)
+        for announcement in self._tallies.announcements():
+            await announcement.awaiting()
 
     def _request(self, batch: Batch) -> Io:
         return self._tallies.guard.io("tally", batch.tallies, budget=Budget(self._seconds))
@@ -136,13 +140,15 @@ class Tallies:
         atexit.register(_flush_at_exit, weakref.ref(self))
 
     def _reset(self) -> None:
+        self._settings: dict[str, bytes] = {}
         self._touched: deque[tuple[str, float]] = deque()
         self._unsent: dict[str, tuple[int, float]] = {}
         self._hot_sent: dict[str, int] = {}
         self._senders: list[Sender] = []
         self._unconfirmed: list[Batch] = []
-        # what was counted up to the last flush, by function name
+        # what was counted up to the last flush, by function name: counters, and what they are made of
         self._sent: dict[str, dict[str, int]] = {}
+        self._sent_details: dict[str, dict[str, int]] = {}
         self._flushing = threading.Lock()
         # apart from it: what wakes may hold the tier's lock, which a flush takes
         self._waking = threading.Lock()
@@ -247,7 +253,9 @@ class Tallies:
         """A new batch; the functions first, which are most likely to arrive if a flush is cut short."""
         with self._flushing:
             self._gather()
-            functions = self._functions()
+            counts, details = self._counts(), self._details()
+            functions, made_of = _deltas(counts, self._sent), _deltas(details, self._sent_details)
+            self._sent, self._sent_details = counts, details
             touched = dict(islice(self._unsent.items(), _MOST_KEYS))
             for key in touched:
                 del self._unsent[key]
@@ -261,6 +269,7 @@ class Tallies:
                     self._hot_sent[key] = sure
             sender = self._senders.pop() if self._senders else Sender()
         tallies = [Tally(self.function_key(name), delta, {}) for name, delta in functions.items()]
+        tallies += [Tally(self.details_key(name), delta, {}) for name, delta in made_of.items()]
         tallies += [Tally(self.hot_key(day), counts, {}, 3 * DAY * 1000) for day, counts in days.items()]
         tallies += [
             Tally(self.access_key(key), {"n": hits}, {"last": int(last * 1000)}, DAY * 1000)
@@ -284,16 +293,6 @@ class Tallies:
                 numbered += [one._replace(once=once) for one in those[at : at + _STEP]]
         return numbered
 
-    def _functions(self) -> dict[str, dict[str, int]]:
-        """What was counted since the last flush, by function name."""
-        counts, before = self._counts(), self._sent
-        deltas = {}
-        for name, now in counts.items():
-            then = before.get(name, {})
-            deltas[name] = {key: amount - then.get(key, 0) for key, amount in now.items() if amount != then.get(key, 0)}
-        self._sent = counts
-        return {name: delta for name, delta in deltas.items() if delta}
-
     def _counts(self) -> dict[str, dict[str, int]]:
         """What this process has counted, by function name; plain keys are "", and with them what left the process."""
         totals = {"": {"expired": self._tier.expired, "evicted": self._tier.evicted}}
@@ -307,20 +306,62 @@ class Tallies:
             total["compute_us"] = int(seconds[table.name] * 1e6)
         return totals
 
+    def _details(self) -> dict[str, dict[str, int]]:
+        """Times and causes that this process has counted, by function name."""
+        totals: dict[str, dict[str, int]] = {}
+        for table in self._tier.tables():
+            if table.name:
+                total = totals.setdefault(table.name, {})
+                for key, amount in table.counters.read_details().items():
+                    total[key] = total.get(key, 0) + amount
+        return totals
+
     def zeroed(self, name: str) -> None:
         """The counters of a function begin again at nothing."""
         with self._flushing:
             self._sent.pop(name, None)
-            key = self.function_key(name)
+            self._sent_details.pop(name, None)
+            keys = self.function_key(name), self.details_key(name)
             for batch in self._unconfirmed:
-                batch.tallies[:] = [one for one in batch.tallies if one.key != key]
+                batch.tallies[:] = [one for one in batch.tallies if one.key not in keys]
+
+    # -- settings
+
+    def announce(self, name: str, settings: bytes) -> None:
+        """Have the settings of a function stored with the next flush."""
+        self._settings[name] = settings
+
+    def announcements(self) -> Iterator[Io]:
+        """The requests that store the settings announced, each in one bucket; one that fails comes again next time."""
+        buckets: dict[str, dict[str, Put]] = {}
+        for name, settings in list(self._settings.items()):
+            key = self.settings_key(name)
+            _, bucket, _ = self._layout.parse(key) or ("", "", "")
+            buckets.setdefault(bucket, {})[name] = Put(key, settings)
+        for puts in buckets.values():
+            yield self.guard.io("transact", (), list(puts.values()), budget=Budget(DIRECT_SECONDS))
+            for name, put in puts.items():
+                if self._settings.get(name) == put.value:
+                    del self._settings[name]
 
     # -- names in the backend
 
     def function_key(self, name: str) -> str:
         """Where the counters of a function name are added up."""
-        rest = f"f:{escape(name)}"
-        return self._layout.key("s", self._layout.bucket(rest), rest)
+        return self._key_of(name, "f")
+
+    def details_key(self, name: str) -> str:
+        """Where times and causes of a function name are added up, beside its counters."""
+        return self._key_of(name, "d")
+
+    def settings_key(self, name: str) -> str:
+        """Where the settings of a function are, as some process last told them."""
+        return self._key_of(name, "p")
+
+    def _key_of(self, name: str, letter: str) -> str:
+        """A key in the bucket of the function's counters."""
+        escaped = escape(name)
+        return self._layout.key("s", self._layout.bucket(f"f:{escaped}"), f"{letter}:{escaped}")
 
     def hot_key(self, day: int) -> str:
         """Where a day's hottest keys are added up."""
@@ -354,7 +395,18 @@ class Tallies:
         """In a child: what the parent counted is the parent's to send."""
         self._reset()
         self.hottest = SpaceSaving()
-        self._sent = self._counts()
+        self._sent, self._sent_details = self._counts(), self._details()
+
+
+def _deltas(now: dict[str, dict[str, int]], before: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+    """What came to each function's counters since `before`; without what did not change."""
+    deltas = {}
+    for name, counts in now.items():
+        then = before.get(name, {})
+        if counts != then:
+            delta = {key: counts.get(key, 0) - then.get(key, 0) for key in {**then, **counts}}
+            deltas[name] = {key: amount for key, amount in delta.items() if amount}
+    return deltas
 
 
 def _flush_when_child_ends(tallies: Tallies) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from itertools import accumulate
+from typing import Any, Final, NamedTuple
+
+from memocache._causes import CAUSES
 
 COUNTED = (
     "hits",
@@ -18,6 +22,12 @@ COUNTED = (
     "computations",
     "compute_seconds",
 )
+BUCKETS: Final = 32
+"""Buckets of a `Histogram` of times: the last begins at 2**30 microseconds, 18 minutes."""
+LIFE_BUCKETS: Final = 52
+"""Buckets of a `Histogram` of what entries have left: the last begins at 2**50 microseconds, 35 years."""
+_TIMES: Final = {"h": "hit_times", "m": "miss_times", "c": "compute_times"}
+"""The counters of times, by the letter that stands for them where they are added up."""
 
 
 class CacheInfo(NamedTuple):
@@ -50,6 +60,75 @@ class FunctionStats:
     compute_seconds: float = 0.0
     saved_seconds: float = 0.0
     currsize: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How long things took, in buckets each twice as wide as the one before.
+
+    ``counts[i]`` took less than 2**i microseconds and, but for the first, at least 2**(i - 1); the last bucket has no
+    upper bound.
+    """
+
+    counts: tuple[int, ...] = (0,) * BUCKETS
+
+    @property
+    def total(self) -> int:
+        """How many were counted."""
+        return sum(self.counts)
+
+    @property
+    def bounds(self) -> tuple[float, ...]:
+        """What each bucket ends below, in seconds; the last is infinite."""
+        return (*(2**index / 1e6 for index in range(len(self.counts) - 1)), math.inf)
+
+    def quantile(self, q: float) -> float | None:
+        """Seconds below which at least the share `q` (0 to 1) of all lie: the end of a bucket; None if there are none.
+
+        Raises ValueError.
+        """
+        if not 0 <= q <= 1:
+            raise ValueError("a quantile is from 0 to 1")
+        rank = max(1, math.ceil(q * self.total))
+        ends = zip(accumulate(self.counts), self.bounds, strict=True)
+        return next((bound for reached, bound in ends if reached >= rank), None)
+
+
+def bucket(seconds: float, buckets: int = BUCKETS) -> int:
+    """Which bucket of a `Histogram` of so many `buckets` some seconds fall into; those below 0 count as 0."""
+    if seconds >= 2**buckets:  # infinite, perhaps
+        return buckets - 1
+    index = int(seconds * 1e6).bit_length() if seconds > 0 else 0
+    return min(index, buckets - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionDetails:
+    """What there is to know of one function name: `stats`, and what they are made of.
+
+    `hit` are the hits that were timed: those of single calls that went through the engine. `untimed_hits` are the
+    others: served by the compiled look-up in the process, or one of many in a bulk call. `miss` is the whole call,
+    `compute` the function itself (a loader's run counts once).
+
+    `causes` says of each miss why it was one: ``cold`` (never stored, as far as is remembered), ``expired``,
+    ``invalidated``, ``evicted`` (gone within its time), ``rejected`` (its last outcome was not stored),
+    ``unreachable`` (the backend), ``unreadable``.
+
+    `settings` are those in force, as text (None: no process has told); `ttl_left` are the seconds that a sample of the
+    entries has left (its `total` says how many were looked at; those that never expire are in the last bucket; None:
+    not asked for); `hottest` are its hottest keys, hottest first.
+    """
+
+    name: str
+    stats: FunctionStats
+    hit: Histogram
+    untimed_hits: int
+    miss: Histogram
+    compute: Histogram
+    causes: dict[str, int]
+    settings: dict[str, str] | None = None
+    ttl_left: Histogram | None = None
+    hottest: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +169,13 @@ class EntryInfo:
     tags: tuple[str, ...]
 
 
+class KeysPage(NamedTuple):
+    """Some keys, and the cursor of those after them: a text, or None where there are no more."""
+
+    keys: list[str]
+    cursor: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Health:
     """Whether the backend answers (`ok`), how fast, and whether a probe key came back as written."""
@@ -106,9 +192,11 @@ class Counters:
     ``counters.hits += 1`` written out, without a call in the expression, is exact under the GIL: CPython switches
     threads only at calls and backward jumps. So nothing here takes a lock. Hits on entries held in the process are
     counted on the entry, and come here when it leaves (see `memocache._local`).
+
+    The times are counts by `bucket`, and `causes` counts by cause: ``counters.hit_times[index] += 1`` is as exact.
     """
 
-    __slots__ = (*COUNTED, "_on_add")
+    __slots__ = (*COUNTED, *_TIMES.values(), "_on_add", "causes")
 
     hits: int
     misses: int
@@ -120,6 +208,10 @@ class Counters:
     decode_errors: int
     computations: int
     compute_seconds: float
+    hit_times: list[int]
+    miss_times: list[int]
+    compute_times: list[int]
+    causes: dict[str, int]
 
     def __init__(self, on_add: Callable[[], None] | None = None) -> None:
         self._on_add = on_add
@@ -129,6 +221,9 @@ class Counters:
         """Begin again at nothing."""
         for name in COUNTED:
             setattr(self, name, 0)
+        for name in _TIMES.values():
+            setattr(self, name, [0] * BUCKETS)
+        self.causes = dict.fromkeys(CAUSES, 0)
 
     def add(
         self,
@@ -160,11 +255,27 @@ class Counters:
         """Add what another counted, which counts no more."""
         amounts: dict[str, Any] = other.read()
         self.hits += amounts.pop("hits")
+        for name in _TIMES.values():
+            mine, theirs = getattr(self, name), getattr(other, name)
+            for index, count in enumerate(theirs):
+                mine[index] += count
+        for cause, count in other.causes.items():
+            self.causes[cause] += count
         self.add(**amounts)
 
     def read(self) -> dict[str, float]:
         """The counters by name."""
         return {name: getattr(self, name) for name in COUNTED}
+
+    def read_details(self) -> dict[str, int]:
+        """Times and causes, as `function_details` takes them; without those that are 0."""
+        details = {
+            f"{letter}:{index}": count
+            for letter, name in _TIMES.items()
+            for index, count in enumerate(getattr(self, name))
+            if count
+        }
+        return details | {f"why:{cause}": count for cause, count in self.causes.items() if count}
 
 
 def function_stats(name: str, counted: Mapping[str, float], currsize: int = 0) -> FunctionStats:
@@ -179,3 +290,13 @@ def function_stats(name: str, counted: Mapping[str, float], currsize: int = 0) -
         currsize=currsize,
         **{key: int(value) for key, value in shown.items()},
     )
+
+
+def function_details(stats: FunctionStats, counted: Mapping[str, int], **more: Any) -> FunctionDetails:
+    """Make the details of one function of its figures and what `Counters.read_details` counted; `more` is as it is."""
+    hit, miss, compute = (
+        Histogram(tuple(max(0, counted.get(f"{letter}:{index}", 0)) for index in range(BUCKETS))) for letter in _TIMES
+    )
+    causes = {cause: counted.get(f"why:{cause}", 0) for cause in CAUSES}
+    untimed = max(0, stats.hits - hit.total)
+    return FunctionDetails(stats.name, stats, hit, untimed, miss, compute, causes, **more)

@@ -180,6 +180,12 @@ class Router:
         owner = None if self.table is None else self.table.owners[slot]
         return None if owner is None else self.node_at(owner)
 
+    def left_alone(self) -> dict[str, bool]:
+        """Whether each primary of the table, by its address, is left alone."""
+        table = self.table
+        addresses = () if table is None else table.primaries
+        return {f"{host}:{port}": self.node_at((host, port)).breaker.open for host, port in addresses}
+
     def _moved(self, redirect: Redirect) -> None:
         with self._lock:
             if self.table is not None and self.table.owners[redirect.slot] != redirect.owner:

@@ -48,6 +48,10 @@ class ClusterBackend(RedisBackend):
     def _track(self, starts: Sequence[str], watcher: Watcher) -> Callable[[], None] | None:
         return self._router.watch(starts, watcher)
 
+    def nodes_left_alone(self) -> dict[str, bool]:
+        """Whether this process leaves each primary known by now alone, by its address."""
+        return self._router.left_alone()
+
     def close(self) -> None:
         """See `RedisBackend.close`."""
         self._router.rest()
