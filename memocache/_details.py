@@ -8,8 +8,8 @@ stands in the backend beside the function's counters.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Generator, Mapping
+from functools import reduce
 from math import isinf
 from typing import Any
 
@@ -19,13 +19,16 @@ from memocache._runtime import Effect
 from memocache._statistics import Statistics, of_fleet
 from memocache._tally import Tallies
 from memocache.exceptions import ConfigurationError
-from memocache.stats import LIFE_BUCKETS, Histogram, bucket, function_details
+from memocache.stats import LIFE_BUCKETS, Histogram, added, bucket, function_details
 
 S = Generator[Effect, Any, Any]
 SAMPLE = 200
 """Entries of which is read what they have left."""
+_AT_ONCE = 20
 _STEPS = 50
-"""Steps of a scan, of some hundred keys each, after which a sample is what it is."""
+"""Requests for keys or entries after which a sample is what it is."""
+_SAMPLE_BYTES = 2**21
+"""Bytes of entries after which it is, too: what they have left cannot be read without the rest of them."""
 _LONGEST = 300
 _SETTINGS_BYTES = 16_384
 
@@ -62,10 +65,8 @@ class Details:
             stats, counted, settings = yield from self._of_fleet(name)
         else:
             tables = self._tier.tables(name)
-            total: Counter[str] = Counter()
-            for table in tables:
-                total.update(table.counters.read_details())
-            counted, settings = total, self._settings.get(name)
+            counted = reduce(added, (table.counters.read_details() for table in tables), {})
+            settings = self._settings.get(name)
             stats = self._statistics.function(name) if tables else None
         if stats is None:
             return None
@@ -93,17 +94,16 @@ class Details:
         live = [entry.expires - now for entry in self._tier.live(name) if entry.fresh_until > now]
         for left in live[:SAMPLE]:
             counts[bucket(left, LIFE_BUCKETS)] += 1
-        room, at = SAMPLE - sum(counts), None
+        at, size = self._looking.whole(name), 0
         for _ in range(_STEPS):
-            if room <= 0 or self._looking.shared is None:
+            room = SAMPLE - sum(counts)
+            if at is None or room <= 0 or size > _SAMPLE_BYTES:
                 break
-            at, looked = yield from self._looking.look_step(at, name)
-            for one in looked[:room]:
+            at, looked = yield from self._looking.look_step(at, name, min(room, _AT_ONCE))
+            size += sum(one.size for one in looked)
+            for one in looked:
                 if one.name == name and one.alive and one.left > 0:
                     counts[bucket(one.left, LIFE_BUCKETS)] += 1
-                    room -= 1
-            if at is None:
-                break
         return Histogram(tuple(counts))
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator
 from random import SystemRandom
+from time import monotonic
 from typing import Any, TypeAlias
 
 from memocache import _events as events
@@ -81,7 +82,7 @@ class Engine:
         """
         if DISABLED.get() is not None or self.emit is not None or binding.function.options.early:
             return None
-        begun = time.monotonic()
+        begun = monotonic()
         shared: SharedStore = binding.places.shared  # type: ignore[assignment]  # it is one; binding must not know
         asked = question(binding, shared, values)
         entry, budget = asked[0], Budget()
@@ -102,7 +103,7 @@ class Engine:
             address.begun = begun
             return address, store, shared.read(address, shared.spot(address), reply)
         shared.touch_all(binding.table, (entry,))
-        times, index = binding.counters.hit_times, int((time.monotonic() - begun) * 1e6).bit_length()
+        times, index = binding.counters.hit_times, int((monotonic() - begun) * 1e6).bit_length()
         times[index if index < BUCKETS else -1] += 1
         return outcome
 

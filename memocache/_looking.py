@@ -28,7 +28,7 @@ _BATCH = 100
 
 class Looked(NamedTuple):
     """One of the backend's entry keys: the function's name, the bytes that name what stands there, whether that could
-    still be served, and the seconds it is still fresh.
+    still be served, the seconds it is still fresh, and its bytes in all.
     """
 
     key: str
@@ -36,6 +36,7 @@ class Looked(NamedTuple):
     head: bytes | None
     alive: bool
     left: float
+    size: int
 
 
 class Looking(Finder):
@@ -121,7 +122,8 @@ class Looking(Finder):
             found, _ = yield from self._judge(address, [raw, *(known[m] for m in spot.markers)])
             alive = found.load is not None and found.now < max(found.expires, found.stale_until)
             head = None if raw is None else bytes(raw[: _envelope.HEAD_BYTES])
-            looked.append(Looked(key, address.name, head, alive, found.expires - found.now))
+            size = 0 if raw is None else len(raw)
+            looked.append(Looked(key, address.name, head, alive, found.expires - found.now, size))
         return looked
 
     def bury(self, dead: Sequence[Looked]) -> S:

@@ -40,9 +40,12 @@ class Statistics:
 
     def function(self, name: str) -> FunctionStats:
         """The figures of one function name, in this process."""
+        return self._of_tables(name, self._tier.tables(name))
+
+    def _of_tables(self, name: str, tables: list[Table]) -> FunctionStats:
         total: dict[str, float] = dict.fromkeys(COUNTED, 0.0)
         size = 0
-        for table in self._tier.tables(name):
+        for table in tables:
             size += self._tier.currsize(table)
             for key, amount in self._tier.counted(table).items():
                 total[key] += amount
@@ -60,9 +63,11 @@ class Statistics:
             functions = {name: of_fleet(name, one) for name, one in counts.items() if name and one}
         else:
             gone = {"expired": self._tier.expired, "evicted": self._tier.evicted}
-            names = {table.name for table in self._tier.tables()} - {""}
-            functions = {name: self.function(name) for name in sorted(names)}
-            plain = self.function("")
+            tables: dict[str, list[Table]] = {"": []}
+            for table in self._tier.tables():
+                tables.setdefault(table.name, []).append(table)
+            functions = {name: self._of_tables(name, those) for name, those in sorted(tables.items())}
+            plain = functions.pop("")
         hits = sum(one.hits for one in functions.values()) + plain.hits
         misses = sum(one.misses for one in functions.values()) + plain.misses
         calls = hits + misses

@@ -36,6 +36,7 @@ from memocache._local import LocalTier
 from memocache._runtime import Io
 from memocache._topk import SpaceSaving
 from memocache.exceptions import BackendError
+from memocache.stats import added
 from memocache.typing import Clock, Once, Put, Tally
 
 if TYPE_CHECKING:
@@ -311,9 +312,8 @@ class Tallies:
         totals: dict[str, dict[str, int]] = {}
         for table in self._tier.tables():
             if table.name:
-                total = totals.setdefault(table.name, {})
-                for key, amount in table.counters.read_details().items():
-                    total[key] = total.get(key, 0) + amount
+                more, total = table.counters.read_details(), totals.get(table.name)
+                totals[table.name] = more if total is None else added(total, more)
         return totals
 
     def zeroed(self, name: str) -> None:
@@ -403,7 +403,7 @@ def _deltas(now: dict[str, dict[str, int]], before: dict[str, dict[str, int]]) -
     deltas = {}
     for name, counts in now.items():
         then = before.get(name, {})
-        if counts != then:
+        if counts is not then and counts != then:
             delta = {key: counts.get(key, 0) - then.get(key, 0) for key in {**then, **counts}}
             deltas[name] = {key: amount for key, amount in delta.items() if amount}
     return deltas

@@ -196,7 +196,7 @@ class Counters:
     The times are counts by `bucket`, and `causes` counts by cause: ``counters.hit_times[index] += 1`` is as exact.
     """
 
-    __slots__ = (*COUNTED, *_TIMES.values(), "_on_add", "causes")
+    __slots__ = (*COUNTED, *_TIMES.values(), "_on_add", "_read", "causes")
 
     hits: int
     misses: int
@@ -224,6 +224,7 @@ class Counters:
         for name in _TIMES.values():
             setattr(self, name, [0] * BUCKETS)
         self.causes = dict.fromkeys(CAUSES, 0)
+        self._read: tuple[Any, dict[str, int]] = (), {}
 
     def add(
         self,
@@ -268,14 +269,17 @@ class Counters:
         return {name: getattr(self, name) for name in COUNTED}
 
     def read_details(self) -> dict[str, int]:
-        """Times and causes, as `function_details` takes them; without those that are 0."""
-        details = {
-            f"{letter}:{index}": count
-            for letter, name in _TIMES.items()
-            for index, count in enumerate(getattr(self, name))
-            if count
-        }
-        return details | {f"why:{cause}": count for cause, count in self.causes.items() if count}
+        """Times and causes, as `function_details` takes them, without those that are 0; not to be changed."""
+        lists = {letter: getattr(self, name) for letter, name in _TIMES.items()}
+        # every second for every function: only what moved is read anew (causes move before misses do)
+        moved = (*map(sum, lists.values()), self.misses, self.stale_hits)
+        if moved != self._read[0]:
+            details = {
+                f"{letter}:{i}": count for letter, counts in lists.items() for i, count in enumerate(counts) if count
+            }
+            details |= {f"why:{cause}": count for cause, count in self.causes.items() if count}
+            self._read = moved, details
+        return self._read[1]
 
 
 def function_stats(name: str, counted: Mapping[str, float], currsize: int = 0) -> FunctionStats:
@@ -290,6 +294,11 @@ def function_stats(name: str, counted: Mapping[str, float], currsize: int = 0) -
         currsize=currsize,
         **{key: int(value) for key, value in shown.items()},
     )
+
+
+def added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    """Counters by name, added up."""
+    return {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}
 
 
 def function_details(stats: FunctionStats, counted: Mapping[str, int], **more: Any) -> FunctionDetails:
