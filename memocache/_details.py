@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Mapping
-from functools import reduce
 from math import isinf
 from typing import Any
 
@@ -65,7 +64,9 @@ class Details:
             stats, counted, settings = yield from self._of_fleet(name)
         else:
             tables = self._tier.tables(name)
-            counted = reduce(added, (table.counters.read_details() for table in tables), {})
+            counted = {}
+            for table in tables:
+                counted = added(counted, table.counters.read_details())
             settings = self._settings.get(name)
             stats = self._statistics.function(name) if tables else None
         if stats is None:

@@ -406,7 +406,7 @@ def _deltas(now: dict[str, dict[str, int]], before: dict[str, dict[str, int]]) -
         if counts is not then and counts != then:
             delta = {key: counts.get(key, 0) - then.get(key, 0) for key in {**then, **counts}}
             deltas[name] = {key: amount for key, amount in delta.items() if amount}
-    return deltas
+    return {name: delta for name, delta in deltas.items() if delta}
 
 
 def _flush_when_child_ends(tallies: Tallies) -> None:

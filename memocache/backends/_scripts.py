@@ -84,13 +84,16 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 local a = 3
 for i = 2, #KEYS do
   local key, adds, sets, ttl = KEYS[i], tonumber(ARGV[a]), tonumber(ARGV[a + 1]), ARGV[a + 2]
-  local kind = redis.call('TYPE', key).ok
-  if kind ~= 'hash' and kind ~= 'none' then
+  if adds == 0 and redis.call('TYPE', key).ok ~= 'hash' then
     redis.call('UNLINK', key)
   end
   a = a + 3
   for j = 1, adds do
-    redis.pcall('HINCRBY', key, ARGV[a], ARGV[a + 1])
+    local reply = redis.pcall('HINCRBY', key, ARGV[a], ARGV[a + 1])
+    if type(reply) == 'table' and reply.err and string.find(reply.err, 'WRONGTYPE', 1, true) then
+      redis.call('UNLINK', key)
+      redis.call('HINCRBY', key, ARGV[a], ARGV[a + 1])
+    end
     a = a + 2
   end
   for j = 1, sets do

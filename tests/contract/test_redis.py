@@ -11,7 +11,7 @@ import pytest
 from memocache.backends.redis import RedisBackend
 from memocache.testing.contract import BackendContract
 from memocache.testing.servers import Server
-from memocache.typing import Backend, Guard, Put, Tally
+from memocache.typing import Backend, Guard, Once, Put, Tally
 
 
 class TestRedisBackend(BackendContract):
@@ -69,6 +69,10 @@ def test_foreign_types_count_as_absent_and_heal(url: str, scripts: bool, aio: bo
         assert await call("members", "list") == set()
         await call("tally", [Tally("list", {"n": 2}, {})])
         assert await call("counts", ["list"]) == [{"n": 2}]
+        for number, (key, adds, sets) in enumerate([("added", {"n": 1, "m": 2}, {"l": 3}), ("set", {}, {"l": 3})]):
+            await call("transact", [], [Put(key, b"1")])
+            await call("tally", [Tally(key, adds, sets, None, Once("once", number, 60_000))])
+            assert await call("counts", [key]) == [{**adds, **sets}]
         await call("close")
 
     import redis
