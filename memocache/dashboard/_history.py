@@ -70,9 +70,7 @@ class History:
         if self._last is not None and now > self._last[0]:
             before, last = self._last
             seconds = now - before
-            hits, misses, saved, evicted, faults = (
-                max(0.0, new - old) for new, old in zip(what, last, strict=True)
-            )
+            hits, misses, saved, evicted, faults = (max(0.0, new - old) for new, old in zip(what, last, strict=True))
             calls = hits + misses
             self._add(
                 now,
