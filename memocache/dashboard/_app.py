@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from math import isinf
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import parse_qs, quote, unquote, urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.applications import Starlette
@@ -106,7 +106,12 @@ class Pages:
         )
         self._templates.filters.update(_show.FILTERS)
         self._templates.globals.update(
-            read_only=read_only, show_values=show_values, title=title, has_token=token is not None, urlencode=urlencode
+            read_only=read_only,
+            show_values=show_values,
+            title=title,
+            has_token=token is not None,
+            urlencode=_query,
+            quote=_quote,
         )
         self._read_only = read_only
 
@@ -219,7 +224,7 @@ class Pages:
         """The points of the plots, as columns, after the one of number `since`."""
         await self.poller.watch()
         try:
-            since = int(request.query_params.get("since", "0"))
+            since = int(_asked(request).get("since", "0"))
         except ValueError:
             since = 0
         points = self.poller.history.since(since, time.time())
@@ -229,15 +234,15 @@ class Pages:
     async def functions(self, request: Request) -> Response:
         """The table of functions, sorted, searched and paged by the server."""
         await self.poller.watch()
-        query = request.query_params.get("q", "")
-        sort = request.query_params.get("sort", "calls")
+        query = _asked(request).get("q", "")
+        sort = _asked(request).get("sort", "calls")
         sort = sort if sort in SORTS else "calls"
-        up = request.query_params.get("up", "1" if sort == "name" else "") == "1"
+        up = _asked(request).get("up", "1" if sort == "name" else "") == "1"
         every = self.poller.stats.functions.values() if self.poller.stats else ()
         found = [one for one in every if query.casefold() in one.name.casefold()]
         found.sort(key=SORTS[sort], reverse=not up)
         last = max(0, (len(found) - 1) // ROWS)
-        number = min(last, max(0, _integer(request.query_params.get("page", ""))))
+        number = min(last, max(0, _integer(_asked(request).get("page", ""))))
         return self._page(
             request,
             "functions.html",
@@ -254,13 +259,13 @@ class Pages:
     async def function(self, request: Request) -> Response:
         """One function: its figures, and the first of its keys."""
         await self.poller.watch()
-        name = request.query_params.get("name", "")
+        name = _asked(request).get("name", "")
         one = self.poller.stats.functions.get(name) if self.poller.stats else None
         if one is None:
             return self._message(request, 404, "No such function", "No process of the fleet has counted calls of it.")
         keys: list[str] = []
         whole, trouble = True, None
-        if request.query_params.get("keys") == "1":
+        if _asked(request).get("keys") == "1":
             try:
                 async with asyncio.timeout(KEYS_SECONDS):
                     async for key in self.cache.aio.keys(name):
@@ -272,7 +277,7 @@ class Pages:
                 whole = False
             except MemocacheError as error:
                 trouble = str(error)
-        asked = request.query_params.get("keys") == "1"
+        asked = _asked(request).get("keys") == "1"
         return self._page(
             request,
             "function.html",
@@ -286,7 +291,7 @@ class Pages:
 
     async def key(self, request: Request) -> Response:
         """All that is known of one entry."""
-        key = request.query_params.get("key", "")
+        key = _asked(request).get("key", "")
         if not key:
             return self._page(request, "find.html")
         try:
@@ -319,7 +324,7 @@ class Pages:
     async def audit(self, request: Request) -> Response:
         """What was done from here."""
         await self.poller.watch()
-        number = _integer(request.query_params.get("done", ""))
+        number = _integer(_asked(request).get("done", ""))
         return self._page(request, "audit.html", done=list(self._actions.done), number=number)
 
     # -- actions
@@ -327,7 +332,7 @@ class Pages:
     async def ask(self, request: Request) -> Response:
         """What an invalidation would affect, and the button that does it."""
         await self.poller.watch()
-        kind, target = request.query_params.get("kind", ""), request.query_params.get("target", "")
+        kind, target = _asked(request).get("kind", ""), _asked(request).get("target", "")
         if kind not in KINDS or not target:
             return self._page(request, "find.html")
         names = self.poller.stats.functions if self.poller.stats else {}
@@ -337,7 +342,9 @@ class Pages:
         """Do it, and show what came of it."""
         if self._read_only:
             return self._message(request, 403, "Read only", "This dashboard was started with --read-only.")
-        kind, target = request.state.form.get("kind", ""), request.state.form.get("target", "")
+        kind = request.state.form.get("kind", "")
+        # quoted once more: a browser would change line ends and NUL, and another thing would be forgotten
+        target = unquote(request.state.form.get("target", ""), errors="surrogatepass")
         if kind not in KINDS or not target:
             return self._message(request, 400, "Nothing to do", "Say what is to be forgotten.")
         names = self.poller.stats.functions if self.poller.stats else {}
@@ -375,8 +382,29 @@ async def _form(request: Request) -> dict[str, str] | None:
         body += piece
         if len(body) > MAX_FORM:
             return None
-    fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=20)
+    return _fields(body.decode("utf-8", "replace"))
+
+
+def _asked(request: Request) -> dict[str, str]:
+    """The query parameters."""
+    return _fields(request.scope["query_string"].decode("latin-1"))
+
+
+def _fields(text: str) -> dict[str, str]:
+    """What is urlencoded in `text`, lone surrogates too; nothing where it is nonsense."""
+    try:
+        fields = parse_qs(text, keep_blank_values=True, max_num_fields=20, errors="surrogatepass")
+    except ValueError:
+        return {}
     return {name: values[0] for name, values in fields.items()}
+
+
+def _query(fields: dict[str, object]) -> str:
+    return urlencode(fields, errors="surrogatepass")
+
+
+def _quote(text: str) -> str:
+    return quote(text, safe="", errors="surrogatepass")
 
 
 def _address(request: Request) -> str:
