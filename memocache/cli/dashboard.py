@@ -37,6 +37,7 @@ def dashboard(
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
+            listener.listen(128)  # before it is said where: who reads that may ask at once
         except OSError as error:
             raise Failure(f"cannot listen on {host} port {port}: {error.strerror}; try another --port") from None
         with opened(url, prefix) as cache:

@@ -42,25 +42,29 @@ def page(browser: Any) -> Iterator[Any]:
 
 def test_figures_live(served: Callable[..., str], load: subprocess.Popen[bytes], page: Any) -> None:
     """As a load runs in another process the number of calls changes and plots appear, without a reload."""
+    from playwright.sync_api import expect
+
     page.goto(served())
     page.evaluate("window.never = 'reloaded'")
-    page.wait_for_function("document.querySelectorAll('.plot canvas').length === 6")
+    page.locator(".plot canvas").nth(5).wait_for()
     before = page.locator("#v-calls").get_attribute("title")
-    page.wait_for_function("old => document.getElementById('v-calls').title !== old", arg=before)
+    expect(page.locator("#v-calls")).not_to_have_attribute("title", before or "", timeout=30_000)
     assert page.evaluate("window.never") == "reloaded"
 
 
 def test_sort_search_and_drill_down(served: Callable[..., str], load: subprocess.Popen[bytes], page: Any) -> None:
     """Sorting and searching happen in place and keep the keyboard's place; a row leads to its function and its key."""
+    from playwright.sync_api import expect
+
     page.goto(served() + "functions")
-    page.wait_for_function("document.querySelectorAll('tbody tr').length === 4")
+    expect(page.locator("tbody tr")).to_have_count(4, timeout=30_000)
     page.evaluate("window.never = 'reloaded'")
     page.get_by_role("link", name="Function", exact=True).press("Enter")
-    page.wait_for_function("document.querySelector('[aria-sort]')?.textContent.includes('Function')")
+    page.locator("[aria-sort]", has_text="Function").wait_for()
     names = page.locator("tbody th a").all_inner_texts()
     assert names == sorted(names)
     page.get_by_label("Search by name").fill("PRICE")
-    page.wait_for_function("document.querySelectorAll('tbody tr').length === 1")
+    expect(page.locator("tbody tr")).to_have_count(1, timeout=30_000)
     assert page.evaluate("window.never") == "reloaded"
     page.get_by_role("link", name="shop.price").click()
     page.get_by_role("link", name="Look for keys").click()
