@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from memocache._units import seconds, size
@@ -15,7 +15,7 @@ LONGEST = 160
 def count(number: float | None) -> str:
     """A number in at most five characters."""
     if number is None:
-        return "–"
+        return "-"
     for unit, of in (("G", 1e9), ("M", 1e6), ("k", 1e4)):
         if abs(number) >= of:
             return f"{number / (1e3 if unit == 'k' else of):.1f}{unit}"
@@ -24,7 +24,7 @@ def count(number: float | None) -> str:
 
 def share(part: float | None) -> str:
     """A share from 0 to 1 as a percentage."""
-    return "–" if part is None else f"{part:.1%}"
+    return "-" if part is None else f"{part:.1%}"
 
 
 def rate(one: Any) -> float | None:
@@ -38,7 +38,7 @@ def moment(at: float | None) -> str:
     if at is None:
         return "never"
     try:
-        return datetime.fromtimestamp(at, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+        return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     except (OverflowError, ValueError, OSError):
         return "never"
 
