@@ -58,7 +58,7 @@ class Actions:
             elif kind == "glob":
                 count = len(matching(target, names))
                 await cache.invalidate(target)
-                result = f"functions known here that matched and are forgotten: {count}"
+                result = f"functions known here that matched, and are forgotten: {count}"
             else:
                 await cache.invalidate(tag=target)
                 result = "every entry with this tag is forgotten, everywhere"

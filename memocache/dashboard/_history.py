@@ -1,4 +1,5 @@
-"""The last hour in bounded ring buffers: what was seen, and the rates between two looks. Pure; `now` is passed in.
+"""The last hour in bounded ring buffers: what the poller saw, and the rates between two looks. Pure; `now` is
+passed in.
 
 Counters of a fleet only grow, but for `cache_clear`, which zeroes a function's: a fall reads as nothing happened.
 """
