@@ -36,6 +36,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
                 "_signature",
                 "_sizeof",
                 "_topk",
+                "_units",
             },
             {"_breaker", "_eviction", "_identity", "_options", "_policy", "stats"},
             {"_canonical_extra", "_entry"},
@@ -55,6 +56,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             {"_cache"},
             {"_default"},
             {""},
+            {"_examination"},
+            {"dashboard"},
             {"cli", "testing"},
         ),
     )
@@ -66,14 +69,14 @@ OWNERS = {
     "redis": {"backends", "testing"},  # testing: the plain client that looks at a server from outside
     "hiredis": {"backends"},
     "msgpack": {"codecs", "_canonical", "_envelope"},
-    "asyncio": {"_runtime", "backends", "testing"},
+    "asyncio": {"_runtime", "backends", "dashboard", "testing"},
     "cryptography": {"codecs"},
     "lmdb": {"backends"},
     "xxhash": {"backends"},
 }
 
 # Packages of extras: free to import what their extra installs.
-EXTRAS = {"cli", "testing", "instrumentation"}
+EXTRAS = {"cli", "dashboard", "testing", "instrumentation"}
 
 
 class Import(NamedTuple):
