@@ -48,6 +48,9 @@ class ClusterBackend(RedisBackend):
     def _track(self, starts: Sequence[str], watcher: Watcher) -> Callable[[], None] | None:
         return self._router.watch(starts, watcher)
 
+    def _renew(self) -> None:
+        """Nothing to do: one node says nothing about the others' connections, and each has a probe of its own."""
+
     def close(self) -> None:
         """See `RedisBackend.close`."""
         self._router.rest()
