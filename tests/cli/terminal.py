@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pty
 import re
@@ -50,6 +49,11 @@ def at_terminal(
 ) -> Done:
     """Run a command at a terminal; `typed` is typed at once, Ctrl-C when what it wrote satisfies `interrupt_when`."""
     ours, theirs = pty.openpty()
+
+    def sit_down() -> None:  # in the child: the terminal is its own, and interrupts mean what they mean to a person
+        ioctl(theirs, termios.TIOCSCTTY, 0)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # else a suite started with `&` hands down that it is ignored
+
     ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     with subprocess.Popen(
         [sys.executable, "-m", "memocache.cli", *words],
@@ -59,6 +63,7 @@ def at_terminal(
         env=environment(TERM="xterm-256color", **(env or {})),
         cwd=cwd,
         start_new_session=True,
+        preexec_fn=sit_down,
     ) as process:
         os.close(theirs)
         if typed:
@@ -75,8 +80,7 @@ def at_terminal(
                 raw += piece
                 if interrupt_when is not None and interrupt_when(plain(raw)):
                     interrupt_when = None
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(process.pid, signal.SIGINT)
+                    os.write(ours, b"\x03")
             status = process.wait(BOUND)
         finally:
             if process.poll() is None:
