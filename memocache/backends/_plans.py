@@ -8,9 +8,10 @@ from itertools import groupby
 from typing import Any, NamedTuple, TypeAlias
 
 from memocache.backends._commands import Commands
+from memocache.backends._jobs import Plan, at_once
 from memocache.backends._ops import confirmed
 from memocache.backends._resp import Op
-from memocache.backends._router import Plan, Router, at_once
+from memocache.backends._router import Router
 from memocache.backends._slots import Address, slot_of
 from memocache.backends.base import NodeFailure
 from memocache.typing import BackendFacts, Guard, Put, Tally

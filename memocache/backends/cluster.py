@@ -15,8 +15,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
+from memocache.backends._jobs import Job, Plan
 from memocache.backends._plans import Call, Plans
-from memocache.backends._router import Job, Plan, Router
+from memocache.backends._router import Router
 from memocache.backends._slots import slot_of
 from memocache.backends._urls import ClusterSettings, cluster_settings
 from memocache.backends.redis import AsyncRedis, RedisBackend
