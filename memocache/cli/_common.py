@@ -85,9 +85,10 @@ def confirm(question: str, yes: bool) -> None:
 
 
 def where(url: str) -> str:
-    """Return `url` for display: without user, password and options."""
+    """Return `url` for display: without user, password and options, and of many hosts the first."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    first, *others = parts.netloc.rpartition("@")[2].split(",")
+    return f"{parts.scheme}://{first}{f' and {len(others)} more' if others else ''}{parts.path}"
 
 
 def seconds(duration: float | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pty
 import re
@@ -11,6 +10,7 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
 from collections.abc import Callable, Mapping
 from fcntl import ioctl
@@ -46,10 +46,18 @@ def at_terminal(
     cwd: Path | None = None,
     typed: bytes = b"",
     interrupt_when: Callable[[str], bool] | None = None,
+    interrupt_after: float | None = None,
     columns: int = 120,
 ) -> Done:
-    """Run a command at a terminal; `typed` is typed at once, Ctrl-C when what it wrote satisfies `interrupt_when`."""
+    """Run a command at a terminal; `typed` is typed at once, Ctrl-C when what it wrote satisfies `interrupt_when`,
+    or after so many seconds.
+    """
     ours, theirs = pty.openpty()
+
+    def sit_down() -> None:  # in the child: the terminal is its own, and interrupts mean what they mean to a person
+        ioctl(theirs, termios.TIOCSCTTY, 0)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # else a suite started with `&` hands down that it is ignored
+
     ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     with subprocess.Popen(
         [sys.executable, "-m", "memocache.cli", *words],
@@ -59,10 +67,14 @@ def at_terminal(
         env=environment(TERM="xterm-256color", **(env or {})),
         cwd=cwd,
         start_new_session=True,
+        preexec_fn=sit_down,
     ) as process:
         os.close(theirs)
         if typed:
             os.write(ours, typed)
+        if interrupt_after is not None:
+            timer = threading.Timer(interrupt_after, os.write, (ours, b"\x03"))
+            timer.start()
         raw, deadline = b"", time.monotonic() + BOUND
         try:
             while time.monotonic() < deadline:
@@ -75,8 +87,7 @@ def at_terminal(
                 raw += piece
                 if interrupt_when is not None and interrupt_when(plain(raw)):
                     interrupt_when = None
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(process.pid, signal.SIGINT)
+                    os.write(ours, b"\x03")
             status = process.wait(BOUND)
         finally:
             if process.poll() is None:

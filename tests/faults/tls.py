@@ -20,6 +20,7 @@ from cryptography.x509.oid import NameOID
 from tests.faults.rig import BOUND
 
 DAY = datetime.timedelta(days=1)
+_MAY_SIGN = x509.KeyUsage(True, False, False, False, False, True, True, False, False)
 _BEAT = 0.05  # seconds between two looks at whether it is over
 
 
@@ -33,6 +34,7 @@ class Authority:
         subject = _named(name)
         made = self._about(subject, self._key, -DAY, 30 * DAY)
         made = made.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        made = made.add_extension(_MAY_SIGN, critical=True)
         self.path.write_bytes(made.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
     def issue(self, host: str, *, since: datetime.timedelta = -DAY, until: datetime.timedelta = DAY) -> tuple[str, str]:
@@ -61,6 +63,9 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now + since)
             .not_valid_after(now + until)
+            # Python 3.13 and newer verify strictly (RFC 5280): without these two they refuse a certificate
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
 
 
