@@ -53,7 +53,9 @@ class ClusterBackend(RedisBackend):
     def checkup(self, *, timeout: float | None = None) -> list[Finding]:
         """As of `RedisBackend`, of every primary: of each thing, what the node that is worst off says."""
         nodes, unheld = self._pool.run(cast(Any, self._say).checkup(), timeout)
-        found = {node: findings(*answers, replace(self._node, host=node)) for node, answers in nodes.items()}
+        found = {}
+        for node, (info, config, whoami, ahead) in nodes.items():
+            found[node] = findings(info, config, whoami, ahead, replace(self._node, host=node))
         return [slots(len(nodes), unheld), *worst(found)]
 
     def close(self) -> None:

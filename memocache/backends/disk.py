@@ -168,7 +168,7 @@ class DiskBackend(BaseBackend):
         left = Finding("ok", "room", f"{free} bytes free in {self._path}", "")
         if free < self._max_bytes - used:
             left = left._replace(level="warn", advice="less than the store may take: lower max_bytes, or make room")
-        return [Finding("ok", "store", facts.version, ""), Finding("ok", "size", found, ""), left]
+        return [Finding("ok", "store", facts.version or "LMDB", ""), Finding("ok", "size", found, ""), left]
 
     # -- writing
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import typer
 from rich.console import Console
 
-from memocache import Cache, configure
+from memocache import BackendError, Cache, configure
 
 UrlOption = Annotated[
     str,
@@ -46,7 +46,10 @@ def opened(url: str, prefix: str = "memo") -> Iterator[Cache]:
     A secret comes from MEMOCACHE_SECRET alone: a command line can be seen by others.
     """
     with configure(url, prefix=prefix) as cache:
-        yield cache
+        try:
+            yield cache
+        except BackendError as error:
+            raise Failure(f"{where(url)}: {error}; is it running, and is the URL right?") from None
 
 
 def console() -> Console:

@@ -33,8 +33,15 @@ FleetOption = Annotated[
 WatchOption = Annotated[bool, typer.Option("--watch", "-w", help="Go on until Ctrl-C.")]
 _WIDE, _MIDDLE = 112, 80
 _COLUMNS = {
-    "hits": 0, "misses": 0, "hit rate": 0, "stale": 1, "coalesced": 2, "rejected": 2, "errors": 1,
-    "computing": 2, "saved": 0,
+    "hits": 0,
+    "misses": 0,
+    "hit rate": 0,
+    "stale": 1,
+    "coalesced": 2,
+    "rejected": 2,
+    "errors": 1,
+    "computing": 2,
+    "saved": 0,
 }
 """Each figure's heading, and how much room it needs: 2, a wide terminal; 0, none."""
 EveryOption = Annotated[float, typer.Option("--every", min=0.2, metavar="SECONDS", help="How often to look.")]

@@ -46,11 +46,11 @@ def at_terminal(
     cwd: Path | None = None,
     typed: bytes = b"",
     interrupt_when: Callable[[str], bool] | None = None,
-    interrupt_after: float | None = None,
+    interrupt_after: Callable[[], object] | None = None,
     columns: int = 120,
 ) -> Done:
     """Run a command at a terminal; `typed` is typed at once, Ctrl-C when what it wrote satisfies `interrupt_when`,
-    or after so many seconds.
+    or once `interrupt_after` returns.
     """
     ours, theirs = pty.openpty()
 
@@ -73,8 +73,12 @@ def at_terminal(
         if typed:
             os.write(ours, typed)
         if interrupt_after is not None:
-            timer = threading.Timer(interrupt_after, os.write, (ours, b"\x03"))
-            timer.start()
+
+            def interrupt() -> None:
+                interrupt_after()
+                os.write(ours, b"\x03")
+
+            threading.Thread(target=interrupt, daemon=True).start()
         raw, deadline = b"", time.monotonic() + BOUND
         try:
             while time.monotonic() < deadline:
