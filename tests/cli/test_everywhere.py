@@ -189,6 +189,8 @@ def test_ctrl_c_while_it_waits(command: str) -> None:
     """Ctrl-C while a command waits for a server that never answers ends it with status 130 and no traceback."""
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         url = f"redis://127.0.0.1:{deaf.getsockname()[1]}?timeout=60&connect_timeout=60"
-        done = at_terminal(command, "--url", url, cwd=ROOT, interrupt_after=deaf.accept)
+        callers: list[Any] = []
+        done = at_terminal(command, "--url", url, cwd=ROOT, interrupt_after=lambda: callers.append(deaf.accept()[0]))
+        callers.pop().close()
     assert done.status == 130, done.text
     assert "Traceback" not in done.text
