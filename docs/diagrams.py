@@ -41,9 +41,8 @@ def sheet(width: float, height: float, title: str, shapes: list[str]) -> str:
     """A whole picture."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" {FONT} role="img">\n'
-        f'<title>{escape(title)}</title>\n{STYLE}\n<rect class="sheet" width="{width}" height="{height}" fill="#fff"/>\n'
-        + "\n".join(shapes)
-        + "\n</svg>\n"
+        f"<title>{escape(title)}</title>\n{STYLE}\n"
+        f'<rect class="sheet" width="{width}" height="{height}" fill="#fff"/>\n' + "\n".join(shapes) + "\n</svg>\n"
     )
 
 
@@ -89,12 +88,24 @@ PICTURES = {
     "how-call": flow(
         "What a call does",
         [
-            ("the compiled look-up: bind the arguments, find the entry, is it fresh?", "no", "yes", "serve, from the process"),
-            ("value and markers from the backend, in one round trip: fresh, and do the markers agree?", "no", "they agree", "serve; with stale= an old one too, refreshed behind it"),
-            ("enter the flight of the key", "nobody leads", "somebody leads", "wait, and take theirs if you joined before they stored"),
+            (
+                "the compiled look-up: bind the arguments, find the entry, is it fresh?",
+                *("no", "yes", "serve, from the process"),
+            ),
+            (
+                "value and markers from the backend, in one round trip: fresh, and do the markers agree?",
+                *("no", "they agree", "serve; with stale= an old one too, refreshed behind it"),
+            ),
+            (
+                "enter the flight of the key",
+                *("nobody leads", "somebody leads", "wait, and take theirs if you joined before they stored"),
+            ),
             ("begin, one transaction: create missing markers, write a witness, take the lease", "", "", ""),
             ("compute", "", "it raises", "the exception, or with stale_if_error= the old value"),
-            ("commit, one transaction: if witness and markers are unchanged, store and wake waiters", "", "they changed", "return the value, store nothing"),
+            (
+                "commit, one transaction: if witness and markers are unchanged, store and wake waiters",
+                *("", "they changed", "return the value, store nothing"),
+            ),
         ],
     ),
     "how-race": race(
@@ -109,7 +120,7 @@ PICTURES = {
             (1, 1, "the next call computes"),
         ],
     ),
-}  # fmt: skip
+}
 
 if __name__ == "__main__":
     for name, svg in PICTURES.items():
