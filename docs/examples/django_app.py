@@ -1,8 +1,11 @@
 """Django in one file: settings, a model whose `post_save` invalidates, and a management command.
 
-``python django_app.py runserver --noreload`` serves one price (119 cents, in a database that ends with it): ask for it at
-http://localhost:8000/prices/7, and save another with ``curl -X POST 'http://localhost:8000/prices/7?cents=99'``. With
-``MEMOCACHE_URL=redis://…`` in both, ``python django_app.py forget_prices`` is the command. In a project of yours the parts live in ``settings.py``, ``apps.py`` (``ready``), ``signals.py`` and ``management/commands/forget_prices.py``.
+``python django_app.py runserver --noreload`` serves one price (119 cents, in a database that ends with it): ask for it
+at http://localhost:8000/prices/7, and save another with ``curl -X POST 'http://localhost:8000/prices/7?cents=99'``.
+With ``MEMOCACHE_URL=redis://…`` for both, ``python django_app.py forget_prices`` is the command.
+
+In a project of yours the parts live in ``settings.py``, ``apps.py`` (``ready``), ``signals.py`` and
+``management/commands/forget_prices.py``.
 """
 
 from __future__ import annotations

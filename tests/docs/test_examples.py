@@ -79,6 +79,7 @@ row.save()
 assert get() == 99
 assert Client().post("/prices/7?cents=98").json()["cents"] == 98 == get()
 row.save()
+assert get() == 99
 app.Price.objects.filter(item=7).update(cents=1)  # no signal: this is what the command is for
 assert get() == 99
 call_command(app.Command())
