@@ -20,25 +20,26 @@ STALL_EVERY = 1.0
 class Breaker:
     """Closed (calls pass) or open (they do not)."""
 
-    __slots__ = ("_outcomes", "_stalled_at", "open")
+    __slots__ = ("_stalled_at", "open", "outcomes")
 
     def __init__(self) -> None:
         self.open = False
-        self._outcomes: deque[tuple[float, bool]] = deque(maxlen=WINDOW_CALLS)
+        # one and the same object throughout, and empty while nothing fails
+        self.outcomes: deque[tuple[float, bool]] = deque(maxlen=WINDOW_CALLS)
         self._stalled_at = float("-inf")
 
     def succeeded(self, now: float) -> None:
         """A call was answered."""
-        if self._outcomes:  # nothing to weigh against while nothing fails
-            self._outcomes.append((now, True))
+        if self.outcomes:  # nothing to weigh against while nothing fails
+            self.outcomes.append((now, True))
 
     def failed(self, now: float, *, timeout: bool) -> bool:
         """A call failed; return whether this opened the breaker."""
-        self._outcomes.append((now, False))
+        self.outcomes.append((now, False))
         if self.open:
             return False
         # a copy, made in one step: other threads report meanwhile
-        recent = [ok for at, ok in list(self._outcomes) if now - at <= WINDOW_SECONDS]
+        recent = [ok for at, ok in list(self.outcomes) if now - at <= WINDOW_SECONDS]
         failures = recent.count(False)
         if timeout:
             self._stalled_at = now
@@ -50,7 +51,7 @@ class Breaker:
     def closed(self) -> None:
         """A probe was answered."""
         self.open = False
-        self._outcomes.clear()
+        self.outcomes.clear()
 
     def probe_in(self, now: float, draw: float) -> float:
         """Seconds until the next probe, jittered by `draw` in [0, 1); callers stall at most once a second."""

@@ -80,6 +80,16 @@ class Operations(Finder):
         yield from store.forget(address)
         return found.load is not None
 
+    def glimpse(self, key: str) -> S:
+        """The value of a key, plain or an entry's, or MISSING (also for a remembered error); never counts. Raises
+        `DecodeError`.
+        """
+        _, _, found, _ = yield from self._find(key)
+        if found.load is None:
+            return MISSING
+        outcome = found.load()
+        return MISSING if outcome.error is not None else outcome.value
+
     def exists(self, key: str) -> S:
         """Whether a key has a value."""
         _, _, found, _ = yield from self._find(key)

@@ -148,6 +148,10 @@ class SharedStore:
         self._on_hits = on_hits
         # what is sealed or compressed is one piece
         in_pieces = not sealer.flag and not compression.writes
+        # of the backend's own class: a wrapper around it may have more to do
+        backend: Any = guard.backend
+        self._read_now = backend.read_now if hasattr(type(backend), "read_now") else _not_now
+        self._outcomes = guard.breaker.outcomes
         self._pieces_from: float = getattr(guard.backend, "pieces_from", inf) if in_pieces else inf
         self.keeper = Keeper(guard, LEASE_SECONDS)
         self._sites: dict[tuple[str, str], Site] = {}
@@ -181,7 +185,11 @@ class SharedStore:
 
     def look_now(self, entry: str, markers: Sequence[str], budget: Budget) -> tuple[Outcome | None, Any]:
         """As `look`, in this thread, for the hit path: a fresh outcome, if that is what there is, and the reply."""
-        values = self.guard.blocking("read", ([entry, *markers],), _NO_KEYWORDS, budget)
+        keys = [entry, *markers]
+        # while nothing fails there is nothing to weigh, and what takes no time needs no deadline
+        values = None if self._outcomes else self._read_now(keys)
+        if values is None:
+            values = self.guard.blocking("read", (keys,), _NO_KEYWORDS, budget)
         raw = values[0]
         if type(raw) is not bytes or None in values:
             return None, values
@@ -582,6 +590,10 @@ class SharedStore:
         else:
             raw = Pieces((_envelope.clear(envelope, size), *pieces, _envelope.close(b"", b"")))
         return Put(spot.entry, raw, _milliseconds(record.ttl + record.keep))
+
+
+def _not_now(keys: Sequence[str]) -> None:
+    """The `read_now` of a backend that has none."""
 
 
 def _milliseconds(seconds: float) -> int | None:

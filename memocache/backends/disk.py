@@ -42,6 +42,7 @@ _ROOM = 64 * 2**20
 _TALLIES = 500
 _COLLECT = 8
 _SHORT = 128  # characters: four bytes each at most, and 511 are a place
+_FOREVER_BARE: Final = records.FOREVER + bytes((records.BARE,))
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 
@@ -90,7 +91,9 @@ class DiskBackend(BaseBackend):
                 get = txn.get
                 for key in keys:  # this loop is most of what a hit costs here
                     record = get(key.encode())
-                    if record is None:
+                    if record is not None and record.startswith(_FOREVER_BARE):  # a marker
+                        found.append(record[9:])
+                    elif record is None:
                         if len(key) >= _SHORT:
                             return None  # it may stand elsewhere
                         found.append(None)
@@ -104,8 +107,8 @@ class DiskBackend(BaseBackend):
                     else:
                         return None
                 txn.abort()
-        except (lmdb.Error, ValueError):
-            return None  # a long key, a map that has grown, a store closed by another thread
+        except (lmdb.Error, ValueError, IndexError):
+            return None  # a long key, a record that is none, a map that has grown, a store closed by another thread
         return found
 
     def _read(self, keys: Sequence[str], timeout: float | None) -> list[Any]:

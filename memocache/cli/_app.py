@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from memocache.cli import demo, doctor, entries, explain, forget, ping, stats
+from memocache.cli import dashboard, demo, doctor, entries, explain, forget, ping, stats
 from memocache.cli._common import Failure
 from memocache.exceptions import MemocacheError
 
@@ -27,6 +27,7 @@ app.command("clear")(forget.clear)
 app.command("purge")(forget.purge)
 app.command("explain")(explain.explain)
 app.command("doctor")(doctor.doctor)
+app.command("dashboard")(dashboard.dashboard)
 
 
 @app.callback(invoke_without_command=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from memocache.backends import _disk_place, _disk_state
 from memocache.backends._disk_store import LOOK_SECONDS, Opened
 from memocache.backends.disk import DiskBackend
 from memocache.exceptions import BackendError, ConfigurationError
+from memocache.testing.faults import FailingBackend
 from memocache.typing import Put
 
 
@@ -98,6 +100,7 @@ def test_the_others_turn_to_the_fresh_store(directory: str, spawn: Callable[...,
         """
 import sys
 from memocache.backends.disk import DiskBackend
+from memocache.testing.faults import FailingBackend
 from memocache.typing import Put
 backend = DiskBackend(sys.argv[1])
 assert backend.read(["k7"]) == [b"7" * 50]
@@ -267,3 +270,42 @@ def test_network_file_systems_are_refused(monkeypatch: pytest.MonkeyPatch, path:
     else:
         with pytest.raises(ConfigurationError, match=rf"local file system.*{kind}.*redis://"):
             _disk_place.check_local(path)
+
+
+def test_a_hit_on_a_record_that_is_none_is_computed(directory: str) -> None:
+    """What stands in the map without being a record costs a hit its caching, never its answer: nothing of LMDB's or
+    ours reaches the caller.
+    """
+    with Cache(f"disk://{directory}") as cache:
+        function = cache.cached(ttl=60)(lambda number: number * 2)
+        assert function(1) == 2
+        backend = cache._guard.backend  # type: ignore[union-attr]  # there is one
+        opened = backend._store.opened
+        with opened.env.begin(opened.values, write=True) as txn:
+            txn.put(function.key_for(1).encode(), b"short")
+        assert backend.read_now([function.key_for(1)]) is None
+        assert function(1) == 2
+
+
+def test_hits_go_through_what_is_wrapped_around_the_store(directory: str) -> None:
+    """A backend around a disk backend is asked, not the store inside it: its trouble is met by hits too."""
+    failing = FailingBackend(DiskBackend(directory))
+    failing.active = False
+    with Cache(failing) as cache:
+        function = cache.cached(ttl=60)(lambda number: number * 2)
+        assert (function(1), function(1)) == (2, 2)
+        failing.active = True
+        assert function(1) == 2
+        assert failing.disturbed > 0
+
+
+def test_hits_are_weighed_while_something_fails(directory: str) -> None:
+    """Once a request failed, answered hits count for the breaker as those of any backend do."""
+    with Cache(f"disk://{directory}") as cache:
+        function = cache.cached(ttl=60)(lambda number: number * 2)
+        assert function(1) == 2
+        breaker = cache._guard.breaker  # type: ignore[union-attr]  # there is one
+        assert not breaker.outcomes
+        breaker.failed(time.monotonic(), timeout=False)
+        assert function(1) == 2
+        assert [ok for _, ok in breaker.outcomes] == [False, True]

@@ -44,6 +44,18 @@ def test_fastapi(example: Callable[[str], Any]) -> None:
         assert client.get("/items/3").status_code == 404
 
 
+def test_dashboard(example: Callable[[str], Any]) -> None:
+    """The mounted dashboard shows what the application's own page counted."""
+    pytest.importorskip("starlette")
+    pytest.importorskip("httpx2")
+    from starlette.testclient import TestClient
+
+    module = example("dashboard_app")
+    with TestClient(module.app, base_url="http://localhost", client=("127.0.0.1", 1)) as client:
+        assert client.get("/prices/7").status_code == 200
+        assert "shop.price" in client.get("/cache/functions").text
+
+
 def test_flask(example: Callable[[str], Any]) -> None:
     """A read is served from the cache, a write is seen by the next read, and an error is not remembered."""
     pytest.importorskip("flask")

@@ -25,7 +25,18 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         frozenset,
         (
             {"exceptions", "typing"},
-            {"_disabled", "_duration", "_envelope", "_events", "_layout", "_marks", "_signature", "_sizeof", "_topk"},
+            {
+                "_disabled",
+                "_duration",
+                "_envelope",
+                "_events",
+                "_layout",
+                "_marks",
+                "_signature",
+                "_sizeof",
+                "_topk",
+                "_units",
+            },
             {"_breaker", "_eviction", "_identity", "_options", "_policy", "stats"},
             {"_canonical_extra", "_entry"},
             {"_canonical_types", "_local"},
@@ -44,6 +55,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             {"_cache"},
             {"_default"},
             {""},
+            {"_examination"},
+            {"dashboard"},
             {"cli", "testing"},
         ),
     )
@@ -55,14 +68,14 @@ OWNERS = {
     "redis": {"backends", "testing"},  # testing: the plain client that looks at a server from outside
     "hiredis": {"backends"},
     "msgpack": {"codecs", "_canonical", "_envelope"},
-    "asyncio": {"_runtime", "backends", "testing"},
+    "asyncio": {"_runtime", "backends", "dashboard", "testing"},
     "cryptography": {"codecs"},
     "lmdb": {"backends"},
     "xxhash": {"backends"},
 }
 
 # Packages of extras: free to import what their extra installs.
-EXTRAS = {"cli", "testing", "instrumentation"}
+EXTRAS = {"cli", "dashboard", "testing", "instrumentation"}
 
 
 class Import(NamedTuple):

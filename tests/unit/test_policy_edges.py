@@ -90,7 +90,7 @@ def test_only_the_last_twenty_calls_count() -> None:
         breaker.failed(0.0, timeout=False)
     for _ in range(17):
         breaker.succeeded(0.0)
-    assert breaker._outcomes.maxlen == 20
+    assert breaker.outcomes.maxlen == 20
     for _ in range(9):
         breaker.failed(0.0, timeout=False)
     assert not breaker.open, "nine of twenty"
@@ -102,12 +102,12 @@ def test_answers_weigh_nothing_while_nothing_fails() -> None:
     """Before the first failure no answer is kept, and after a probe nothing is."""
     breaker = Breaker()
     breaker.succeeded(0.0)
-    assert not breaker._outcomes
+    assert not breaker.outcomes
     breaker.failed(0.0, timeout=True)
     breaker.succeeded(0.0)
-    assert len(breaker._outcomes) == 2
+    assert len(breaker.outcomes) == 2
     breaker.closed()
-    assert (breaker.open, len(breaker._outcomes)) == (False, 0)
+    assert (breaker.open, len(breaker.outcomes)) == (False, 0)
 
 
 def test_probes_are_spread_and_callers_stall_at_most_once_a_second() -> None:

@@ -1,0 +1,28 @@
+"""Times and sizes in the unit that suits them, for whoever shows them to people."""
+
+from __future__ import annotations
+
+import math
+
+
+def seconds(duration: float | None) -> str:
+    """A time in the unit that suits it."""
+    if duration is None:
+        return "-"
+    if math.isinf(duration):
+        return "never"
+    for unit, size in (("d", 86_400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if abs(duration) >= size:
+            return f"{duration / size:,.1f} {unit}"
+    return "0 s" if duration == 0 else f"{duration * 1e9:,.0f} ns"
+
+
+def size(count: float | None) -> str:
+    """A number of bytes in the unit that suits it."""
+    if count is None:
+        return "-"
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(count) < 1024:
+            return f"{count:,.0f} {unit}" if unit == "B" else f"{count:,.1f} {unit}"
+        count /= 1024
+    return f"{count:,.1f} TiB"

@@ -1,0 +1,51 @@
+"""``memocache dashboard``: the fleet's figures, keys and invalidation in a browser."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Annotated
+
+import typer
+
+from memocache.cli._common import Failure, PrefixOption, UrlOption, console, opened, where
+
+
+def dashboard(
+    url: UrlOption = "memory://",
+    prefix: PrefixOption = "memo",
+    host: Annotated[str, typer.Option(help="Where to listen; beyond this machine a token is demanded.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8787,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Refuse every action.")] = False,
+    show_values: Annotated[bool, typer.Option("--show-values", help="Show the value on the page of a key.")] = False,
+) -> None:
+    """Serve the dashboard until Ctrl-C; the token comes from MEMOCACHE_DASHBOARD_TOKEN alone."""
+    try:
+        import uvicorn
+
+        from memocache.dashboard import dashboard as application
+        from memocache.dashboard._security import is_loopback
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("starlette", "jinja2", "uvicorn"):
+            raise
+        raise Failure(f'{error.name} is not installed; try: pip install "memocache[dashboard]"') from None
+    token = os.environ.get("MEMOCACHE_DASHBOARD_TOKEN") or None
+    if token is None and not is_loopback(host):
+        raise Failure(f"{host} can be reached by others: set MEMOCACHE_DASHBOARD_TOKEN to what they must know")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+            listener.listen(128)  # before it is said where: who reads that may ask at once
+        except OSError as error:
+            raise Failure(f"cannot listen on {host} port {port}: {error.strerror}; try another --port") from None
+        with opened(url, prefix) as cache:
+            app = application(cache, token=token, read_only=read_only, show_values=show_values, title=where(url))
+            shown = f"[{host}]" if ":" in host else host
+            console().print(f"http://{shown}:{listener.getsockname()[1]}/ shows {where(url)}; Ctrl-C ends it")
+            # no access log: addresses of pages name keys; no trust in what a proxy says of where a request came from
+            config = uvicorn.Config(
+                app, log_level="warning", access_log=False, proxy_headers=False, server_header=False
+            )
+            uvicorn.Server(config).run(sockets=[listener])

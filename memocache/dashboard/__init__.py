@@ -1,0 +1,14 @@
+"""The dashboard (extra ``dashboard``): the fleet's figures, keys and invalidation in a browser.
+
+::
+
+    from memocache.dashboard import dashboard
+
+    app = dashboard(cache)  # an ASGI application: serve it, or mount it
+"""
+
+from __future__ import annotations
+
+from memocache.dashboard._app import dashboard
+
+__all__ = ["dashboard"]

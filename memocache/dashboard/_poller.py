@@ -1,0 +1,81 @@
+"""Looks at the fleet's figures in the background, often while somebody watches, so that pages answer from memory."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from memocache._cache import Cache
+from memocache.dashboard._history import History
+from memocache.exceptions import MemocacheError
+from memocache.stats import CacheStats
+
+WATCHED = 2.0
+IDLE = 15.0
+"""Seconds between looks while a page was asked for lately, and while none was."""
+WATCHING = 10.0
+FIRST = 2.0
+"""Seconds that a first page waits for the first look."""
+
+
+class Poller:
+    """One task on the event loop that asked first; one is started anew where that loop is gone."""
+
+    def __init__(self, cache: Cache, *, watched: float = WATCHED, idle: float = IDLE) -> None:
+        self._cache = cache
+        self._watched, self._idle = watched, idle
+        self.history = History()
+        self.stats: CacheStats | None = None
+        self.looked_at: float | None = None
+        self.trouble: str | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._first = asyncio.Event()
+        self._wanted = asyncio.Event()
+        self._asked_at = float("-inf")
+
+    async def watch(self) -> None:
+        """Somebody is looking: see that the task runs, often; wait a little for its first result."""
+        self._asked_at = time.monotonic()
+        if self._task is None or self._task.done() or self._task.get_loop() is not asyncio.get_running_loop():
+            if self._task is None or self._task.done() or self._task.get_loop().is_closed():
+                self._first, self._wanted = asyncio.Event(), asyncio.Event()
+                self._task = asyncio.get_running_loop().create_task(self._poll(), name="memocache-dashboard")
+            else:
+                return  # another loop of this process looks already
+        self._wanted.set()
+        if self.stats is None and self.trouble is None:
+            try:
+                await asyncio.wait_for(self._first.wait(), FIRST)
+            except TimeoutError:
+                pass  # the page says that there is nothing yet
+
+    async def look(self) -> None:
+        """Look once, now."""
+        try:
+            stats = await self._cache.aio.stats("fleet", entries=False)
+        except (MemocacheError, OSError) as error:
+            self.trouble = str(error)
+            self.history.missed(time.time())
+        else:
+            self.stats, self.looked_at, self.trouble = stats, time.time(), None
+            self.history.seen(stats, self.looked_at)
+
+    async def stop(self) -> None:
+        """End the task, where this loop runs it."""
+        task, self._task = self._task, None
+        if task is not None and task.get_loop() is asyncio.get_running_loop():
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _poll(self) -> None:
+        while True:
+            await self.look()
+            self._first.set()
+            if time.monotonic() - self._asked_at < WATCHING:
+                await asyncio.sleep(self._watched)
+                continue
+            self._wanted.clear()
+            try:
+                await asyncio.wait_for(self._wanted.wait(), self._idle)
+            except TimeoutError:
+                pass
