@@ -156,6 +156,14 @@ class Plans:
         )
         return BackendFacts(facts[0].name, facts[0].version, *sums)
 
+    def checkup(self) -> Plan[tuple[dict[str, Any], int]]:
+        """What `Commands.checkup` asks, of every primary, by its address; and how many slots no node holds."""
+        nodes = yield from self._router.primaries()
+        table = yield from self._router.known()
+        answers = yield from at_once([self._router.at(node, self._say.checkup()) for node in nodes])
+        named = {f"{address[0]}:{address[1]}": answer for address, answer in zip(table.primaries, answers, strict=True)}
+        return named, table.owners.count(None)
+
     def together(self, calls: Sequence[Call]) -> Plan[list[Any]]:
         """Several operations at the same time."""
         return (yield from at_once([getattr(self, name)(*args, **kwargs) for name, args, kwargs in calls]))

@@ -18,17 +18,18 @@ from dataclasses import replace
 from random import SystemRandom
 from typing import Any, NamedTuple
 
+from memocache.backends._checkup import findings
 from memocache.backends._commands import Commands
 from memocache.backends._lanes import Lanes
 from memocache.backends._listener import Listener
 from memocache.backends._pool import Pool
 from memocache.backends._resp import pack
 from memocache.backends._tracker import Tracker
-from memocache.backends._urls import SentinelSettings, sentinel_settings
+from memocache.backends._urls import RedisSettings, SentinelSettings, sentinel_settings
 from memocache.backends._wire import Dial, Wire, dialer
 from memocache.backends.base import ProtocolError, ReplyError
 from memocache.backends.redis import AsyncRedis, RedisBackend
-from memocache.typing import Watcher
+from memocache.typing import Finding, Watcher
 
 random = SystemRandom()  # of our own: the program's seeded generator is left alone
 
@@ -81,6 +82,11 @@ class SentinelBackend(RedisBackend):
         self._readers.renew()
         self.aio.readers.doubt()
 
+    def checkup(self, *, timeout: float | None = None) -> list[Finding]:
+        """As of `RedisBackend`, of the master."""
+        info, config, whoami, ahead = self._pool.run(self._say.checkup(), timeout)
+        return findings(info, config, whoami, ahead, self._finder.master())
+
     def close(self) -> None:
         """See `RedisBackend.close`."""
         super().close()
@@ -116,6 +122,11 @@ class Finder:
         self._listener = Listener(self._dial_sentinel)
         self._stop: Callable[[], None] | None = None
         _finders.add(self)
+
+    def master(self) -> RedisSettings:
+        """How the master of now is reached; raises an OSError if no sentinel says."""
+        (host, port), _ = self._find()
+        return replace(self._settings.node, host=host, port=port)
 
     def dial_master(self) -> socket.socket:
         """Open a socket to the master; raises an OSError if there is none that says so itself."""
