@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from itertools import pairwise
+from math import log
 from pathlib import Path
 from typing import Any
 
@@ -147,9 +149,9 @@ def _rows(costs: Costs) -> Iterator[Sequence[str]]:
         for words, fleet in setting.fleets:
             line = {processes: simulated_at_hottest(replace(fleet, processes=processes)) for processes in PROCESSES}
             busy = {processes: costs.busy(rates) for processes, rates in line.items()}
-            full = next((f"{processes:,}" for processes, share in busy.items() if share >= 1), "")
+            full = full_at(list(busy.values()))
             shown = [f"{busy[processes] * 100:,.0f} %" for processes in (100, 1_000, 10_000)]
-            yield (setting.title, words, *shown, full, f"{line[10_000].messages:,.0f}")
+            yield (setting.title, words, *shown, full or "", f"{line[10_000].messages:,.0f}")
 
 
 def _machine(server: str) -> str:
@@ -226,9 +228,9 @@ def draw(costs: Costs) -> str:
         for axes in grid[-1]:
             axes.set_xlabel("processes")
         for axes in grid[:, 0]:
-            axes.set_ylabel("share of a core")
+            axes.set_ylabel("the hottest node needs")
         figure.suptitle(
-            "How busy the hottest node is, by the size of the fleet (simulated with measured costs)",
+            "What the hottest node needs, by the size of the fleet (simulated with measured costs)",
             x=0.01,
             ha="left",
             fontsize=12,
@@ -259,19 +261,33 @@ def _parts(costs: Costs, fleet: Fleet) -> list[tuple[str, list[float]]]:
     return [(words, _busy(costs, fleet, part(names))) for words, names in together.items()]
 
 
+def full_at(shares: Sequence[float]) -> str | None:
+    """The number of processes, in two digits, at which the shares for each of `PROCESSES` come to a whole core: on the
+    straight line between neighbours, on logarithmic axes. None if they do not.
+    """
+    for (less, below), (more, above) in pairwise(zip(PROCESSES, shares, strict=True)):
+        if 0 < below < 1 <= above:
+            return f"{float(f'{less * (more / less) ** (log(1 / below) / log(above / below)):.2g}'):,.0f}"
+    return None
+
+
 def _panel(axes: Any, title: str, lines: Sequence[tuple[str, list[float]]], colours: Sequence[str]) -> None:
-    """Lines over the number of processes, both axes logarithmic, with a rule where a core is full."""
+    """Lines over the number of processes, both axes logarithmic, and where a core is full."""
     axes.set_title(title, fontsize=10, loc="left")
     axes.axhline(1.0, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
     for (words, shares), colour in zip(lines, colours, strict=False):
         if any(share > 0 for share in shares):
             shown = [share or float("nan") for share in shares]  # nothing has no place on a logarithmic axis
-            axes.plot(PROCESSES, shown, color=colour, linewidth=2, label=words)
+            full = full_at(shares)
+            at = f": a core at {full}" if full else ""
+            axes.plot(PROCESSES, shown, color=colour, linewidth=2, label=words + at)
+            if full:
+                axes.plot([int(full.replace(",", ""))], [1.0], marker="o", markersize=5, color=colour)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_ylim(1e-4, 100)
     axes.set_xticks([1, 10, 100, 1_000, 10_000], ["1", "10", "100", "1,000", "10,000"])
-    axes.set_yticks([1e-4, 1e-2, 1, 100], ["0.01 %", "1 %", "100 %", "100 ×"])
+    axes.set_yticks([1e-4, 1e-2, 1, 100], ["0.01 %", "1 %", "a core", "100 cores"])
     axes.tick_params(which="both", length=0)
     axes.minorticks_off()
     axes.grid(color=FAINT, linewidth=0.6)

@@ -1,4 +1,4 @@
-"""A shared backend as a store: envelopes, generations, witnesses and leases over `read` and `transact`.
+"""A shared backend as a store: generations, witnesses and leases over `read` and `transact`.
 
 Theory (ARCHITECTURE ideas 3 and 5; Nishtala et al., "Scaling Memcache at Facebook", NSDI 2013, section 3.2.1 for
 leases):
@@ -18,26 +18,25 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator, Sequence
-from functools import partial
-from math import inf, isinf
 from typing import Any
 
 from memocache import _envelope
-from memocache._causes import INVALIDATED, UNREADABLE
 from memocache._entry import Table
-from memocache._envelope import Envelope, Flag, Outcome
+from memocache._envelope import Outcome
 from memocache._flight import LEADING, Flight, Signal, waits_for
 from memocache._guard import Budget
 from memocache._guard import Guard as BackendGuard
 from memocache._keeper import Keeper, mint
-from memocache._layout import Layout, entry_rest, function_marker, plain_rest
+from memocache._layout import Layout, entry_rest, plain_rest
 from memocache._runtime import Effect, Wait
-from memocache._store import Address, Found, Record, Unstorable
+from memocache._shelf import Shelf, milliseconds
+from memocache._spots import Site, Spot
+from memocache._store import Address, Found, Record
 from memocache.codecs._compression import Compression
 from memocache.codecs.msgpack import Codec
 from memocache.codecs.seal import Sealer
-from memocache.exceptions import DecodeError, EncodeError
-from memocache.typing import MISSING, Clock, Guard, Pieces, Put
+from memocache.exceptions import DecodeError
+from memocache.typing import Clock, Guard, Put
 
 LEASE_SECONDS = 10.0
 WITNESS_SECONDS = 3600
@@ -46,68 +45,6 @@ POLL_SECONDS = 0.05
 POLL_WITH_MESSAGES = 0.5
 _ATTEMPTS = 16
 _NO_KEYWORDS: dict[str, Any] = {}
-_ENVELOPE_SLACK = 100_000
-
-
-class Site:
-    """The backend's names of everything that belongs to one function (name "" for plain keys), in one bucket."""
-
-    __slots__ = ("_layout", "bucket", "entries", "kind", "markers", "members", "starts")
-
-    def __init__(self, layout: Layout, name: str, bucket: str) -> None:
-        self._layout = layout
-        self.bucket = bucket
-        self.kind = "e" if name else "k"
-        # what comes before the digest (or the escaped plain key): of entries, and of what goes with them, by kind
-        rest = entry_rest(name, "") if name else ""
-        self.entries = layout.key(self.kind, bucket, rest)
-        self.starts = {kind: layout.key(kind, bucket, self.kind + rest) for kind in "wlc"}
-        self.markers = [layout.key("g", bucket, "p")]
-        if name:
-            self.markers.append(layout.key("g", bucket, function_marker(name)))
-        self.members = [(layout.key("r", bucket, "names"), name)] if name else []
-
-    def tag_marker(self, tag: str) -> str:
-        """The marker of a tag's hash."""
-        return self._layout.key("g", self.bucket, f"t:{tag}")
-
-
-class Spot:
-    """The backend's names of one address."""
-
-    __slots__ = ("_last", "_site", "entry", "key", "markers")
-
-    def __init__(self, site: Site, last: str, tags: tuple[str, ...]) -> None:
-        self._site = site
-        self._last = last
-        self.entry = site.entries + last
-        self.key = self.entry.encode()
-        self.markers = site.markers if not tags else [*site.markers, *map(site.tag_marker, tags)]
-
-    @property
-    def bucket(self) -> str:
-        """The bucket that all of these keys are in."""
-        return self._site.bucket
-
-    @property
-    def members(self) -> list[tuple[str, str]]:
-        """What to add to the registry of names."""
-        return self._site.members
-
-    @property
-    def witness(self) -> str:
-        """The key of the witness."""
-        return self._site.starts["w"] + self._last
-
-    @property
-    def lease(self) -> str:
-        """The key of the lease."""
-        return self._site.starts["l"] + self._last
-
-    @property
-    def channel(self) -> str:
-        """The channel that wakes waiters."""
-        return self._site.starts["c"] + self._last
 
 
 class SharedLease:
@@ -122,7 +59,7 @@ class SharedLease:
         self.held = held
 
 
-class SharedStore:
+class SharedStore(Shelf):
     """Outcomes in a backend that others share; see `memocache._store.Store` for what the methods promise."""
 
     def __init__(
@@ -138,22 +75,15 @@ class SharedStore:
         on_decode_error: Callable[[str], None],
         on_hits: Callable[[Sequence[str]], None],
     ) -> None:
-        self.guard = guard
+        super().__init__(
+            guard, codec, clock, sealer, compression, max_value_bytes=max_value_bytes, on_decode_error=on_decode_error
+        )
         self.layout = layout
-        self.codec = codec
-        self.clock = clock
-        self.sealer = sealer
-        self._compression = compression
-        self.max_value_bytes = max_value_bytes
-        self._on_decode_error = on_decode_error
         self._on_hits = on_hits
-        # what is sealed or compressed is one piece
-        in_pieces = not sealer.flag and not compression.writes
         # of the backend's own class: a wrapper around it may have more to do
         backend: Any = guard.backend
         self._read_now = backend.read_now if hasattr(type(backend), "read_now") else _not_now
         self._outcomes = guard.breaker.outcomes
-        self._pieces_from: float = getattr(guard.backend, "pieces_from", inf) if in_pieces else inf
         self.keeper = Keeper(guard, LEASE_SECONDS)
         self._sites: dict[tuple[str, str], Site] = {}
 
@@ -195,72 +125,6 @@ class SharedStore:
         if type(raw) is not bytes or None in values:
             return None, values
         return self.fresh(raw, _envelope.echo(b"".join(values[1:]), entry.encode()), self.clock.time()), values
-
-    def fresh(self, raw: bytes, expected: bytes, now: float) -> Outcome | None:
-        """What most replies hold, judged at least cost: a plain value that is fresh and echoes what is `expected`.
-
-        None says nothing about what it is instead: ask `read`.
-        """
-        if len(raw) > self.max_value_bytes or self.sealer.flag:
-            return None
-        payload = _envelope.fresh_payload(raw, expected, now)
-        if payload is None:
-            return None
-        try:
-            return Outcome(self.codec.decode(payload))
-        except DecodeError:
-            return None
-
-    def read(self, address: Address, spot: Spot, values: Sequence[bytes | None]) -> Found:
-        """Judge what stands at the entry beside the markers that stand now."""
-        raw, *markers = values
-        if raw is None:
-            return Found((None, markers))
-        seen = (bytes(raw[: _envelope.HEAD_BYTES]), markers)  # a large value comes as a memoryview
-        try:
-            if None in markers:
-                self._check(raw, spot)
-                return Found(seen, cause=INVALIDATED)
-            expected = _envelope.echo(b"".join(markers), spot.key)  # type: ignore[arg-type]  # none of them is None
-            at = _envelope.HEAD_BYTES + len(expected)
-            if raw[_envelope.HEAD_BYTES : at] != expected:
-                self._check(raw, spot)
-                return Found(seen, cause=INVALIDATED)  # sealed under other generations
-            if len(raw) > self.max_value_bytes + _ENVELOPE_SLACK:
-                raise DecodeError("too large")
-            flags = raw[2]
-            if flags and not self._can_read(flags):
-                raise DecodeError("sealed or compressed in a way that this cache does not read")
-            opened = self._check(raw, spot).payload if self.sealer.flag else None
-            front = _envelope.read_front(raw, at)
-        except DecodeError:
-            self._on_decode_error(address.name)
-            return Found(seen, cause=UNREADABLE)
-        load = partial(self._load, flags, front.payload if opened is None else opened)
-        is_error = bool(flags & Flag.ERROR)
-        return Found(seen, self.clock.time(), front.expires, front.stale_until, front.compute_seconds, load, is_error)
-
-    def _check(self, raw: bytes, spot: Spot) -> Envelope:
-        """Parse and open an envelope in full: bounds, echo and seal; raises `DecodeError`."""
-        if len(raw) > self.max_value_bytes + _ENVELOPE_SLACK:
-            raise DecodeError("too large")
-        envelope = _envelope.unpack(raw)
-        if envelope.key != spot.entry:
-            self.guard.doubt()
-            raise DecodeError("the envelope of another key")
-        return self.sealer.open(raw, envelope)
-
-    def _can_read(self, flags: int) -> bool:
-        return flags <= Flag.KNOWN and flags & Flag.SEALED == self.sealer.flag and self._compression.reads(flags)
-
-    def _load(self, flags: int, payload: bytes | memoryview) -> Outcome:
-        if flags > Flag.ERROR:
-            payload = self._compression.inflate(payload, flags, self.max_value_bytes)
-        if flags & Flag.ERROR:
-            return Outcome(None, self.codec.decode_error(payload))
-        if flags & Flag.ABSENT:
-            return Outcome(MISSING)
-        return Outcome(self.codec.decode(payload))
 
     def touch(self, address: Address, found: Found) -> None:
         """Count a hit on what was found."""
@@ -534,7 +398,7 @@ class SharedStore:
             return False
         expires = self.clock.time() + seconds
         changed = envelope._replace(expires_at=expires, stale_until=expires, store_id=os.urandom(8))
-        put = Put(spot.entry, self.sealer.write(changed), _milliseconds(seconds))
+        put = Put(spot.entry, self.sealer.write(changed), milliseconds(seconds))
         conflict = yield self.guard.io("transact", [Guard(spot.entry, head)], [put], budget=address.budget)
         return conflict is None
 
@@ -549,53 +413,6 @@ class SharedStore:
         size = _envelope.MARKER_BYTES
         return [Guard(key, generations[i * size : (i + 1) * size]) for i, key in enumerate(spot.markers)]
 
-    def _put(self, address: Address, spot: Spot, record: Record, generations: bytes) -> Put:
-        value, error, _ = record.outcome
-        flags, size = Flag.PLAIN, 0
-        pieces: Sequence[bytes | memoryview] = ()
-        payload: bytes | memoryview
-        try:
-            if error is not None:
-                payload, flags = self.codec.encode_error(error), Flag.ERROR
-            elif value is MISSING:
-                payload, flags = b"", Flag.ABSENT
-            else:
-                in_one = isinf(self._pieces_from)
-                pieces = (self.codec.encode(value),) if in_one else self.codec.encode_pieces(value)
-                size = sum(map(len, pieces))
-                payload = b"".join(pieces) if size < self._pieces_from else pieces[0]
-        except EncodeError as refused:
-            raise Unstorable("unencodable", str(refused)) from None
-        size = max(size, len(payload))
-        if size > self.max_value_bytes:
-            raise Unstorable("too large", f"its {size} bytes are over max_value_bytes={self.max_value_bytes}")
-        now = self.clock.time()
-        expires = now + record.ttl
-        payload, compressed = self._compression.deflate(payload)
-        envelope = Envelope(
-            spot.entry,
-            now,
-            expires,
-            expires + max(record.stale, record.keep),
-            record.compute_seconds,
-            generations,
-            payload,
-            flags | compressed,
-            record.version,
-            record.tags,
-            bytes.fromhex("".join(address.tags)),
-            os.urandom(8),
-        )
-        if size < self._pieces_from:
-            raw = self.sealer.write(envelope)
-        else:
-            raw = Pieces((_envelope.clear(envelope, size), *pieces, _envelope.close(b"", b"")))
-        return Put(spot.entry, raw, _milliseconds(record.ttl + record.keep))
-
 
 def _not_now(keys: Sequence[str]) -> None:
     """The `read_now` of a backend that has none."""
-
-
-def _milliseconds(seconds: float) -> int | None:
-    return None if isinf(seconds) else max(1, min(int(seconds * 1000), 2**53))

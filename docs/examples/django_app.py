@@ -1,7 +1,11 @@
 """Django in one file: settings, a model whose `post_save` invalidates, and a management command.
 
-``python django_app.py migrate --run-syncdb``, and then ``forget_prices`` or ``runserver``. In a project of yours the
-parts live in ``settings.py``, ``apps.py`` (``ready``), ``signals.py`` and ``management/commands/forget_prices.py``.
+``python django_app.py runserver --noreload`` serves one price (119 cents, in a database that ends with it): ask for it
+at http://localhost:8000/prices/7, and save another with ``curl -X POST 'http://localhost:8000/prices/7?cents=99'``.
+With ``MEMOCACHE_URL=redis://…`` for both, ``python django_app.py forget_prices`` is the command.
+
+In a project of yours the parts live in ``settings.py``, ``apps.py`` (``ready``), ``signals.py`` and
+``management/commands/forget_prices.py``.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ if not settings.configured:
         ROOT_URLCONF=__name__,
         ALLOWED_HOSTS=["testserver", "localhost"],
         INSTALLED_APPS=[],
-        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "file:shop?mode=memory&cache=shared"}},
         USE_TZ=True,
         MEMOCACHE_URL=os.environ.get("MEMOCACHE_URL", "memory://"),
     )
@@ -30,7 +34,7 @@ if not settings.configured:
 configure(settings.MEMOCACHE_URL)  # in AppConfig.ready()
 
 from django.core.management.base import BaseCommand  # noqa: E402  # Django's own modules need its settings first
-from django.db import models  # noqa: E402
+from django.db import connection, models  # noqa: E402
 from django.db.models.signals import post_save  # noqa: E402
 from django.http import HttpRequest, JsonResponse  # noqa: E402
 from django.urls import path  # noqa: E402
@@ -71,17 +75,29 @@ class Command(BaseCommand):
 
 
 def price(request: HttpRequest, item: int) -> JsonResponse:
-    """Read through the cache."""
+    """Read through the cache; a POST saves another price, and what it saves is what the next read finds."""
+    if request.method == "POST":
+        row = Price.objects.get(item=item)
+        row.cents = int(request.GET["cents"])
+        row.save()
     return JsonResponse({"item": item, "cents": cents_of(item)})
 
 
 urlpatterns = [path("prices/<int:item>", price)]
 
+
+def make_tables() -> None:
+    """What ``migrate`` does in a project, and a row to look at."""
+    with connection.schema_editor() as editor:
+        editor.create_model(Price)
+    Price.objects.create(item=7, cents=119)
+
+
 if __name__ == "__main__":
-    from django.core.management import execute_from_command_line, get_commands
+    from django.core.management import execute_from_command_line
 
     if sys.argv[1:2] == ["forget_prices"]:
         Command().run_from_argv(sys.argv)
     else:
-        get_commands()
+        make_tables()
         execute_from_command_line(sys.argv)

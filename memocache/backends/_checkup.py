@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from memocache.typing import Finding
@@ -10,6 +10,7 @@ from memocache.typing import Finding
 _LOOPBACK = ("localhost", "127.", "::1")
 _CLOCK_SECONDS = 1.0
 _TRACKING_SINCE = 6
+_LEVELS = ("ok", "note", "warn", "fail")
 
 
 def findings(
@@ -31,6 +32,31 @@ def findings(
         _user(whoami),
         *_clock(ahead),
     ]
+
+
+def slots(primaries: int, unheld: int) -> Finding:
+    """Judge how a cluster's slots are held, by how many primaries."""
+    if unheld:
+        advice = "keys of these slots are not cached: bring their nodes back, or `redis-cli --cluster fix`"
+        return Finding("fail", "slots", f"{unheld} are held by no node", advice)
+    return Finding("ok", "slots", f"all held, by {primaries} primaries", "")
+
+
+def worst(nodes: Mapping[str, Sequence[Finding]]) -> list[Finding]:
+    """Of each thing found at the nodes of a cluster, the worst; it names the first node that is so badly off, where
+    they do not all say the same.
+    """
+    things: dict[str, list[tuple[str, Finding]]] = {}
+    for node, some in nodes.items():
+        for finding in some:
+            things.setdefault(finding.what, []).append((node, finding))
+    chosen = []
+    for those in things.values():
+        node, finding = max(those, key=lambda one: _LEVELS.index(one[1].level))  # the first of the worst
+        if len({one for _, one in those}) > 1:
+            finding = finding._replace(found=f"{finding.found} at {node}")
+        chosen.append(finding)
+    return chosen
 
 
 def _version(info: Mapping[str, str]) -> Finding:

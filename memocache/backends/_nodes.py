@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from random import SystemRandom
 
@@ -11,6 +13,7 @@ from memocache._breaker import Breaker
 from memocache.backends._lanes import Lanes
 from memocache.backends._listener import Listener
 from memocache.backends._pool import Pool
+from memocache.backends._resp import Op
 from memocache.backends._slots import Address
 from memocache.backends._urls import RedisSettings
 from memocache.backends._wire import Dial, dialer
@@ -41,12 +44,17 @@ class Node:
         self.listener = Listener(dial, sharded=True)
         self.breaker = Breaker()
         self.probe_at = 0.0
+        self._probing = threading.Lock()
 
     def close(self) -> None:
         """Let go of every connection."""
         self.listener.close()
         self.pool.close()
         self.lanes.close()
+
+    def after_fork(self) -> None:
+        """Forget, in a child, the parent's probe; connections see to themselves."""
+        self._probing = threading.Lock()
 
     def weigh(self, failure: Exception | None) -> None:
         """Take in how something ended at this node; a failure that many had in common counts once."""
@@ -64,6 +72,28 @@ class Node:
         # nobody there costs the next caller a wait as well
         if self.breaker.failed(now, timeout=isinstance(failure, TimeoutError) or unsent(failure)):
             self.probe_at = now + self.breaker.probe_in(now, random.random())
+
+    def probe(self, question: Callable[[], Op[None]], seconds: float) -> None:
+        """Close the breaker if the node answers `question` well within `seconds`; one at a time, without waiting."""
+        if time.monotonic() < self.probe_at or not self._probing.acquire(blocking=False):
+            return
+        try:
+            threading.Thread(target=self._probe, args=(question, seconds), name="memocache-probe", daemon=True).start()
+        except RuntimeError:  # no thread to be had; the background comes by again
+            self._probing.release()
+
+    def _probe(self, question: Callable[[], Op[None]], seconds: float) -> None:
+        try:
+            self.pool.run(question(), seconds)
+        except Exception:  # whatever it is, the node is not well yet
+            self.pool.renew()
+            self.lanes.doubt()
+            now = time.monotonic()
+            self.probe_at = now + self.breaker.probe_in(now, random.random())
+        else:
+            self.breaker.closed()
+        finally:
+            self._probing.release()
 
 
 def _telling(dial: Dial) -> Dial:

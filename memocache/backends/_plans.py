@@ -8,9 +8,10 @@ from itertools import groupby
 from typing import Any, NamedTuple, TypeAlias
 
 from memocache.backends._commands import Commands
+from memocache.backends._jobs import Plan, at_once
 from memocache.backends._ops import confirmed
 from memocache.backends._resp import Op
-from memocache.backends._router import Plan, Router, at_once
+from memocache.backends._router import Router
 from memocache.backends._slots import Address, slot_of
 from memocache.backends.base import NodeFailure
 from memocache.typing import BackendFacts, Guard, Put, Tally
@@ -154,6 +155,14 @@ class Plans:
             for figures in zip(*((one.memory_bytes, one.expired, one.evicted) for one in facts), strict=True)
         )
         return BackendFacts(facts[0].name, facts[0].version, *sums)
+
+    def checkup(self) -> Plan[tuple[dict[str, Any], int]]:
+        """What `Commands.checkup` asks, of every primary, by its address; and how many slots no node holds."""
+        nodes = yield from self._router.primaries()
+        table = yield from self._router.known()
+        answers = yield from at_once([self._router.at(node, self._say.checkup()) for node in nodes])
+        named = {f"{address[0]}:{address[1]}": answer for address, answer in zip(table.primaries, answers, strict=True)}
+        return named, table.owners.count(None)
 
     def together(self, calls: Sequence[Call]) -> Plan[list[Any]]:
         """Several operations at the same time."""

@@ -130,6 +130,15 @@ class Pool:
             with contextlib.suppress(IndexError):
                 idle.pop().close()
 
+    def renew(self) -> None:
+        """Close idle wires, for one proved dead without a word, and so may be all that are as old; what is being opened
+        meanwhile is young.
+        """
+        idle = self._idle
+        with contextlib.suppress(IndexError):
+            while True:
+                idle.pop().close()
+
     def after_fork(self) -> None:
         """Forget everything in the child; only its own copies of the descriptors are closed."""
         idle, self._idle = self._idle, deque()

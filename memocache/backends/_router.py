@@ -1,10 +1,8 @@
 """Work on slots, carried to the nodes of a cluster that hold them: the table of slots, redirections, doubtful nodes.
 
-An operation on a cluster is a *plan*: a generator without colour that yields jobs (an operation for one node each, to
-be carried out at the same time) or a pause, and is told how they came out. `memocache.backends.cluster` has the
-drivers.
+An operation on a cluster is a plan of `memocache.backends._jobs`.
 
-1. A piece of work lives in one slot. Plans are carried out `at_once`: what they ask of one node leaves together.
+1. A piece of work lives in one slot; the pieces of an operation are carried out `at_once`.
 2. What a node refused to do (``MOVED``, ``ASK``, ``TRYAGAIN``) and what never reached one is done again where it
    belongs, within the call's deadline. What may have been done is not, unless it only reads.
 3. Each node has a breaker of its own: one that fails is left alone, and the others' hits go on. What its failure
@@ -18,13 +16,14 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from random import SystemRandom
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import TypeVar
 
+from memocache.backends._jobs import Job, Plan
 from memocache.backends._nodes import DOUBTFUL, Node, may_repeat, name_of, translated
-from memocache.backends._ops import asking, merged
+from memocache.backends._ops import asking
 from memocache.backends._resp import Ask, Op, pack
 from memocache.backends._slots import Address, Redirect, Table, parse_redirect, parse_slots
 from memocache.backends._tracking import Tracking
@@ -45,18 +44,6 @@ _ASK_FOR = 0.4  # seconds a question of the background may take
 _EVERY = 0.1  # seconds between two fresh tables while something is doubtful
 _APART = 0.02  # seconds between two fresh tables at least
 _WANTED = 30.0  # seconds without a caller after which the background rests
-
-
-class Job(NamedTuple):
-    """An operation for a node."""
-
-    node: Node
-    op: Op[Any]
-
-
-Plan: TypeAlias = Generator["list[Job] | float", Any, T]
-"""Yields jobs, and is sent the list of their results (a failure as the exception that it is), or a pause in seconds,
-and is sent how many are left after it (0: there was no time for it); returns its result."""
 
 
 class Router:
@@ -275,16 +262,12 @@ class Router:
         return node is not None and node.breaker.open
 
     def _probe(self) -> None:
-        """Close the breakers of nodes that are well again."""
+        """Have the breakers of nodes that are well again closed, each found out in a thread of its own: of a hundred
+        nodes thirty may be silent, and neither the next table nor the next node waits for them.
+        """
         for node in list(self._nodes.values()):
-            if node.breaker.open and time.monotonic() >= node.probe_at:
-                try:
-                    node.pool.run(_well(), _ASK_FOR)
-                except Exception:
-                    now = time.monotonic()
-                    node.probe_at = now + node.breaker.probe_in(now, random.random())
-                else:
-                    node.breaker.closed()
+            if node.breaker.open:
+                node.probe(_well, _ASK_FOR)
 
     def _tidy(self, table: Table) -> None:
         """Let go of nodes that hold nothing (but not of one that only begins to get its first slots)."""
@@ -328,64 +311,8 @@ class Router:
         self._lock = threading.RLock()
         self._trackings = weakref.WeakSet()
         self._thread = None
-
-
-def at_once(plans: Sequence[Plan[Any]], around: Callable[[Op[Any]], Op[Any]] = lambda op: op) -> Plan[list[Any]]:
-    """The results of plans that are carried out together; raises the first failure when all have ended.
-
-    What they ask of one node leaves in one round trip, with `around` around it.
-    """
-    results: list[Any] = [None] * len(plans)
-    wishes: dict[int, list[Job] | float] = {}
-
-    def resume(index: int, reply: Any) -> None:
-        wishes.pop(index, None)
-        try:
-            wishes[index] = plans[index].send(reply)
-        except StopIteration as stop:
-            results[index] = stop.value
-        except Exception as failure:
-            results[index] = failure
-
-    for index in range(len(plans)):
-        resume(index, None)
-    while wishes:
-        jobs = {index: wish for index, wish in wishes.items() if isinstance(wish, list)}
-        if jobs:
-            outcomes = iter((yield from _by_node([job for wish in jobs.values() for job in wish], around)))
-            for index, wish in jobs.items():
-                resume(index, [next(outcomes) for _ in wish])
-        else:
-            left = yield max(wish for wish in wishes.values() if not isinstance(wish, list))
-            for index in list(wishes):
-                resume(index, left)
-    for result in results:
-        if isinstance(result, Exception):
-            raise result
-    return results
-
-
-def _by_node(jobs: Sequence[Job], around: Callable[[Op[Any]], Op[Any]]) -> Plan[list[Any]]:
-    """The outcomes of jobs, those for one node in one."""
-    groups: dict[Node, list[int]] = {}
-    for index, job in enumerate(jobs):
-        groups.setdefault(job.node, []).append(index)
-    outcomes: list[Any] = [None] * len(jobs)
-    boxes = {node: [_UNDONE] * len(indexes) for node, indexes in groups.items()}
-    asked = []
-    for node, indexes in groups.items():
-        alone = len(indexes) == 1
-        op = jobs[indexes[0]].op if alone else merged([jobs[index].op for index in indexes], boxes[node])
-        asked.append(Job(node, around(op)))
-    for (node, indexes), outcome in zip(groups.items(), (yield asked), strict=True):
-        box = boxes[node] if len(indexes) > 1 else [outcome]
-        for index, one in zip(indexes, box, strict=True):
-            # a reply that is an error of all of it is one of `around`
-            outcomes[index] = outcome if one is _UNDONE or isinstance(outcome, ReplyError) else one
-    return outcomes
-
-
-_UNDONE: Any = object()
+        for node in self.nodes():
+            node.after_fork()
 
 
 def _slots(asked: Address) -> Op[Table]:

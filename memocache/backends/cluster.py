@@ -13,14 +13,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
+from memocache.backends._checkup import findings, slots, worst
+from memocache.backends._jobs import Job, Plan
 from memocache.backends._plans import Call, Plans
-from memocache.backends._router import Job, Plan, Router
+from memocache.backends._router import Router
 from memocache.backends._slots import slot_of
 from memocache.backends._urls import ClusterSettings, cluster_settings
 from memocache.backends.redis import AsyncRedis, RedisBackend
-from memocache.typing import Watcher
+from memocache.typing import Finding, Watcher
 
 T = TypeVar("T")
 
@@ -37,7 +40,7 @@ class ClusterBackend(RedisBackend):
         threads: Any = _Threads(router, timeout)
         listeners: Any = _Listeners(router)
         loops: Any = _Loops(router, timeout)
-        self._router = router
+        self._router, self._node = router, settings.node
         self._assemble(timeout, say, threads, listeners, _AsyncCluster, loops)
 
     @classmethod
@@ -51,6 +54,17 @@ class ClusterBackend(RedisBackend):
     def nodes_left_alone(self) -> dict[str, bool]:
         """Whether this process leaves each primary known by now alone, by its address."""
         return self._router.left_alone()
+
+    def _renew(self) -> None:
+        """Nothing to do: one node says nothing about the others' connections, and each has a probe of its own."""
+
+    def checkup(self, *, timeout: float | None = None) -> list[Finding]:
+        """As of `RedisBackend`, of every primary: of each thing, what the node that is worst off says."""
+        nodes, unheld = self._pool.run(cast(Any, self._say).checkup(), timeout)
+        found = {}
+        for node, (info, config, whoami, ahead) in nodes.items():
+            found[node] = findings(info, config, whoami, ahead, replace(self._node, host=node))
+        return [slots(len(nodes), unheld), *worst(found)]
 
     def close(self) -> None:
         """See `RedisBackend.close`."""

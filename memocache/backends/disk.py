@@ -8,6 +8,7 @@ writes nothing; only misses write, in turns. See `memocache.backends._disk_store
 from __future__ import annotations
 
 import errno
+import shutil
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -28,7 +29,7 @@ from memocache.backends._disk_table import Table, number, touched
 from memocache.backends._disk_tidy import STEP, Tidy, room
 from memocache.backends.base import NO_ROOM, BaseBackend, counted, holds, in_thread, with_member
 from memocache.exceptions import ConfigurationError
-from memocache.typing import BackendFacts, Guard, Pieces, Put, Tally
+from memocache.typing import BackendFacts, Finding, Guard, Pieces, Put, Tally
 
 T = TypeVar("T")
 DEFAULT_MAX_BYTES: Final = 2 * 10**9
@@ -161,6 +162,16 @@ class DiskBackend(BaseBackend):
         used, expired, evicted = self._view(work, timeout)
         version = ".".join(map(str, lmdb.version()))
         return BackendFacts("disk", f"LMDB {version}", memory_bytes=used, expired=expired, evicted=evicted)
+
+    def checkup(self, *, timeout: float | None = None) -> list[Finding]:
+        """Return what version, size and the room left on the file system mean for a cache."""
+        facts = self.facts(timeout=timeout)
+        used, free = facts.memory_bytes or 0, shutil.disk_usage(self._path).free
+        found = f"{used} of {self._max_bytes} bytes used, {facts.evicted} entries evicted"
+        left = Finding("ok", "room", f"{free} bytes free in {self._path}", "")
+        if free < self._max_bytes - used:
+            left = left._replace(level="warn", advice="less than the store may take: lower max_bytes, or make room")
+        return [Finding("ok", "store", facts.version or "LMDB", ""), Finding("ok", "size", found, ""), left]
 
     # -- writing
 

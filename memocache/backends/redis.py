@@ -83,8 +83,12 @@ class RedisBackend:
         return self._pool.run(self._say.scan(prefix, cursor), timeout)
 
     def ping(self, *, timeout: float | None = None) -> None:
-        """Return if the server answers; raise otherwise."""
-        self._pool.run(self._say.ping(), timeout)
+        """Return if the server answers; raise otherwise, and have the next one ask over a new connection."""
+        try:
+            self._pool.run(self._say.ping(), timeout)
+        except Exception:
+            self._renew()
+            raise
 
     def members(self, key: str, *, timeout: float | None = None) -> set[str]:
         """Return the strings added under `key` by `transact(members=…)`."""
@@ -122,6 +126,11 @@ class RedisBackend:
     def doubt(self) -> None:
         """Use no connection of now for another question: somebody got the answer to another's."""
         self._pool.close()
+        self.aio.lanes.doubt()
+
+    def _renew(self) -> None:
+        """Let idle connections go: each that died without a word would cost somebody a timeout, one by one."""
+        self._pool.renew()
         self.aio.lanes.doubt()
 
     def checkup(self, *, timeout: float | None = None) -> list[Finding]:

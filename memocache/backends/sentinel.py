@@ -13,22 +13,23 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from random import SystemRandom
-from typing import Any
+from typing import Any, NamedTuple
 
+from memocache.backends._checkup import findings
 from memocache.backends._commands import Commands
 from memocache.backends._lanes import Lanes
 from memocache.backends._listener import Listener
 from memocache.backends._pool import Pool
 from memocache.backends._resp import pack
 from memocache.backends._tracker import Tracker
-from memocache.backends._urls import SentinelSettings, sentinel_settings
+from memocache.backends._urls import RedisSettings, SentinelSettings, sentinel_settings
 from memocache.backends._wire import Dial, Wire, dialer
 from memocache.backends.base import ProtocolError, ReplyError
 from memocache.backends.redis import AsyncRedis, RedisBackend
-from memocache.typing import Watcher
+from memocache.typing import Finding, Watcher
 
 random = SystemRandom()  # of our own: the program's seeded generator is left alone
 
@@ -76,6 +77,16 @@ class SentinelBackend(RedisBackend):
         self._readers.close()
         self.aio.readers.doubt()
 
+    def _renew(self) -> None:
+        super()._renew()
+        self._readers.renew()
+        self.aio.readers.doubt()
+
+    def checkup(self, *, timeout: float | None = None) -> list[Finding]:
+        """As of `RedisBackend`, of the master."""
+        info, config, whoami, ahead = self._pool.run(self._say.checkup(), timeout)
+        return findings(info, config, whoami, ahead, self._finder.master())
+
     def close(self) -> None:
         """See `RedisBackend.close`."""
         super().close()
@@ -105,18 +116,27 @@ class Finder:
         self._sentinels = [dialer(one) for one in settings.sentinels]
         self._seconds = settings.node.connect_timeout
         self._master: tuple[str, int] | None = None
+        self._epoch = -1
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._lock = threading.RLock()
         self._listener = Listener(self._dial_sentinel)
         self._stop: Callable[[], None] | None = None
         _finders.add(self)
 
+    def master(self) -> RedisSettings:
+        """How the master of now is reached; raises an OSError if no sentinel says."""
+        (host, port), _ = self._find()
+        return replace(self._settings.node, host=host, port=port)
+
     def dial_master(self) -> socket.socket:
         """Open a socket to the master; raises an OSError if there is none that says so itself."""
         self._watch()
-        address = self._ask_master()
-        self._settle(address)
-        sock = self._dial(address, _be_master)
+        address, sentinel = self._find()
+        try:
+            sock = self._dial(address, _be_master)
+        except OSError:
+            self._put_last(sentinel)  # it may be the only one that has not heard of a failover
+            raise
         with self._lock:
             if address != self._master:  # switched meanwhile
                 sock.close()
@@ -126,7 +146,7 @@ class Finder:
 
     def dial_replica(self) -> socket.socket:
         """Open a socket to a replica that is in step, or to the master if there is none."""
-        (reply,) = self._ask("REPLICAS")
+        (reply,), _ = next(self._ask("REPLICAS"))
         fit = [address for address in map(_replica, reply if isinstance(reply, list) else []) if address is not None]
         random.shuffle(fit)
         for address in fit:
@@ -139,35 +159,53 @@ class Finder:
     def _dial(self, address: tuple[str, int], greet: Callable[[Any], None] | None) -> socket.socket:
         return dialer(replace(self._settings.node, host=address[0], port=address[1]), greet)()
 
-    def _ask_master(self) -> tuple[str, int]:
-        (reply,) = self._ask("GET-MASTER-ADDR-BY-NAME")
-        if reply is None:
-            raise ConnectionError("the sentinels know no service of that name")
-        try:
-            host, port = reply
-            return host.decode(), int(port)
-        except (TypeError, ValueError, AttributeError):
-            raise ProtocolError("no answer of a sentinel") from None
-
-    def _ask(self, word: str) -> list[Any]:
-        """Put a question about the service to the sentinels, until one answers."""
+    def _find(self, *, all_of_them: bool = False) -> tuple[tuple[str, int], Dial]:
+        """Settle on the master that the first sentinel names whose word is not older than what we know; if all are (the
+        service was made anew), or `all_of_them` are to be asked, on the newest word. Returns who said it, too.
+        """
+        known = self._epoch
+        newest: tuple[_Named, Dial] | None = None
         failure: Exception = ConnectionError("no sentinel could be asked")
+        for replies, dial in self._ask("GET-MASTER-ADDR-BY-NAME", "MASTER"):
+            try:
+                named = _named(*replies)
+            except OSError as error:
+                failure = error
+                continue
+            if newest is None or named.epoch > newest[0].epoch:
+                newest = named, dial
+            if named.epoch >= known and not all_of_them:
+                break
+        if newest is None:
+            raise failure
+        self._settle(newest[0], known)
+        return newest[0].address, newest[1]
+
+    def _ask(self, *words: str) -> Iterator[tuple[list[Any], Dial]]:
+        """Put questions about the service to one sentinel after the other: the answers of each that has one to the
+        first question, and who it is; raises if there is none.
+        """
+        failure: Exception | None = ConnectionError("no sentinel could be asked")
+        questions = b"".join(pack("SENTINEL", word, self._settings.service) for word in words)
         for dial in list(self._sentinels):
             try:
                 wire = Wire(dial())
                 try:
                     deadline = time.monotonic() + self._seconds
-                    wire.ask(pack("SENTINEL", word, self._settings.service), 1, deadline)
+                    wire.ask(questions, len(words), deadline)
                     replies = wire.answer(deadline)
                 finally:
                     wire.close()
-                if not isinstance(replies[0], ReplyError):
-                    return replies
-                failure = replies[0]
+                if isinstance(replies[0], ReplyError):
+                    raise replies[0]
             except (OSError, ReplyError) as error:
-                failure = error
-            self._put_last(dial)
-        raise failure
+                failure = failure and error
+                self._put_last(dial)
+                continue
+            failure = None
+            yield replies, dial
+        if failure is not None:
+            raise failure
 
     def _dial_sentinel(self) -> socket.socket:
         failure: Exception = ConnectionError("no sentinel could be reached")
@@ -184,12 +222,17 @@ class Finder:
             self._sentinels.remove(dial)
             self._sentinels.append(dial)
 
-    def _settle(self, address: tuple[str, int]) -> None:
-        """From now on the master is there; what leads elsewhere is shut down."""
+    def _settle(self, named: _Named, known: int) -> None:
+        """From now on the master is there (unless a newer one than of the epoch `known` was heard of meanwhile); what
+        leads elsewhere is shut down.
+        """
         with self._lock:
-            if address == self._master:
+            if known < self._epoch > named.epoch:
                 return
-            self._master = address
+            self._epoch = named.epoch
+            if named.address == self._master:
+                return
+            self._master = named.address
             old, self._sockets = list(self._sockets), weakref.WeakSet()
         for sock in old:
             try:
@@ -204,12 +247,13 @@ class Finder:
                 self._stop = self._listener.subscribe(_SWITCHED, self._look)
 
     def _look(self) -> None:
-        self._settle(self._ask_master())
+        """All of them are asked: the first to be asked may not be the first to know."""
+        self._find(all_of_them=True)
 
     def close(self) -> None:
         """Hear of failovers no longer."""
         with self._lock:
-            self._stop, self._master = None, None
+            self._stop, self._master, self._epoch = None, None, -1
         self._listener.close()
 
     def after_fork(self) -> None:
@@ -217,6 +261,28 @@ class Finder:
         self._lock = threading.RLock()
         self._sockets = weakref.WeakSet()
         self._stop, self._master = None, None
+
+
+class _Named(NamedTuple):
+    """The master as a sentinel names it, and the `epoch` of that: every failover has a greater one."""
+
+    address: tuple[str, int]
+    epoch: int
+
+
+def _named(address: Any, facts: Any) -> _Named:
+    """What a sentinel answered; one that may not tell the epoch (by ACL, or no real sentinel) has the first."""
+    if address is None:
+        raise ConnectionError("the sentinels know no service of that name")
+    try:
+        host, port = address
+        where = host.decode(), int(port)
+    except (TypeError, ValueError, AttributeError):
+        raise ProtocolError("no answer of a sentinel") from None
+    try:
+        return _Named(where, int(dict(zip(facts[::2], facts[1::2], strict=True))[b"config-epoch"]))
+    except (TypeError, ValueError, KeyError):
+        return _Named(where, 0)
 
 
 def _be_master(connection: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Annotated
@@ -44,13 +45,17 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command named by `arguments` and return its exit status: 2 for misuse, 1 for failure, 130 for Ctrl-C."""
     logging.getLogger("memocache").addHandler(logging.NullHandler())  # what goes wrong is told once, by us
     try:
-        status = app(args=None if arguments is None else list(arguments), prog_name="memocache", standalone_mode=False)
+        with warnings.catch_warnings(record=True) as warned:
+            words = None if arguments is None else list(arguments)
+            status = app(args=words, prog_name="memocache", standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):
         return 130
     except typer.TyperException as error:
         return _fail(error.format_message(), error.exit_code)
     except (Failure, MemocacheError, OSError) as error:
         return _fail(str(error) or type(error).__name__, 1)
+    for warning in warned:  # of a command that failed they are not shown: its one line says why
+        _fail(str(warning.message), 0)
     return status if isinstance(status, int) else 0
 
 

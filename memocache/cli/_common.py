@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import typer
 from rich.console import Console
 
-from memocache import Cache, configure
+from memocache import BackendError, Cache, configure
 from memocache._units import seconds, size
 
 __all__ = [
@@ -63,7 +63,10 @@ def opened(url: str, prefix: str = "memo") -> Iterator[Cache]:
     A secret comes from MEMOCACHE_SECRET alone: a command line can be seen by others.
     """
     with configure(url, prefix=prefix) as cache:
-        yield cache
+        try:
+            yield cache
+        except BackendError as error:
+            raise Failure(f"{where(url)}: {error}; is it running, and is the URL right?") from None
 
 
 def console() -> Console:
@@ -102,9 +105,10 @@ def confirm(question: str, yes: bool) -> None:
 
 
 def where(url: str) -> str:
-    """Return `url` for display: without user, password and options."""
+    """Return `url` for display: without user, password and options, and of many hosts the first."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    first, *others = parts.netloc.rpartition("@")[2].split(",")
+    return f"{parts.scheme}://{first}{f' and {len(others)} more' if others else ''}{parts.path}"
 
 
 def bar(share: float, width: int = 12) -> str:

@@ -59,8 +59,8 @@ def _find(path: str) -> Any:
     sys.path.insert(0, os.getcwd())
     try:
         found: Any = importlib.import_module(module_name)
-    except ImportError as error:
-        raise Failure(f"cannot import {module_name}: {error}") from None
+    except Exception as error:  # the module's own code runs, and may fail in any way
+        raise Failure(f"cannot import {module_name}: {type(error).__name__}: {error}") from None
     for part in name.split("."):
         try:
             found = getattr(found, part)

@@ -31,6 +31,19 @@ FleetOption = Annotated[
     typer.Option("--fleet/--process", help="Of all processes on the backend, or of this one alone (for memory://)."),
 ]
 WatchOption = Annotated[bool, typer.Option("--watch", "-w", help="Go on until Ctrl-C.")]
+_WIDE, _MIDDLE = 112, 80
+_COLUMNS = {
+    "hits": 0,
+    "misses": 0,
+    "hit rate": 0,
+    "stale": 1,
+    "coalesced": 2,
+    "rejected": 2,
+    "errors": 1,
+    "computing": 2,
+    "saved": 0,
+}
+"""Each figure's heading, and how much room it needs: 2, a wide terminal; 0, none."""
 EveryOption = Annotated[float, typer.Option("--every", min=0.2, metavar="SECONDS", help="How often to look.")]
 
 
@@ -87,37 +100,38 @@ def _live(page: Callable[[], RenderableType], every: float) -> None:
 
 
 def _page(figures: CacheStats, url: str) -> RenderableType:
+    # what a terminal has no room for is left out; `--json` has it all
+    width = console().width
+    room = 2 if width >= _WIDE else 1 if width >= _MIDDLE else 0
     table = Table(title=f"functions on {where(url)}", title_justify="left")
     table.add_column("function", overflow="fold")
-    for heading in ("hits", "misses"):
-        table.add_column(heading, justify="right")
-    table.add_column("hit rate")
-    for heading in ("stale", "coalesced", "rejected", "errors", "computing", "saved"):
-        table.add_column(heading, justify="right")
+    for heading, needs in _COLUMNS.items():
+        if needs <= room:
+            table.add_column(heading, justify="left" if heading == "hit rate" else "right", no_wrap=True)
     for one in sorted(figures.functions.values(), key=lambda one: -(one.hits + one.misses)):
         calls = one.hits + one.misses
-        table.add_row(
-            Text(one.name),
+        cells = (
             f"{one.hits:,}",
             f"{one.misses:,}",
-            bar(one.hits / calls) if calls else "-",
+            bar(one.hits / calls, 12 if room else 5) if calls else "-",
             *(f"{n:,}" for n in (one.stale_hits, one.coalesced, one.rejected, one.backend_errors + one.decode_errors)),
             seconds(one.compute_seconds),
             seconds(one.saved_seconds),
         )
-    if not figures.functions:
-        table.add_row("no function has been called yet")
+        shown = (cell for cell, needs in zip(cells, _COLUMNS.values(), strict=True) if needs <= room)
+        table.add_row(Text(one.name), *shown)
     totals = [
         f"{figures.hits:,} hits, {figures.misses:,} misses"
         + (f" ({figures.hit_rate:.1%} hits)" if figures.hits + figures.misses else ""),
     ]
     if figures.total_keys or figures.memory_usage_bytes is not None:
-        totals.append(f"{figures.total_keys:,} keys, {size(figures.memory_usage_bytes)} in the backend (whole server)")
+        whole = " (the whole server)" if "redis" in url or "valkey" in url or url.startswith("unix") else ""
+        totals.append(f"{figures.total_keys:,} keys, {size(figures.memory_usage_bytes)}{whole}")
     if figures.average_ttl_seconds is not None:
         totals.append(
             f"on average {seconds(figures.average_ttl_seconds)} to live (of {figures.ttl_sample_size:,} keys)"
         )
-    return Group(table, Text("; ".join(totals)))
+    return Group(table if figures.functions else Text("no function has been called yet"), Text("; ".join(totals)))
 
 
 def _rates(cache: Cache, scope: str, lines: int) -> Iterator[RenderableType]:
@@ -149,8 +163,8 @@ def _busiest(rows: Iterable[tuple[int, int, str, float]], elapsed: float) -> Tab
     return table
 
 
-def _hottest(keys: Iterable[str]) -> Table:
+def _hottest(keys: Iterable[str]) -> RenderableType:
     table = Table(title="hottest keys", title_justify="left", show_header=False)
     for key in keys:
         table.add_row(Text(key, overflow="fold"))
-    return table
+    return table if table.row_count else Text("no hits have been counted yet")

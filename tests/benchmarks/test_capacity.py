@@ -116,3 +116,14 @@ def test_the_picture_is_drawn():
     drawn = capacity.draw(COSTS)
     assert drawn.startswith("<?xml")
     assert drawn == capacity.draw(COSTS)
+
+
+def test_where_a_core_is_full() -> None:
+    """Between two sizes of the fleet that were simulated it is on the straight line of the picture; who never needs a
+    core, or always does, has no such place.
+    """
+    per_process = [processes / 2_000 for processes in capacity.PROCESSES]
+    assert capacity.full_at(per_process) == "2,000"
+    assert capacity.full_at([share / 10 for share in per_process]) is None
+    assert capacity.full_at([1.0 + share for share in per_process]) is None
+    assert capacity.full_at([0.0] * 8 + [5.0]) is None

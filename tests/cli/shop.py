@@ -22,9 +22,9 @@ def plain(item: int) -> int:
     return item
 
 
-def busy(url: str) -> None:
+def busy(url: str, prefix: str = "memo") -> None:
     """Make entries and figures."""
-    with configure(url):
+    with configure(url, prefix=prefix):
         for n in range(60):
             price(n % 8)
             report(n % 30)

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
 from collections.abc import Callable, Mapping
 from fcntl import ioctl
@@ -45,9 +46,12 @@ def at_terminal(
     cwd: Path | None = None,
     typed: bytes = b"",
     interrupt_when: Callable[[str], bool] | None = None,
+    interrupt_after: Callable[[], object] | None = None,
     columns: int = 120,
 ) -> Done:
-    """Run a command at a terminal; `typed` is typed at once, Ctrl-C when what it wrote satisfies `interrupt_when`."""
+    """Run a command at a terminal; `typed` is typed at once, Ctrl-C when what it wrote satisfies `interrupt_when`,
+    or once `interrupt_after` returns.
+    """
     ours, theirs = pty.openpty()
 
     def sit_down() -> None:  # in the child: the terminal is its own, and interrupts mean what they mean to a person
@@ -68,6 +72,13 @@ def at_terminal(
         os.close(theirs)
         if typed:
             os.write(ours, typed)
+        if interrupt_after is not None:
+
+            def interrupt() -> None:
+                interrupt_after()
+                os.write(ours, b"\x03")
+
+            threading.Thread(target=interrupt, daemon=True).start()
         raw, deadline = b"", time.monotonic() + BOUND
         try:
             while time.monotonic() < deadline:

@@ -57,7 +57,6 @@ class Worker:
         self.raised: list[str] = []
         self.stale: list[tuple[int, int, int, float]] = []  # key, version seen, floor, when the call began
         self.returned: list[tuple[int, int, float]] = []  # key, version, when its invalidation returned
-        self.resumed: list[tuple[int, float, float]] = []  # key, when a miss of it began, the next hit
         self.cache = Cache(url, prefix="storm", local=1000 if behind else 0)
         self.sync = self.cache.cached(name="f", ttl=3600)(self.compute)
         self.aio = self.cache.cached(name="f", ttl=3600)(self.compute_later)
@@ -87,7 +86,7 @@ class Worker:
         while self.behind and not self.ended.wait(0.02):
             self.floors.append((time.monotonic(), list(self.truth.floor)))
 
-    def judge(self, key: int, floor: int, begun: float, result: Any, missed: dict[int, float]) -> None:
+    def judge(self, key: int, floor: int, begun: float, result: Any) -> None:
         """Take in one answer."""
         now = time.monotonic()
         self.seen["calls"] += 1
@@ -97,17 +96,13 @@ class Worker:
             return
         if result[0] != key or result[1] < floor:
             self.stale.append((key, result[1] if result[0] == key else -1, floor, begun))
-        if self.computed[key] >= begun:  # by this call, or by one that it joined
-            missed[key] = begun
-        else:
+        if self.computed[key] < begun:  # else by this call, or by one that it joined
             self.seen["hits"] += 1
             self.hit_at[key] = int(begun * 1e9)
-            if key in missed:
-                self.resumed.append((key, missed.pop(key), now))
 
     def read(self) -> None:
         """Calls in a thread."""
-        draw, missed = random.Random(self.random.random()), dict[int, float]()
+        draw = random.Random(self.random.random())
         while not self.ended.wait(_PAUSE):
             key = draw.randrange(KEYS)
             begun = time.monotonic()
@@ -117,13 +112,12 @@ class Worker:
                 result = self.sync(key)
             except BaseException as error:
                 result = error
-            self.judge(key, floor, begun, result, missed)
+            self.judge(key, floor, begun, result)
 
     def read_in_loop(self) -> None:
         """Calls in tasks."""
 
         async def one(draw: random.Random) -> None:
-            missed = dict[int, float]()
             while not self.ended.is_set():
                 await asyncio.sleep(_PAUSE)
                 key = draw.randrange(KEYS)
@@ -134,7 +128,7 @@ class Worker:
                     result = await self.aio(key)
                 except BaseException as error:
                     result = error
-                self.judge(key, floor, begun, result, missed)
+                self.judge(key, floor, begun, result)
 
         async def all_of_them() -> None:
             await asyncio.gather(*(one(random.Random(self.random.random())) for _ in range(3)))
@@ -177,7 +171,7 @@ class Worker:
         self.ended.set()
         for thread in threads:
             thread.join()
-        lists = ("raised", "stale", "returned", "resumed")
+        lists = ("raised", "stale", "returned")
         print(json.dumps(self.seen | {name: getattr(self, name) for name in lists}), flush=True)
         self.cache.close()
 

@@ -14,11 +14,13 @@ from typing import NamedTuple
 import pytest
 
 import memocache
+import memocache.exceptions
+import memocache.testing
 from memocache.testing import servers
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-_FENCE = re.compile(r"^(?P<why><!-- not run: .+ -->\n)?```(?P<language>\w+)\n(?P<code>.*?)^```$", re.M | re.S)
+_FENCE = re.compile(r"^(?P<why><!-- not run: [^\n]+ -->\n)?```(?P<language>\w+)\n(?P<code>.*?)^```$", re.M | re.S)
 _LOCAL_SERVER = re.compile(r"(redis|valkey)://localhost(:6379)?(/0)?")
 
 
@@ -116,11 +118,48 @@ def test_shell_lines(page: str, command: str, server_url: str, tmp_path: Path) -
     assert done.returncode == 0, done.stderr
 
 
+def _heading_ids(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub and MyST make them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_links_between_pages() -> None:
-    """Every relative link of README.md and the pages leads to a file that is there."""
+    """Every relative link of README.md and the pages leads to a file that is there, and to a heading it has."""
     dead = []
     for page in PAGES:
-        for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-            if "://" not in target and not (page.parent / target).exists():
-                dead.append(f"{page.name}: {target}")
+        for link in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+            target, _, anchor = link.partition("#")
+            found = page.parent / target if target else page
+            if "://" in link or (found.exists() and (not anchor or anchor in _heading_ids(found))):
+                continue
+            dead.append(f"{page.name}: {link}")
     assert not dead
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_no_block_is_overlooked(page: Path) -> None:
+    """Every block of a page runs, says on the line before why not, or is none to run: a directive, or plain text."""
+    text = page.read_text(encoding="utf-8")
+    seen = {block.line for block in blocks(page)}
+    fences = [(n, line) for n, line in enumerate(text.splitlines(), 2) if line.lstrip().startswith(("```", "~~~"))]
+    assert len(fences) % 2 == 0
+    overlooked = [n for n, line in fences[::2] if n not in seen and line != "```" and not line.startswith("```{")]
+    assert not overlooked
+    assert {block.language for block in blocks(page) if not block.skipped} <= {"python", "bash"}
+
+
+def test_a_skipped_block_hides_no_other() -> None:
+    """What stands between two blocks that are not to be run is seen."""
+    why = "<!-- not run: because -->\n"
+    text = f"{why}```bash\na\n```\n\n```python\nb\n```\n\n{why}```bash\nc\n```\n"
+    assert [found["code"] for found in _FENCE.finditer(text)] == ["a\n", "b\n", "c\n"]
+
+
+def test_every_public_name_is_in_the_api_reference() -> None:
+    """What the package and its test kit export is on docs/api.md, one by one or with its module."""
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"auto(?:class|function|data):: memocache(?:\.\w+)*\.(\w+)", page))
+    with_their_module = set(vars(memocache.exceptions))
+    assert set(memocache.__all__) - with_their_module - named == set()
+    assert set(memocache.testing.__all__) - named == set()

@@ -78,17 +78,18 @@ def test_django() -> None:
     program = """
 import django_app as app
 from django.core.management import call_command
-from django.db import connection
 from django.test import Client
 from memocache.testing import assert_computed
 
-with connection.schema_editor() as editor:
-    editor.create_model(app.Price)
-row = app.Price.objects.create(item=7, cents=119)
+app.make_tables()
+row = app.Price.objects.get(item=7)
 get = lambda: Client().get("/prices/7").json()["cents"]
 with assert_computed(app.cents_of, 1):
     assert get() == get() == 119
 row.cents = 99
+row.save()
+assert get() == 99
+assert Client().post("/prices/7?cents=98").json()["cents"] == 98 == get()
 row.save()
 assert get() == 99
 app.Price.objects.filter(item=7).update(cents=1)  # no signal: this is what the command is for

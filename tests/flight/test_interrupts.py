@@ -22,7 +22,8 @@ from memocache._guard import Budget
 from tests.flight.support import BOUND, Slow, assert_quiet, crowd, join, start, until
 
 _CORE = tuple(
-    str(Path(memocache.__file__).parent / f"{name}.py") for name in ("_engine", "_flight", "_runtime", "_store_shared")
+    str(Path(memocache.__file__).parent / f"{name}.py")
+    for name in ("_engine", "_flight", "_runtime", "_shelf", "_store_shared")
 )
 _SOON = 3.0
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from memocache.backends._jobs import Plan, at_once
 from memocache.backends._nodes import Node, NotConnected
 from memocache.backends._plans import Plans
 from memocache.backends._resp import Ask, Op
-from memocache.backends._router import Plan, Router, at_once
+from memocache.backends._router import Router
 from memocache.backends._slots import SLOTS, Address, Table
 from memocache.backends._urls import RedisSettings
 from memocache.backends.base import Busy, NodeFailure, ReplyError

@@ -1,0 +1,196 @@
+"""Every command on every kind of backend, at a narrow terminal and in a pipe; and what users get wrong."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from memocache import configure
+from memocache.cli._app import app
+from memocache.testing import servers
+from tests.cli import shop
+from tests.cli.terminal import at_terminal, environment
+
+ROOT = Path(__file__).parents[2]
+PRICE = "tests.cli.shop:price"
+NARROW = 60
+KINDS = ["memory", "disk", *servers.available_servers()[:1]]
+KINDS += ["cluster", "sentinel"] if servers.available_servers() else []
+COMMANDS = {
+    "demo": (),
+    "ping": (),
+    "stats": (),
+    "top": ("--once", "--every", "0.2"),
+    "keys": ("shop.price",),
+    "inspect": ("{key}",),
+    "explain": (PRICE, "3"),
+    "invalidate": ("shop.price",),
+    "clear": ("--yes",),
+    "purge": (),
+    "doctor": (),
+}
+SAYS = {
+    "demo": "forgotten, by name",
+    "ping": "is healthy",
+    "stats": "86.7%",
+    "top": "shop.price",
+    "keys": "shop.price:",
+    "inspect": "item:{item}",
+    "explain": "a hit: fresh",
+    "invalidate": "invalidated shop.price",
+    "clear": "cleared the prefix",
+    "purge": "deleted 0 dead entries",
+    "doctor": "latency",
+}
+SAYS_ALONE = {
+    "stats": "no function has been called yet",
+    "top": "no hits have been counted yet",
+    "keys": "",
+    "inspect": "there is no entry",
+    "explain": "a miss",
+    "doctor": "this process",
+}
+"""What is said of ``memory://``, which begins empty with each command."""
+WITH_JSON = ("stats", "keys", "inspect", "explain", "doctor")
+_numbers = itertools.count()
+
+
+class Place(NamedTuple):
+    """A backend with entries under a prefix of the test's own, and the key of one of them."""
+
+    kind: str
+    url: str
+    prefix: str
+    key: str
+
+    def words(self, command: str) -> tuple[str, ...]:
+        words = (command, *(word.format(key=self.key) for word in COMMANDS[command]), "--url", self.url)
+        return words if command in ("demo", "ping") else (*words, "--prefix", self.prefix)
+
+    def says(self, command: str) -> str:
+        return (SAYS | SAYS_ALONE if self.kind == "memory" else SAYS)[command]
+
+
+@pytest.fixture(params=KINDS)
+def place(request: pytest.FixtureRequest, running_server: Callable[[str], Any], tmp_path: Path) -> Place:
+    """Each kind of backend, after a program has been busy on it."""
+    kind = request.param
+    if kind == "memory":
+        url = "memory://"
+    elif kind == "disk":
+        url = f"disk://{tmp_path / 'store'}"
+    else:
+        url = f"{running_server(kind).url}?timeout=30&connect_timeout=30"
+    prefix = f"cli{next(_numbers)}"
+    shop.busy(url, prefix)
+    with configure(url, prefix=prefix):
+        key = shop.price.key_for(3)
+    configure("memory://").close()
+    return Place(kind, url, prefix, key)
+
+
+def in_pipe(*words: str, stdin: Any = subprocess.DEVNULL) -> subprocess.CompletedProcess[str]:
+    """A command whose output goes to a pipe."""
+    program = [sys.executable, "-m", "memocache.cli", *words]
+    return subprocess.run(
+        program, capture_output=True, text=True, cwd=ROOT, env=environment(), stdin=stdin, timeout=120
+    )
+
+
+def test_there_is_no_other_command() -> None:
+    """What the application has is what is tested here, and the dashboard, which has tests of its own."""
+    assert {command.name for command in app.registered_commands} - {"dashboard"} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_at_a_terminal(place: Place, command: str) -> None:
+    """It says what it should, with the status of success; no line of its is wider than the terminal, keys excepted."""
+    done = at_terminal(*place.words(command), cwd=ROOT, columns=NARROW)
+    text = " ".join(done.text.split())
+    if place.says(command).startswith("there is no"):
+        assert done.status == 1
+    else:
+        assert done.status == 0, done.text
+    assert "Traceback" not in text
+    folded = "".join(text.split()).replace("│", "")  # a narrow table folds words
+    assert "".join(place.says(command).split()) in folded
+    if command not in ("keys", "purge", "inspect"):  # keys are for scripts; a bar is redrawn in its line
+        assert max(map(len, done.text.splitlines()), default=0) <= NARROW
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_in_a_pipe(place: Place, command: str) -> None:
+    """The same in plain text, nothing on stderr; and as JSON where a script would want it."""
+    done = in_pipe(*place.words(command))
+    if place.says(command).startswith("there is no"):
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("memocache: there is no")
+        assert (done.returncode, done.stdout) == (1, "")
+        return
+    assert (done.returncode, done.stderr) == (0, "")
+    assert place.says(command) in done.stdout
+    assert "\x1b" not in done.stdout
+    assert "looking" not in done.stdout  # a bar of progress is for a person
+    if command in WITH_JSON:
+        done = in_pipe(*place.words(command), "--json")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert isinstance(json.loads(done.stdout), dict | list)
+
+
+BROKEN = "tests.cli.broken"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("ping", "--url", "redis://127.0.0.1:1"), "127.0.0.1:1"),
+        (("ping", "--url", "redis://127.0.0.1:port"), "port"),
+        (("ping", "--url", "redis://127.0.0.1:99999"), "port"),
+        (("ping", "--url", "http://127.0.0.1"), "http"),
+        (("stats", "--url", "redis+cluster://127.0.0.1:1"), "127.0.0.1:1"),
+        (("stats", "--url", "redis+sentinel://127.0.0.1:1/mymaster/0"), "127.0.0.1:1"),
+        (("keys", "--url", "disk:///proc/no/such/place"), "/proc/no"),
+        (("keys", "--url", "disk://relative/path"), "disk"),
+        (("keys", "--prefix", "", "--url", "memory://"), "prefix"),
+        (("inspect", "no such key"), "no entry"),
+        (("keys", "--limit", "0"), "limit"),
+        (("top", "--every", "0"), "every"),
+        (("explain", "nowhere.at.all:f"), "cannot import nowhere"),
+        (("explain", "no-colon"), "MODULE:FUNCTION"),
+        (("explain", "tests.cli.shop:nothing"), "has no nothing"),
+        (("explain", "tests.cli.shop:plain", "1"), "not a function decorated"),
+        (("explain", PRICE), "item"),
+        (("explain", PRICE, "1", "colour=red"), "colour"),
+        (("explain", f"{BROKEN}:f"), "ZeroDivisionError"),
+        (("explain", "..relative:f"), "cannot import"),
+    ],
+    ids=lambda one: "-".join(one)[:60] if isinstance(one, tuple) else "",
+)
+def test_a_mistake_is_one_line(words: tuple[str, ...], says: str) -> None:
+    """Whatever a user gets wrong is told in one line on stderr, with a status that is not 0, and no traceback."""
+    done = in_pipe(*words)
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("memocache: ")
+    assert says in line
+    assert done.returncode in (1, 2)
+
+
+@pytest.mark.parametrize("command", ["demo", "ping", "stats", "purge", "doctor"])
+def test_ctrl_c_while_it_waits(command: str) -> None:
+    """Ctrl-C while a command waits for a server that never answers ends it with status 130 and no traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        url = f"redis://127.0.0.1:{deaf.getsockname()[1]}?timeout=60&connect_timeout=60"
+        callers: list[Any] = []
+        done = at_terminal(command, "--url", url, cwd=ROOT, interrupt_after=lambda: callers.append(deaf.accept()[0]))
+        callers.pop().close()
+    assert done.status == 130, done.text
+    assert "Traceback" not in done.text
