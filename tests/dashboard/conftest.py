@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 QUIET = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not longer: while Playwright runs, this thread counts as running an event loop
 def browser() -> Iterator[Any]:
     """Chromium."""
     sync_api = pytest.importorskip("playwright.sync_api", reason='Playwright is missing: pip install "memocache[dev]"')
