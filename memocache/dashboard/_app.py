@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -10,13 +9,12 @@ from contextlib import asynccontextmanager
 from math import isinf
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, quote, unquote, urlencode
+from urllib.parse import unquote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -25,17 +23,17 @@ from memocache._examination import examine
 from memocache._runtime import arun
 from memocache.dashboard import _show
 from memocache.dashboard._actions import KINDS, Actions, matching
+from memocache.dashboard._answers import Answers
 from memocache.dashboard._poller import IDLE, WATCHED, Poller
+from memocache.dashboard._requests import address, asked, base, form, integer
 from memocache.dashboard._security import Gate
 from memocache.dashboard._sessions import Session, Sessions, Throttle, same
-from memocache.exceptions import MemocacheError
+from memocache.exceptions import ConfigurationError, MemocacheError
 from memocache.typing import MISSING
 
 COOKIE = "memocache_session"
 ROWS = 100
 KEYS = 100
-KEYS_SECONDS = 1.0
-MAX_FORM = 64 * 1024
 MAX_SHOWN = 4096
 SORTS: dict[str, Callable[[Any], Any]] = {
     "name": lambda one: one.name,
@@ -101,19 +99,11 @@ class Pages:
         self._sessions = Sessions()
         self._throttle = Throttle()
         self._actions = Actions(cache)
-        self._templates = Environment(
-            loader=PackageLoader("memocache.dashboard"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-        )
-        self._templates.filters.update(_show.FILTERS)
-        self._templates.globals.update(
-            read_only=read_only,
-            show_values=show_values,
-            title=title,
-            has_token=token is not None,
-            urlencode=_query,
-            quote=_quote,
-        )
         self._read_only = read_only
+        answers = Answers(
+            poller, read_only=read_only, show_values=show_values, title=title, has_token=token is not None
+        )
+        self._page, self._message = answers.page, answers.message
 
     def routes(self) -> list[Route | Mount]:
         """All addresses."""
@@ -148,7 +138,7 @@ class Pages:
                 if self._token is not None:
                     if request.url.path.endswith("/data"):
                         return JSONResponse({"error": "log in"}, 401)
-                    return RedirectResponse(self._base(request) + "/login", 303)
+                    return RedirectResponse(base(request) + "/login", 303)
                 session = self._sessions.begin(now)
             request.state.session = session
             if request.method == "POST":
@@ -164,7 +154,7 @@ class Pages:
 
     async def _unfit(self, request: Request, session: Session) -> Response | None:
         """Why a form is not obeyed, or None."""
-        request.state.form = await _form(request)
+        request.state.form = await form(request)
         if request.state.form is None:
             return self._message(request, 413, "Too much", "The form is larger than any of ours.")
         if not same(request.state.form.get("csrf", ""), session.csrf):
@@ -175,7 +165,7 @@ class Pages:
         response.set_cookie(
             COOKIE,
             session.id,
-            path=(self._base(request) or "") + "/",
+            path=(base(request) or "") + "/",
             httponly=True,
             samesite="strict",
             secure=request.url.scheme == "https",
@@ -184,30 +174,30 @@ class Pages:
     async def login_page(self, request: Request) -> Response:
         """The form for the token."""
         if self._token is None:
-            return RedirectResponse(self._base(request) + "/", 303)
+            return RedirectResponse(base(request) + "/", 303)
         return self._page(request, "login.html", problem="")
 
     async def login(self, request: Request) -> Response:
         """A session for who knows the token; five tries a minute for each address."""
-        now, who = time.monotonic(), _address(request)
+        now, who = time.monotonic(), address(request)
         wait = self._throttle.wait(who, now)
         if wait > 0:
             answer = self._page(request, "login.html", 429, problem=f"Too many tries. Wait {wait:.0f} s.")
             answer.headers["Retry-After"] = str(int(wait) + 1)
             return answer
-        form = await _form(request)
-        if self._token is None or form is None or not same(form.get("token", ""), self._token):
+        given = await form(request)
+        if self._token is None or given is None or not same(given.get("token", ""), self._token):
             self._throttle.failed(who, now)
             return self._page(request, "login.html", 401, problem="That is not the token.")
-        response = RedirectResponse(self._base(request) + "/", 303)
+        response = RedirectResponse(base(request) + "/", 303)
         self._give(request, response, self._sessions.begin(now))
         return response
 
     async def logout(self, request: Request) -> Response:
         """Forget the session."""
         self._sessions.end(request.state.session)
-        response = RedirectResponse(self._base(request) + "/login", 303)
-        response.delete_cookie(COOKIE, path=self._base(request) + "/")
+        response = RedirectResponse(base(request) + "/login", 303)
+        response.delete_cookie(COOKIE, path=base(request) + "/")
         return response
 
     # -- pages
@@ -218,13 +208,14 @@ class Pages:
         stats = self.poller.stats
         best = sorted(stats.functions.values(), key=SORTS["saved"], reverse=True)[:8] if stats else []
         points = self.poller.history.since(0, time.time())
-        return self._page(request, "overview.html", points=points, last=points[-1] if points else None, best=best)
+        last = points[-1] if points else None
+        return self._page(request, "overview.html", points=points, last=last, best=best, breakers=self.cache.breaker())
 
     async def data(self, request: Request) -> Response:
         """The points of the plots, as columns, after the one of number `since`."""
         await self.poller.watch()
         try:
-            since = int(_asked(request).get("since", "0"))
+            since = int(asked(request).get("since", "0"))
         except ValueError:
             since = 0
         points = self.poller.history.since(since, time.time())
@@ -234,15 +225,15 @@ class Pages:
     async def functions(self, request: Request) -> Response:
         """The table of functions, sorted, searched and paged by the server."""
         await self.poller.watch()
-        query = _asked(request).get("q", "")
-        sort = _asked(request).get("sort", "calls")
+        query = asked(request).get("q", "")
+        sort = asked(request).get("sort", "calls")
         sort = sort if sort in SORTS else "calls"
-        up = _asked(request).get("up", "1" if sort == "name" else "") == "1"
+        up = asked(request).get("up", "1" if sort == "name" else "") == "1"
         every = self.poller.stats.functions.values() if self.poller.stats else ()
         found = [one for one in every if query.casefold() in one.name.casefold()]
         found.sort(key=SORTS[sort], reverse=not up)
         last = max(0, (len(found) - 1) // ROWS)
-        number = min(last, max(0, _integer(_asked(request).get("page", ""))))
+        number = min(last, max(0, integer(asked(request).get("page", ""))))
         return self._page(
             request,
             "functions.html",
@@ -257,41 +248,27 @@ class Pages:
         )
 
     async def function(self, request: Request) -> Response:
-        """One function: its figures, and the first of its keys."""
+        """One function: its figures, what they are made of, and its keys by pages."""
         await self.poller.watch()
-        name = _asked(request).get("name", "")
+        name = asked(request).get("name", "")
         one = self.poller.stats.functions.get(name) if self.poller.stats else None
         if one is None:
             return self._message(request, 404, "No such function", "No process of the fleet has counted calls of it.")
-        keys: list[str] = []
-        whole, trouble = True, None
-        if _asked(request).get("keys") == "1":
-            try:
-                async with asyncio.timeout(KEYS_SECONDS):
-                    async for key in self.cache.aio.keys(name):
-                        if len(keys) == KEYS:
-                            whole = False
-                            break
-                        keys.append(key)
-            except TimeoutError:
-                whole = False
-            except MemocacheError as error:
-                trouble = str(error)
-        asked = _asked(request).get("keys") == "1"
-        return self._page(
-            request,
-            "function.html",
-            one=one,
-            asked=asked,
-            keys=keys,
-            whole=whole,
-            keys_trouble=trouble,
-            spark=self.poller.history.spark(name),
-        )
+        details, page, trouble = None, None, ""
+        try:
+            details = await self.poller.details(name)
+            if asked(request).get("keys") == "1":
+                page = await self.cache.aio.keys_page(name, asked(request).get("cursor"), KEYS)
+        except ConfigurationError:
+            trouble = "The list has moved on meanwhile: look for keys again"
+        except MemocacheError as error:
+            trouble = f"The backend does not answer: {error}"
+        spark = self.poller.history.spark(name)
+        return self._page(request, "function.html", one=one, details=details, page=page, problem=trouble, spark=spark)
 
     async def key(self, request: Request) -> Response:
         """All that is known of one entry."""
-        key = _asked(request).get("key", "")
+        key = asked(request).get("key", "")
         if not key:
             return self._page(request, "find.html")
         try:
@@ -324,7 +301,7 @@ class Pages:
     async def audit(self, request: Request) -> Response:
         """What was done from here."""
         await self.poller.watch()
-        number = _integer(_asked(request).get("done", ""))
+        number = integer(asked(request).get("done", ""))
         return self._page(request, "audit.html", done=list(self._actions.done), number=number)
 
     # -- actions
@@ -332,7 +309,7 @@ class Pages:
     async def ask(self, request: Request) -> Response:
         """What an invalidation would affect, and the button that does it."""
         await self.poller.watch()
-        kind, target = _asked(request).get("kind", ""), _asked(request).get("target", "")
+        kind, target = asked(request).get("kind", ""), asked(request).get("target", "")
         if kind not in KINDS or not target:
             return self._page(request, "find.html")
         names = self.poller.stats.functions if self.poller.stats else {}
@@ -348,68 +325,5 @@ class Pages:
         if kind not in KINDS or not target:
             return self._message(request, 400, "Nothing to do", "Say what is to be forgotten.")
         names = self.poller.stats.functions if self.poller.stats else {}
-        action = await self._actions.invalidate(kind, target, _address(request), names)
-        return RedirectResponse(f"{self._base(request)}/audit?done={action.number}", 303)
-
-    # -- answers
-
-    @staticmethod
-    def _base(request: Request) -> str:
-        return str(request.scope.get("root_path", "")).rstrip("/")
-
-    def _page(self, request: Request, template: str, status: int = 200, **shown: Any) -> Response:
-        session = getattr(request.state, "session", None)
-        text = self._templates.get_template(template).render(
-            base=self._base(request),
-            here=request.url.path.removeprefix(self._base(request)),
-            csrf=session.csrf if session else "",
-            logged_in=session is not None,
-            stats=self.poller.stats,
-            trouble=self.poller.trouble,
-            looked_at=self.poller.looked_at,
-            **shown,
-        )
-        return HTMLResponse(text.encode("utf-8", "replace"), status)
-
-    def _message(self, request: Request, status: int, heading: str, text: str) -> Response:
-        return self._page(request, "message.html", status, heading=heading, text=text)
-
-
-async def _form(request: Request) -> dict[str, str] | None:
-    """The fields of an urlencoded form; None for one that is too large."""
-    body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > MAX_FORM:
-            return None
-    return _fields(body.decode("utf-8", "replace"))
-
-
-def _asked(request: Request) -> dict[str, str]:
-    """The query parameters."""
-    return _fields(request.scope["query_string"].decode("latin-1"))
-
-
-def _fields(text: str) -> dict[str, str]:
-    """What is urlencoded in `text`, lone surrogates too; nothing where it is nonsense."""
-    try:
-        fields = parse_qs(text, keep_blank_values=True, max_num_fields=20, errors="surrogatepass")
-    except ValueError:
-        return {}
-    return {name: values[0] for name, values in fields.items()}
-
-
-def _query(fields: dict[str, object]) -> str:
-    return urlencode(fields, errors="surrogatepass")
-
-
-def _quote(text: str) -> str:
-    return quote(text, safe="", errors="surrogatepass")
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client else "unknown"
-
-
-def _integer(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+        action = await self._actions.invalidate(kind, target, address(request), names)
+        return RedirectResponse(f"{base(request)}/audit?done={action.number}", 303)

@@ -8,12 +8,16 @@ import time
 from memocache._cache import Cache
 from memocache.dashboard._history import History
 from memocache.exceptions import MemocacheError
-from memocache.stats import CacheStats
+from memocache.stats import CacheStats, FunctionDetails
 
 WATCHED = 2.0
 IDLE = 15.0
 """Seconds between looks while a page was asked for lately, and while none was."""
 WATCHING = 10.0
+DETAILS = 10.0
+"""Seconds for which what was found of a function is shown before it is asked for again."""
+DETAILED = 64
+"""Functions of which it is kept."""
 FIRST = 2.0
 """Seconds that a first page waits for the first look."""
 
@@ -32,6 +36,7 @@ class Poller:
         self._first = asyncio.Event()
         self._wanted = asyncio.Event()
         self._asked_at = float("-inf")
+        self._details: dict[str, tuple[float, FunctionDetails | None]] = {}
 
     async def watch(self) -> None:
         """Somebody is looking: see that the task runs, often; wait a little for its first result."""
@@ -48,6 +53,17 @@ class Poller:
                 await asyncio.wait_for(self._first.wait(), FIRST)
             except TimeoutError:
                 pass  # the page says that there is nothing yet
+
+    async def details(self, name: str) -> FunctionDetails | None:
+        """The details of a function, at most `DETAILS` old. Raises `BackendError`."""
+        at, known = self._details.get(name, (float("-inf"), None))
+        if time.monotonic() - at >= DETAILS:
+            known = await self._cache.aio.details(name, "fleet")
+            self._details.pop(name, None)
+            self._details[name] = time.monotonic(), known
+            while len(self._details) > DETAILED:
+                del self._details[next(iter(self._details))]
+        return known
 
     async def look(self) -> None:
         """Look once, now."""

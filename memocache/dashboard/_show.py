@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from memocache._units import seconds, size
+from memocache.stats import Histogram
 
 COLUMNS = ("number", "at", "calls", "hit_rate", "saved", "memory", "evicted", "faults")
 LONGEST = 160
@@ -59,7 +60,30 @@ def line(values: Sequence[float | None], width: int = 120, height: int = 28) -> 
     return " ".join(f"{at * step:.1f},{height - 1 - value / top * (height - 2):.1f}" for at, value in known)
 
 
+class Bar(NamedTuple):
+    """One bucket of a histogram: how many, its height as a share of the highest, and its ends in seconds."""
+
+    number: int
+    height: float
+    low: float
+    high: float
+
+
+def bars(histogram: Histogram) -> list[Bar]:
+    """The buckets from the first to the last that holds anything."""
+    held = [at for at, count in enumerate(histogram.counts) if count]
+    if not held:
+        return []
+    highest, lows = max(histogram.counts), (0.0, *histogram.bounds)
+    return [
+        Bar(count, count / highest, lows[at], histogram.bounds[at])
+        for at, count in enumerate(histogram.counts)
+        if held[0] <= at <= held[-1]
+    ]
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
+    "bars": bars,
     "count": count,
     "line": line,
     "moment": moment,

@@ -19,7 +19,7 @@
       plots.set(key, new uPlot({
         width: box.clientWidth, height: box.clientHeight, padding: [6, 4, 0, 0], legend: { show: false }, cursor: { y: false },
         scales: { y: { range: key === "hit_rate" ? [0, 1] : (u, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
-        axes: [{ stroke: css("--soft"), grid: { show: false }, ticks: { show: false }, space: 70, values: (u, all) => all.map((v) => new Date(v * 1000).toTimeString().slice(0, u.scales.x.max - u.scales.x.min < 180 ? 8 : 5)), font: "11px system-ui" },
+        axes: [{ stroke: css("--soft"), grid: { show: false }, ticks: { show: false }, size: 26, space: 70, values: (u, all) => all.map((v) => new Date(v * 1000).toTimeString().slice(0, u.scales.x.max - u.scales.x.min < 180 ? 8 : 5)), font: "11px system-ui" },
                { stroke: css("--soft"), grid: { stroke: css("--line"), width: 1 }, ticks: { show: false }, size: 64, space: 34, font: "11px system-ui", values: (u, all) => all.map(form) }],
         series: [{}, { stroke: css("--accent"), fill: css("--tint"), width: 1.5, spanGaps: false, points: { show: false } }],
       }, [columns.at, columns[key]], box));
