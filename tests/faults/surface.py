@@ -298,6 +298,10 @@ class Surface:
         self.cache._statistics._tallies.flush()  # type: ignore[union-attr]  # there is a backend
         for scope in ("process", "fleet"):
             self.note(self.ask("stats", scope))
+            self.note(self.ask("details", "again", scope))
+        self.note(self.ask("keys_page", again, None, 3))
+        self.used.add("breaker")
+        self.note(self.cache.breaker())
         self.note(self.ask("health"))
         self.note(self.cache)
         self.used.add("backend")

@@ -353,7 +353,7 @@ def test_a_flood_of_arguments_leaves_nothing_for_ever(
     rig: Rig, one_victim: Server, leisure: Callable[[str], str]
 ) -> None:
     """However many distinct arguments and tags are sent: the process holds at most `maxsize` entries, and on the server
-    all that does not expire is the prefix's marker, and the function's, its name and its counters.
+    all that does not expire is the prefix's marker, and the function's, its name, counters, details and settings.
     """
     held = rig.cached(rig.cache("memory://?maxsize=100"), lambda x: x)
     cache = rig.cache(leisure(one_victim.url))
@@ -371,6 +371,8 @@ def test_a_flood_of_arguments_leaves_nothing_for_ever(
             b"memo:g:f:f",
             b"memo:r:names",
             b"memo:s:f:f",
+            b"memo:s:d:f",
+            b"memo:s:p:f",
         }
         assert client.scard("memo:r:names") <= 2  # the name, and that the set is whole
 
