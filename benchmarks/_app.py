@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks import _guard, _html, _page, _results, _tables, capacity, freshness
+from benchmarks import _guard, _html, _page, _results, _tables, capacity, dashboard, freshness
 from benchmarks._measure import FULL, QUICK, TINY, Bench, PanelResult, Suite, run_panel, suites
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, no_args_is_help=True)
@@ -44,7 +44,8 @@ def list_() -> None:
             for panel in suite.panels(bench):
                 names = ", ".join(contender.name for contender in panel.contenders)
                 out.print(f"    {panel.name}: {names}", style="dim", soft_wrap=True)
-    for name, about in (("freshness", freshness.ABOUT), ("capacity", capacity.ABOUT)):
+    commands = {"freshness": freshness.ABOUT, "capacity": capacity.ABOUT, "dashboard": dashboard.ABOUT}
+    for name, about in commands.items():
         out.print(f"{name} (a command of its own): {about}")
 
 
@@ -189,6 +190,15 @@ def _capacity(
 ) -> None:
     """Measure what operations cost a server, check the model of a fleet, and simulate large ones."""
     capacity.run(_console(), quick=quick, save=not no_save, keep=keep)
+
+
+@app.command("dashboard")
+def _dashboard(
+    quick: Annotated[bool, typer.Option("--quick", help="A tenth of the functions and keys.")] = False,
+) -> None:
+    """Measure the dashboard beside many functions and keys (extra `dashboard`)."""
+    part = 10 if quick else 1
+    dashboard.run(_console(), functions=dashboard.FUNCTIONS // part, keys=dashboard.KEYS // part)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

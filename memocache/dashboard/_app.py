@@ -209,6 +209,8 @@ class Pages:
         best = sorted(stats.functions.values(), key=SORTS["saved"], reverse=True)[:8] if stats else []
         points = self.poller.history.since(0, time.time())
         last = points[-1] if points else None
+        if "x-live" in request.headers:  # the script draws the plots itself, from `data`
+            points = []
         return self._page(request, "overview.html", points=points, last=last, best=best, breakers=self.cache.breaker())
 
     async def data(self, request: Request) -> Response:

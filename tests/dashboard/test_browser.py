@@ -151,6 +151,22 @@ def test_the_policy_holds_in_the_browser(served: Callable[..., str], browser: An
     context.close()
 
 
+def test_read_only_in_the_browser(served: Callable[..., str], url: str, page: Any) -> None:
+    """No page of a read-only dashboard offers to forget anything, and its function page shows figures all the same."""
+    with Cache(f"{url}?timeout=30") as cache:
+        cache.cached(name="shop.price")(lambda: 1)()
+        cache.stats("fleet")
+    address = served("--read-only")
+    for path in ("", "functions", "function?name=shop.price", "audit"):
+        page.goto(address + path)
+        assert page.get_by_text("read only").count() == 1
+        assert page.get_by_role("button", name="Forget").count() == 0
+        assert page.get_by_role("link", name="Forget").count() == 0
+    page.goto(address + "function?name=shop.price")
+    page.get_by_role("heading", name="Why calls missed").wait_for()
+    assert page.get_by_role("row", name="cold").count() == 1
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1440])
 def test_accessible(served: Callable[..., str], url: str, browser: Any, scheme: str, width: int) -> None:
@@ -163,8 +179,9 @@ def test_accessible(served: Callable[..., str], url: str, browser: Any, scheme: 
     address = served("--show-values")
     context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})
     page = context.new_page()
-    for path in PAGES:
-        page.goto(address + path.format(key=quote(key)))
+    login = served(MEMOCACHE_DASHBOARD_TOKEN="s3cret") + "login"
+    for path in (*(address + path.format(key=quote(key)) for path in PAGES), login):
+        page.goto(path)
         page.evaluate(AXE.read_text(encoding="utf-8"))
         found = page.evaluate("axe.run().then(r => r.violations.map(v => [v.impact, v.id, v.nodes[0].html]))")
         assert [one for one in found if one[0] in ("serious", "critical")] == [], path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
@@ -102,6 +103,65 @@ def test_pages_show_what_was_counted(cache: Cache, client: TestClient) -> None:
     assert "shop.price" in shown
     assert "memory" not in client.get("/key", params={"key": "no such"}).text
     assert client.get("/key", params={"key": "no such"}).status_code == 404
+
+
+def test_a_function_is_shown_in_detail(cache: Cache, client: TestClient) -> None:
+    """Times, causes of misses, what entries have left, settings and hottest keys are the cache's own."""
+    price = cache.cached(name="shop.price", ttl="5m", tags="item:{item}")(lambda item: item)
+    for item in (1, 1, 2):
+        price(item)
+    price.invalidate(1)
+    price(1)
+    details = cache.details("shop.price", "fleet")
+    assert details is not None
+    assert details.causes["cold"] == 2
+    assert details.causes["invalidated"] == 1
+    text = client.get("/function", params={"name": "shop.price"}).text
+    assert "The function itself: 3 in all" in text
+    assert "1 more hits" in re.sub("<[^>]+>", "", text)
+    for cause, number in (("cold", 2), ("invalidated", 1)):
+        assert f'<th scope="row">{cause}</th>' in text
+        assert f'title="{number}"' in text
+    assert "evicted</th>" not in text
+    assert "Time to live of 2 entries" in text
+    assert ">item:{item}</dd>" in text
+    assert details.hottest
+    assert details.hottest[0] in text
+
+
+def test_keys_come_by_pages(cache: Cache, client: TestClient) -> None:
+    """Each page leads to the next until every key was shown once; a cursor of another time says so."""
+    price = cache.cached(name="shop.price")(lambda item: item)
+    keys = {price.key_for(item) for item in range(250) if price(item) >= 0}
+    query: dict[str, str] = {"name": "shop.price", "keys": "1"}
+    shown: list[str] = []
+    while True:
+        text = client.get("/function", params=query).text.partition('<h2 id="keys">')[2]
+        shown += re.findall(r"<li><a [^>]*>([^<]+)</a>", text)
+        found = re.search(r"cursor=(\w+)", text)
+        if found is None:
+            break
+        query["cursor"] = found[1]
+    assert sorted(shown) == sorted(keys)
+    assert "The list has moved on" in client.get("/function", params={**query, "cursor": "none"}).text
+
+
+def test_the_breaker_is_shown(url: str) -> None:
+    """The overview says of each backend whether this process leaves it alone."""
+    with Cache(f"{url}?timeout=30") as cache, client_of(dashboard(cache)) as client:
+        assert "redis closed" in client.get("/").text
+        cache._guard.breaker.failed(time.monotonic(), timeout=True)  # type: ignore[union-attr]  # there is a backend
+        assert "redis open" in client.get("/").text
+
+
+def test_what_the_script_draws_is_not_sent_twice(cache: Cache, client: TestClient) -> None:
+    """The overview's own lines are left out where the script asks, which draws them from the data."""
+    cache.set("k", 1)
+    pages = next(route for route in client.app.routes if route.path == "/login").endpoint.__self__
+    for at in (0, 2, 4):
+        pages.poller.history.seen(cache.stats(), time.time() - 10 + at)
+    assert re.search(r'points="[0-9]', client.get("/").text)
+    assert not re.search(r'points="[0-9]', client.get("/", headers={"X-Live": "1"}).text)
 
 
 def test_functions_are_sorted_and_searched_without_a_script(cache: Cache, client: TestClient) -> None:

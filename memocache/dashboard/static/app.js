@@ -65,7 +65,7 @@
   async function again(address = location.href) {
     const mine = ++latest;
     try {
-      const answer = await fetch(address, { credentials: "same-origin" });
+      const answer = await fetch(address, { credentials: "same-origin", headers: { "X-Live": "1" } });
       if (answer.redirected && new URL(answer.url).pathname.endsWith("/login")) { location.assign(answer.url); return; }
       const text = await answer.text();
       if (mine === latest) put(text);

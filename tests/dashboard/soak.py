@@ -1,0 +1,82 @@
+"""A dashboard left open beside a load: ``python -m tests.dashboard.soak --minutes 60``.
+
+Prints once a minute what the serving process holds (resident memory) and what the page holds after a collection (heap,
+nodes, listeners), and ends with how the last tenth of the time compares with what was held at a tenth of it. The exit
+status is 1 if any of them grew by more than a tenth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+
+from playwright.sync_api import CDPSession, sync_playwright
+
+from memocache.testing import servers
+from tests.dashboard.conftest import QUIET, ROOT
+
+GROWTH = 1.1
+METRICS = ("JSHeapUsedSize", "Nodes", "JSEventListeners")
+
+
+def resident(pid: int) -> int:
+    """Bytes of a process that are in memory."""
+    pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
+    return int(pages) * 4096
+
+
+def held(session: CDPSession, pid: int) -> dict[str, float]:
+    """What process and page hold now."""
+    session.send("HeapProfiler.collectGarbage")
+    metrics = {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
+    return {"RSS": resident(pid)} | {name: metrics[name] for name in METRICS}
+
+
+def main() -> int:
+    """Run it."""
+    parser = argparse.ArgumentParser(description="A dashboard left open beside a load.")
+    parser.add_argument("--minutes", type=float, default=60.0)
+    minutes = parser.parse_args().minutes
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    with servers.start("valkey") as server, sync_playwright() as playwright:
+        load = subprocess.Popen([sys.executable, "-m", "tests.dashboard.load", server.url], cwd=ROOT)
+        command = [sys.executable, "-m", "memocache.cli", "dashboard", "--url", server.url, "--port", "0"]
+        dashboard = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        browser = playwright.chromium.launch(executable_path=chromium, args=[*QUIET.split(), "--no-first-run"])
+        try:
+            assert dashboard.stdout is not None
+            found = re.search(r"http://\S+/", dashboard.stdout.readline())
+            assert found is not None
+            page = browser.new_page()
+            page.goto(found[0])
+            session = page.context.new_cdp_session(page)
+            session.send("Performance.enable")
+            series = []
+            step = min(60.0, minutes * 60 / 20)
+            for number in range(1, int(minutes * 60 / step) + 1):
+                page.wait_for_timeout(step * 1000)
+                series.append(held(session, dashboard.pid))
+                facts = ", ".join(f"{name} {value:,.0f}" for name, value in series[-1].items())
+                print(f"{number * step / 60:5.1f} min: {facts}", flush=True)
+        finally:
+            browser.close()
+            for process in (load, dashboard):
+                process.terminate()
+                process.wait()
+    share = max(1, len(series) // 10)
+    grown = False
+    for name in series[0]:
+        before = median(one[name] for one in series[share : 2 * share])
+        after = median(one[name] for one in series[-share:])
+        grown |= after > before * GROWTH
+        print(f"{name}: {before:,.0f} at a tenth, {after:,.0f} at the end, ratio {after / before:.3f}")
+    return int(grown)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
