@@ -195,13 +195,13 @@ def test_a_dripping_reply_meets_the_total_deadline(fake: Any, call: Callable[...
     server = fake(drip)
     backend = RedisBackend.from_url(server.url + LEISURE)
     for _ in range(20):
-        before = len(server.received)
         with pytest.raises(TimeoutError):
             call(backend, "read", ["k"], timeout=0.2)
-        if len(server.received) > before:
+        if MGET in server.received:
             break  # on a machine that stands still there may be no connection in time
     done.set()
-    assert len(server.received) == before + 1
+    # by their question: a probe for an earlier test's server, whose port this one got, is not ours
+    assert server.received.count(MGET) == 1
     backend.close()
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import memocache
+
 pytest.importorskip("uvicorn")
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "memocache.cli", "dashboard")
@@ -30,7 +32,12 @@ def fails(*words: str, program: str = "") -> str:
 def test_ctrl_c_ends_it_cleanly() -> None:
     """It says where it is, and Ctrl-C ends it at once, with nothing on stderr."""
     process = subprocess.Popen(
-        [*COMMAND, "--port", "0"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*COMMAND, "--port", "0"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite started with `&` ignores it
     )
     assert process.stdout is not None
     found = re.search(r"http://127\.0\.0\.1:(\d+)/", process.stdout.readline())
@@ -66,7 +73,7 @@ def test_a_missing_extra_is_named() -> None:
 
 def test_the_assets_are_packaged() -> None:
     """Every template and asset that pages use lies inside the package, with the charting library's licence."""
-    static = ROOT / "memocache" / "dashboard" / "static"
+    static = Path(memocache.__file__).parent / "dashboard" / "static"
     used = re.findall(r"/static/([\w./]+)", (static.parent / "templates" / "base.html").read_text(encoding="utf-8"))
     assert len(used) == 5
     assert all((static / name).is_file() for name in used)

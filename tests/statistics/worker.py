@@ -9,13 +9,13 @@ from __future__ import annotations
 import sys
 
 from memocache import Cache
-from tests.patience import be_patient
+from tests.patience import be_patient, unhurried
 
 
 def main() -> None:
     url, calls, keys = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     be_patient()
-    cache = Cache(url)
+    cache = Cache(unhurried(url))
 
     @cache.cached(name="fleet.f")
     def f(n: int) -> int:
