@@ -40,6 +40,10 @@ class Function:
         # an object with `async def __call__` is as async as a function
         self.is_async = any(map(inspect.iscoroutinefunction, (inner, type(inner).__call__)))
         self.signature = Signature(plain, _qualname(plain))
+        outer, _, _ = self.signature.qualname.rpartition(".")
+        self.in_class = bool(outer) and not outer.endswith("<locals>")
+        # the inside of a class method: its first argument is a class
+        self.wants_class = self.descriptor is None and self.in_class and self.signature.names[:1] == ["cls"]
         self.options: Options = check(self.signature, **settings)
         self.name = self.options.name or f"{_module(inner)}.{_qualname(plain)}"
         self.key_fields = (

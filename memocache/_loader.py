@@ -101,8 +101,7 @@ class _MemoizedLoader(Memoized):
 
     def _self_map(self, calls: list[tuple[Any, ...]]) -> Any:
         state = self._self_state
-        _, binding = state.bound()
-        each = [state.call(binding.function.signature.bind(args, {})) for args in calls]
+        each = [state.call(self._self_values(args, {})) for args in calls]
         return self._self_result(_all(each))
 
     def _self_do(self, what: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -111,7 +110,7 @@ class _MemoizedLoader(Memoized):
 
     def _self_one(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Values:
         """The values of a call about one id. Raises TypeError for a list of ids, which would be about nothing."""
-        values = self._self_function.signature.bind(args, kwargs)
+        values = self._self_values(args, kwargs)
         one = values[self._self_state.ids_at]
         if not _hashable(one):
             raise TypeError(f"{self._self_function.name}: takes one id here, and this is a {type(one).__name__}")

@@ -106,7 +106,7 @@ class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wrap
     def key_for(self, /, *args: Any, **kwargs: Any) -> str:
         """The key of a call as the backend sees it."""
         _, binding = self._self_state.bound()
-        return binding.key_for(binding.function.signature.bind(args, kwargs))
+        return binding.key_for(self._self_values(args, kwargs))
 
     def cache_clear(self) -> Any:
         """Forget this function's entries everywhere and zero its counters."""
@@ -125,7 +125,7 @@ class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wrap
     def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
         """Compute now, store, and return the value."""
         cache, binding = self._self_state.bound()
-        return self._self_result(cache._refresh_call(binding, binding.function.signature.bind(args, kwargs)))
+        return self._self_result(cache._refresh_call(binding, self._self_values(args, kwargs)))
 
     def peek(self, /, *args: Any, **kwargs: Any) -> Any:
         """The cached value, a stale one too, or MISSING; never computes, never counts."""
@@ -134,8 +134,7 @@ class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wrap
     def put(self, value: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Store a value for one call."""
         cache, binding = self._self_state.bound()
-        values = binding.function.signature.bind(args, kwargs)
-        return self._self_run(cache._put_call(binding, values, value))
+        return self._self_run(cache._put_call(binding, self._self_values(args, kwargs), value))
 
     def map(self, *iterables: Iterable[Any]) -> Any:
         """Like ``map``, but a list: one round trip of look-ups, then only the misses are computed."""
@@ -143,16 +142,26 @@ class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wrap
 
     def _self_explain(self, /, *args: Any, **kwargs: Any) -> Any:
         cache, binding = self._self_state.bound()
-        return run(cache._explain_call(binding, binding.function.signature.bind(args, kwargs)))
+        return run(cache._explain_call(binding, self._self_values(args, kwargs)))
 
     def _self_map(self, calls: list[tuple[Any, ...]]) -> Any:
         cache, binding = self._self_state.bound()
-        signature = binding.function.signature
-        return self._self_result(cache._map_calls(binding, [signature.bind(args, {}) for args in calls]))
+        return self._self_result(cache._map_calls(binding, [self._self_values(args, {}) for args in calls]))
 
     def _self_do(self, what: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         cache, binding = self._self_state.bound()
-        return self._self_run(getattr(cache, what)(binding, binding.function.signature.bind(args, kwargs)))
+        return self._self_run(getattr(cache, what)(binding, self._self_values(args, kwargs)))
+
+    def _self_values(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        """The values of a call that something is asked about. Raises TypeError where the class of it is not given."""
+        function = self._self_function
+        if function.wants_class and not isinstance(args[0] if args else kwargs.get("cls"), type):
+            # since Python 3.13 a classmethod around us does not tell us its class, and no other call is meant
+            raise TypeError(
+                f"{function.name}: give the class first, as in C.method.invalidate(C, ...), or decorate it with "
+                "@cached above @classmethod"
+            )
+        return function.signature.bind(args, kwargs)
 
     def _self_run(self, steps: Steps[Any]) -> Any:
         return arun(steps) if self._self_function.is_async else run(steps)
@@ -371,6 +380,5 @@ def _looks_like_method(function: Function) -> bool:
     """A function of a class body whose first parameter is named as a method's, where no class tells it."""
     if function.descriptor is staticmethod:
         return False
-    outer, _, _ = function.signature.qualname.rpartition(".")
-    in_class = bool(outer) and not outer.endswith("<locals>")
-    return function.descriptor is classmethod or (in_class and function.signature.names[:1] in (["self"], ["cls"]))
+    named = function.wants_class or (function.in_class and function.signature.names[:1] == ["self"])
+    return function.descriptor is classmethod or named

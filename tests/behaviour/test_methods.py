@@ -8,6 +8,7 @@ import pickle
 import sys
 import weakref
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -173,6 +174,27 @@ def test_classmethods_and_staticmethods_in_either_order(world: World, outer: str
     assert world.call(Child.made.peek, *child, 1) == ("Child", 1)
     world.call(Base.static.invalidate, 1)
     assert world.call(Child.static.peek, 1) is MISSING
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="here classmethod tells what it wraps of the class")
+def test_a_class_that_python_does_not_tell_must_be_given(world: World) -> None:
+    """Under `@classmethod` `C.m.invalidate(x)` and its like raise rather than be about a call that nobody makes."""
+
+    class Base:
+        @classmethod
+        @world.cached
+        def m(cls, x: int = 1, y: int = 2) -> int:
+            return x + y
+
+    assert world.call(Base.m, 5) == world.call(Base.m.peek, Base, 5) == 7
+    for ask in (Base.m.invalidate, Base.m.peek, Base.m.refresh, Base.m.key_for, partial(Base.m.put, 8)):
+        for args in ((), (5,), (5, 2)):
+            with pytest.raises(TypeError, match="give the class first"):
+                world.call(ask, *args)
+    with pytest.raises(TypeError, match="give the class first"):
+        world.call(Base.m.map, [5, 6])
+    world.call(Base.m.invalidate, Base, 5)
+    assert world.call(Base.m.peek, cls=Base, x=5) is MISSING
 
 
 def test_inheritance_and_super(world: World) -> None:
