@@ -24,6 +24,11 @@ _FENCE = re.compile(r"^(?P<why><!-- not run: [^\n]+ -->\n)?```(?P<language>\w+)\
 _LOCAL_SERVER = re.compile(r"(redis|valkey)://localhost(:6379)?(/0)?")
 
 
+def at_hand(code: str, server_url: str, tmp_path: Path) -> str:
+    """`code` on a server and in directories of the test's own."""
+    return re.sub(r"/var/cache/app|/tmp/rates", str(tmp_path / "cache"), _LOCAL_SERVER.sub(server_url, code))
+
+
 class Block(NamedTuple):
     """A fenced block: where it begins, its language, its text, and whether the page says that it is not to be run."""
 
@@ -70,7 +75,7 @@ def test_python_blocks(page: Path, server_url: str, tmp_path: Path, monkeypatch:
     try:
         for block in blocks(page):
             if block.language == "python" and not block.skipped:
-                code = _LOCAL_SERVER.sub(server_url, block.code).replace("/var/cache/app", str(tmp_path / "cache"))
+                code = at_hand(block.code, server_url, tmp_path)
                 exec(compile("\n" * (block.line - 1) + code, str(page), "exec"), vars(module))
     finally:
         memocache.configure("memory://").close()
@@ -80,7 +85,7 @@ def test_python_blocks(page: Path, server_url: str, tmp_path: Path, monkeypatch:
 def test_the_tests_that_pages_show(page: Path, server_url: str, tmp_path: Path) -> None:
     """A page's tests pass, under a pytest of their own that knows memocache's plugin."""
     code = "".join(block.code for block in blocks(page) if block.language == "python" and not block.skipped)
-    (tmp_path / "test_page.py").write_text(_LOCAL_SERVER.sub(server_url, code), encoding="utf-8")
+    (tmp_path / "test_page.py").write_text(at_hand(code, server_url, tmp_path), encoding="utf-8")
     command = [
         sys.executable,
         "-m",
@@ -110,7 +115,7 @@ def _commands() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("page", "command"), _commands())
 def test_shell_lines(page: str, command: str, server_url: str, tmp_path: Path) -> None:
     """The commands of a page are memocache's own, and succeed."""
-    program, *arguments = shlex.split(_LOCAL_SERVER.sub(server_url, command))
+    program, *arguments = shlex.split(at_hand(command, server_url, tmp_path))
     assert program == "memocache", f"{page}: mark it <!-- not run: why -->"
     done = subprocess.run(
         [sys.executable, "-m", "memocache.cli", *arguments], capture_output=True, text=True, cwd=tmp_path, timeout=60
