@@ -86,7 +86,7 @@ def explain(operations: Finder, binding: Binding, values: Values) -> Generator[E
 def _identity(binding: Binding) -> list[str]:
     """What else makes the key, besides the arguments."""
     function = binding.function
-    parts = [f"name={function.name}", "prefix="]
+    parts = [f"name={function.name}", f"prefix={binding.places.layout.prefix}"]
     if function.options.version == "auto":
         parts.append("the function's code (version='auto')")
     elif function.options.version is not None:

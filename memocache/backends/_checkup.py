@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from memocache._units import size
 from memocache.typing import Finding
 
 _LOOPBACK = ("localhost", "127.", "::1")
@@ -87,12 +88,13 @@ def _memory(info: Mapping[str, str], config: Mapping[str, str] | None) -> list[F
     )
     if not bound.isdigit():
         return [Finding("note", "memory", "its bound cannot be read", "allow CONFIG GET or INFO for this check")]
-    used = info.get("used_memory", "")
+    said = info.get("used_memory", "")
+    used = size(int(said)) if said.isdigit() else "an unknown amount"
     evicted = info.get("evicted_keys", "0")
     if int(bound) == 0:
-        found = f"{used} bytes used, without bound"
+        found = f"{used} used, without bound"
         return [Finding("warn", "memory", found, "set maxmemory, and maxmemory-policy allkeys-lfu or allkeys-lru")]
-    found = f"{used} of {bound} bytes used, {policy}, {evicted} keys evicted"
+    found = f"{used} of {size(int(bound))} used, {policy}, {evicted} keys evicted"
     if policy == "noeviction":
         advice = "when it is full nothing more is stored: set maxmemory-policy to allkeys-lfu or allkeys-lru"
         return [Finding("warn", "memory", found, advice)]

@@ -19,11 +19,13 @@ from memocache import BackendError, Cache, configure
 from memocache._units import seconds, size
 
 __all__ = [
+    "UNREACHED",
     "Failure",
     "JsonOption",
     "PrefixOption",
     "UrlOption",
     "YesOption",
+    "amount",
     "bar",
     "confirm",
     "console",
@@ -48,6 +50,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
+UNREACHED = "is it running, and is the URL right?"
+"""The way out of an error of the backend."""
 _PIPE = 200
 """Columns of a table in a pipe, where COLUMNS does not say."""
 
@@ -66,7 +70,7 @@ def opened(url: str, prefix: str = "memo") -> Iterator[Cache]:
         try:
             yield cache
         except BackendError as error:
-            raise Failure(f"{where(url)}: {error}; is it running, and is the URL right?") from None
+            raise Failure(f"{where(url)}: {error}; {UNREACHED}") from None
 
 
 def console() -> Console:
@@ -101,7 +105,7 @@ def confirm(question: str, yes: bool) -> None:
     if not sys.stdin.isatty():
         raise Failure("this changes the cache, and nobody is at the terminal to be asked: give --yes")
     if not typer.confirm(question):
-        raise typer.Abort
+        raise Failure("nothing was changed")
 
 
 def where(url: str) -> str:
@@ -109,6 +113,11 @@ def where(url: str) -> str:
     parts = urlsplit(url)
     first, *others = parts.netloc.rpartition("@")[2].split(",")
     return f"{parts.scheme}://{first}{f' and {len(others)} more' if others else ''}{parts.path}"
+
+
+def amount(number: int, one: str, many: str = "") -> str:
+    """A number of things: "1 hit", "2,000 hits"."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def bar(share: float, width: int = 12) -> str:

@@ -58,14 +58,17 @@ def _find(path: str) -> Any:
         raise typer.BadParameter("takes MODULE:FUNCTION, such as shop.prices:price")
     sys.path.insert(0, os.getcwd())
     try:
-        found: Any = importlib.import_module(module_name)
+        module = importlib.import_module(module_name)
     except Exception as error:  # the module's own code runs, and may fail in any way
         raise Failure(f"cannot import {module_name}: {type(error).__name__}: {error}") from None
+    found: Any = module
     for part in name.split("."):
         try:
             found = getattr(found, part)
         except AttributeError:
-            raise Failure(f"{module_name} has no {name}") from None
+            decorated = ", ".join(n for n, one in vars(module).items() if hasattr(type(one), "_self_explain"))
+            there = f"; decorated there: {decorated}" if decorated else ""
+            raise Failure(f"{module_name} has no {name}{there}") from None
     if not hasattr(found, "_self_explain"):
         raise Failure(f"{path} is not a function decorated with cached()")
     return found
@@ -92,6 +95,8 @@ def _literal(word: str) -> Any:
 
 def _page(one: Explanation) -> Table:
     table = Table(show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")  # a key is there to be copied
     moment = None if one.created_at is None else datetime.fromtimestamp(one.created_at).astimezone()
     rows = [
         ("function", one.function),

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from memocache.cli._common import PrefixOption, UrlOption, YesOption, confirm, console, opened, where
+from memocache.cli._common import PrefixOption, UrlOption, YesOption, amount, confirm, console, opened, where
 
 
 def invalidate(
@@ -45,7 +45,7 @@ def purge(url: UrlOption = "memory://", prefix: PrefixOption = "memo") -> None:
         task = bar.add_task("looking")
 
         def seen(looked: int, deleted: int) -> None:
-            bar.update(task, description=f"looked at {looked:,} entries, deleted {deleted:,}")
+            bar.update(task, description=f"looked at {amount(looked, 'entry', 'entries')}, deleted {deleted:,}")
 
         deleted = cache.purge(seen)
-    console().print(f"deleted {deleted:,} dead entries on {where(url)}")
+    console().print(f"deleted {amount(deleted, 'dead entry', 'dead entries')} on {where(url)}")

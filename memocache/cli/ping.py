@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from memocache import Cache
-from memocache.cli._common import Failure, UrlOption, console, where
+from memocache.cli._common import UNREACHED, Failure, UrlOption, console, where
 
 
 def ping(url: UrlOption = "memory://") -> None:
@@ -11,5 +11,5 @@ def ping(url: UrlOption = "memory://") -> None:
     with Cache(url) as cache:
         health = cache.health()
     if not health.ok:
-        raise Failure(f"{where(url)} is not healthy: {health.detail}")
+        raise Failure(f"{where(url)} is not healthy: {health.detail}; {UNREACHED}")
     console().print(f"{where(url)} is healthy: answered in {health.latency_ms:.2f} ms, the probe key came back")

@@ -17,6 +17,7 @@ from memocache.cli._common import (
     JsonOption,
     PrefixOption,
     UrlOption,
+    amount,
     bar,
     console,
     opened,
@@ -121,17 +122,20 @@ def _page(figures: CacheStats, url: str) -> RenderableType:
         shown = (cell for cell, needs in zip(cells, _COLUMNS.values(), strict=True) if needs <= room)
         table.add_row(Text(one.name), *shown)
     totals = [
-        f"{figures.hits:,} hits, {figures.misses:,} misses"
+        f"{amount(figures.hits, 'hit')}, {amount(figures.misses, 'miss', 'misses')}"
         + (f" ({figures.hit_rate:.1%} hits)" if figures.hits + figures.misses else ""),
     ]
     if figures.total_keys or figures.memory_usage_bytes is not None:
         whole = " (the whole server)" if "redis" in url or "valkey" in url or url.startswith("unix") else ""
-        totals.append(f"{figures.total_keys:,} keys, {size(figures.memory_usage_bytes)}{whole}")
+        totals.append(f"{amount(figures.total_keys, 'key')}, {size(figures.memory_usage_bytes)}{whole}")
     if figures.average_ttl_seconds is not None:
         totals.append(
-            f"on average {seconds(figures.average_ttl_seconds)} to live (of {figures.ttl_sample_size:,} keys)"
+            f"on average {seconds(figures.average_ttl_seconds)} to live (of {amount(figures.ttl_sample_size, 'key')})"
         )
-    return Group(table if figures.functions else Text("no function has been called yet"), Text("; ".join(totals)))
+    if figures.functions:
+        return Group(table, Text("; ".join(totals)))
+    alone = "; memory:// is in each process: give the --url of what yours share" if url.startswith("memory:") else ""
+    return Group(Text(f"no function has been called yet{alone}"), Text("; ".join(totals)))
 
 
 def _rates(cache: Cache, scope: str, lines: int) -> Iterator[RenderableType]:

@@ -155,7 +155,8 @@ def test_invalidate(url: str, in_pipe: Pipe) -> None:
 def test_clear_asks(url: str, in_pipe: Pipe) -> None:
     """At a terminal it asks, and a no changes nothing; in a pipe it wants --yes."""
     assert "--yes" in refused(in_pipe("clear", "--url", url))
-    assert at_terminal("clear", "--url", url, typed=b"n\n").status == 130
+    declined = at_terminal("clear", "--url", url, typed=b"n\n")
+    assert (declined.status, "nothing was changed" in declined.text) == (1, True)
     with Cache(url) as cache:
         assert len(list(cache.keys())) == 39
         shown(at_terminal("clear", "--url", url, typed=b"y\n"))
@@ -181,6 +182,8 @@ def test_explain(url: str, in_pipe: Pipe) -> None:
     assert found["ignored"] == ["trace"]
     with Cache(url) as cache:
         assert cache.inspect(found["key"]) is not None
+    narrow = shown(at_terminal(*call, columns=50))  # the key is there to be copied: folded, never cut
+    assert found["key"] in "".join(re.findall(r"│ [^│]+ │ +(\S+) +│", narrow))
     again = ("explain", f"{SHOP}:price", "item=3", "currency=EUR", "trace=x", "--url", url, "--json")
     assert json.loads(told(in_pipe(*again)))["key"] == found["key"]
     told(in_pipe("invalidate", "--tag", "item:3", "--url", url))
@@ -196,7 +199,7 @@ def test_explain(url: str, in_pipe: Pipe) -> None:
     ("words", "line"),
     [
         ((f"{SHOP}:price",), "item"),
-        ((f"{SHOP}:nothing",), "has no nothing"),
+        ((f"{SHOP}:nothing",), "has no nothing; decorated there: price, report"),
         ((f"{SHOP}:plain", "1"), "not a function decorated"),
         (("tests.cli.nowhere:f",), "cannot import"),
     ],
