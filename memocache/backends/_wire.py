@@ -14,6 +14,7 @@ import re
 import select
 import socket
 import ssl
+import threading
 import time
 import weakref
 from collections.abc import Callable
@@ -290,7 +291,7 @@ def dialer(settings: RedisSettings, greet: Callable[[Any], None] | None = None) 
 def in_thread(dial: Dial, done: Callable[[Wire | None, Exception | None], None]) -> None:
     """Open a wire in a thread that exit does not wait for, and hand `done` the wire or the error, in that thread.
 
-    Raises RuntimeError if no thread can be started.
+    At exit, where Python starts no more threads, it is this one. Raises RuntimeError if none can be started otherwise.
     """
 
     def run() -> None:
@@ -302,4 +303,9 @@ def in_thread(dial: Dial, done: Callable[[Wire | None, Exception | None], None])
             done(wire, None)
 
     # Not threading.Thread: a signal handler's exception inside its start() would keep `done` alive for ever.
-    _thread.start_new_thread(run, ())
+    try:
+        _thread.start_new_thread(run, ())
+    except RuntimeError:
+        if threading.main_thread().is_alive():
+            raise
+        run()  # since Python 3.12 none starts at exit, when counters are sent; its connect_timeout bounds it
