@@ -146,7 +146,9 @@ class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wrap
 
     def _self_map(self, calls: list[tuple[Any, ...]]) -> Any:
         cache, binding = self._self_state.bound()
-        return self._self_result(cache._map_calls(binding, [self._self_values(args, {}) for args in calls]))
+        # a thousand at once: the question of the class costs a call each, and is asked where there is one
+        bind = self._self_values if self._self_function.wants_class else binding.function.signature.bind
+        return self._self_result(cache._map_calls(binding, [bind(args, {}) for args in calls]))
 
     def _self_do(self, what: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         cache, binding = self._self_state.bound()

@@ -71,11 +71,11 @@ class Watch:
         self.slowest = max(self.slowest, took)
         if self._events:
             finding = Finding("executed", self._events[0])
-        elif finding is None and took > SECONDS:
-            finding = Finding("hang", f"more than {SECONDS:g} s")
         peak = peak_bytes()
         if finding is None and peak - self._peak > MEGABYTES << 20:
-            finding = Finding("memory", f"more than {MEGABYTES} MB")
+            finding = Finding("memory", f"more than {MEGABYTES} MB")  # first: on a busy machine its pages take a second
+        if finding is None and took > SECONDS:
+            finding = Finding("hang", f"more than {SECONDS:g} s")
         self._peak = peak
         return finding
 
