@@ -3,15 +3,21 @@
 Prints once a minute what the serving process holds (resident memory) and what the page holds after a collection (heap,
 nodes, listeners), and ends with how the last tenth of the time compares with what was held at a tenth of it. The exit
 status is 1 if any of them grew by more than a tenth.
+
+The ring buffers hold an hour of points, so they are full when it begins: filling them is no growth, and what comes
+after it is what nobody else looks at.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from statistics import median
 
@@ -30,6 +36,30 @@ def resident(pid: int) -> int:
     return int(pages) * 4096
 
 
+def serve(url: str) -> None:
+    """Serve the dashboard with an hour of history behind it, until this process is ended."""
+    import uvicorn
+    from starlette.applications import Starlette
+
+    from memocache import Cache
+    from memocache.dashboard._app import Pages
+    from memocache.dashboard._history import POINTS
+    from memocache.dashboard._poller import WATCHED, Poller
+    from memocache.dashboard._security import Gate
+
+    with Cache(url) as cache, socket.create_server(("127.0.0.1", 0)) as listener:
+        poller = Poller(cache)
+        asyncio.run(poller.look())
+        assert poller.stats is not None
+        now = time.time()
+        for number in range(POINTS, 0, -1):
+            poller.history.seen(poller.stats, now - WATCHED * number)
+        app = Starlette(routes=Pages(cache, None, False, False, "", poller).routes())
+        app.add_middleware(Gate, token=False, hosts=())
+        print(f"http://127.0.0.1:{listener.getsockname()[1]}/", flush=True)
+        uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listener])
+
+
 def held(session: CDPSession, pid: int) -> dict[str, float]:
     """What process and page hold now."""
     session.send("HeapProfiler.collectGarbage")
@@ -41,11 +71,16 @@ def main() -> int:
     """Run it."""
     parser = argparse.ArgumentParser(description="A dashboard left open beside a load.")
     parser.add_argument("--minutes", type=float, default=60.0)
-    minutes = parser.parse_args().minutes
+    parser.add_argument("--serve", metavar="URL", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    minutes = given.minutes
+    if given.serve:
+        serve(given.serve)
+        return 0
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     with servers.start("valkey") as server, sync_playwright() as playwright:
         load = subprocess.Popen([sys.executable, "-m", "tests.dashboard.load", server.url], cwd=ROOT)
-        command = [sys.executable, "-m", "memocache.cli", "dashboard", "--url", server.url, "--port", "0"]
+        command = [sys.executable, "-m", "tests.dashboard.soak", "--serve", server.url]
         dashboard = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         browser = playwright.chromium.launch(executable_path=chromium, args=[*QUIET.split(), "--no-first-run"])
         try:
