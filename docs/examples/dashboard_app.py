@@ -1,7 +1,7 @@
 """The dashboard inside an application of one's own, at /cache.
 
-Run it with ``uvicorn dashboard_app:app``; it answers this machine alone. ``MEMOCACHE_DASHBOARD_TOKEN`` opens it to
-whoever knows the token.
+``python dashboard_app.py`` serves http://localhost:8000/prices/7, which is then counted at http://localhost:8000/cache/.
+The dashboard answers this machine alone; ``MEMOCACHE_DASHBOARD_TOKEN`` opens it to whoever knows the token.
 """
 
 from __future__ import annotations
@@ -36,3 +36,8 @@ app = Starlette(
         Mount("/cache", dashboard(cache, token=os.environ.get("MEMOCACHE_DASHBOARD_TOKEN") or None)),
     ]
 )
+
+if __name__ == "__main__":
+    import uvicorn
+
+    uvicorn.run(app)

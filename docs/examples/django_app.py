@@ -1,7 +1,7 @@
 """Django in one file: settings, a model whose `post_save` invalidates, and a management command.
 
-``python django_app.py runserver --noreload`` serves one price (119 cents, in a database that ends with it): ask for it
-at http://localhost:8000/prices/7, and save another with ``curl -X POST 'http://localhost:8000/prices/7?cents=99'``.
+``python django_app.py`` serves one price (119 cents, in a database that ends with it): ask for it at
+http://localhost:8000/prices/7, and save another with ``curl -X POST 'http://localhost:8000/prices/7?cents=99'``.
 With ``MEMOCACHE_URL=redis://…`` for both, ``python django_app.py forget_prices`` is the command.
 
 In a project of yours the parts live in ``settings.py``, ``apps.py`` (``ready``), ``signals.py`` and
@@ -36,7 +36,7 @@ configure(settings.MEMOCACHE_URL)  # in AppConfig.ready()
 from django.core.management.base import BaseCommand  # noqa: E402  # Django's own modules need its settings first
 from django.db import connection, models  # noqa: E402
 from django.db.models.signals import post_save  # noqa: E402
-from django.http import HttpRequest, JsonResponse  # noqa: E402
+from django.http import Http404, HttpRequest, JsonResponse  # noqa: E402
 from django.urls import path  # noqa: E402
 
 
@@ -76,11 +76,14 @@ class Command(BaseCommand):
 
 def price(request: HttpRequest, item: int) -> JsonResponse:
     """Read through the cache; a POST saves another price, and what it saves is what the next read finds."""
-    if request.method == "POST":
-        row = Price.objects.get(item=item)
-        row.cents = int(request.GET["cents"])
-        row.save()
-    return JsonResponse({"item": item, "cents": cents_of(item)})
+    try:
+        if request.method == "POST":
+            row = Price.objects.get(item=item)
+            row.cents = int(request.GET["cents"])
+            row.save()
+        return JsonResponse({"item": item, "cents": cents_of(item)})
+    except Price.DoesNotExist:
+        raise Http404 from None
 
 
 urlpatterns = [path("prices/<int:item>", price)]
@@ -100,4 +103,5 @@ if __name__ == "__main__":
         Command().run_from_argv(sys.argv)
     else:
         make_tables()
-        execute_from_command_line(sys.argv)
+        # not reloading: the second process would find no database
+        execute_from_command_line(sys.argv if sys.argv[1:] else [*sys.argv, "runserver", "--noreload"])

@@ -1,6 +1,8 @@
 """FastAPI: a cached dependency, cached endpoint data, and an endpoint that writes and invalidates.
 
-Run it with ``uvicorn fastapi_app:app``; ``MEMOCACHE_URL=redis://…`` shares the cache between workers.
+``python fastapi_app.py`` serves http://localhost:8000/items/1; write with
+``curl -X PUT 'http://localhost:8000/items/1?stock=9'``. ``MEMOCACHE_URL=redis://… uvicorn fastapi_app:app --workers 4``
+shares the cache between workers.
 """
 
 from __future__ import annotations
@@ -49,3 +51,9 @@ async def write(item: int, stock: int) -> dict[str, int]:
     STOCK[item] = stock
     await stock_of.invalidate(item)
     return {"item": item, "stock": stock}
+
+
+if __name__ == "__main__":
+    import uvicorn
+
+    uvicorn.run(app)

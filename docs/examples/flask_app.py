@@ -1,6 +1,8 @@
 """Flask: a view over cached data, and a view that writes and invalidates.
 
-Run it with ``flask --app flask_app run``; ``MEMOCACHE_URL=redis://…`` shares the cache between workers.
+``python flask_app.py`` serves http://localhost:5000/articles/hello; write another text with
+``curl -X PUT -d 'Bye' http://localhost:5000/articles/hello``. ``MEMOCACHE_URL=redis://…`` shares the cache between the
+workers of a server such as gunicorn.
 """
 
 from __future__ import annotations
@@ -34,3 +36,7 @@ def save(slug: str) -> tuple[str, int]:
     ARTICLES[slug] = request.get_data(as_text=True)
     article.invalidate(slug)
     return "", 204
+
+
+if __name__ == "__main__":
+    app.run()

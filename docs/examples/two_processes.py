@@ -104,6 +104,8 @@ if __name__ == "__main__":
         operate(*sys.argv[2:])
     elif sys.argv[1:]:
         main(sys.argv[1])
-    else:
-        with servers.start(servers.available_servers()[0]) as server:
+    elif kinds := servers.available_servers():
+        with servers.start(kinds[0]) as server:
             main(server.url)
+    else:
+        sys.exit(f"there is no valkey-server or redis-server to start here; try {sys.argv[0]} redis://localhost/0")

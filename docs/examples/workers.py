@@ -1,7 +1,8 @@
 """Workers that share results, and computations: a pool of processes over one backend. Celery tasks are the same.
 
-``python workers.py redis://localhost:6379/0`` (or ``disk:///tmp/cache``). Eight workers ask for four reports; each
-report is computed once, whoever asks first.
+``python workers.py`` uses a directory for as long as it runs (extra ``disk``),
+``python workers.py redis://localhost:6379/0`` a server. Eight workers ask for four reports; each report is
+computed once, whoever asks first.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+import tempfile
 import time
 
-from memocache import cached, configure, default_cache
+from memocache import cached, configure
 
 
 @cached(ttl="1h", name="workers.report")
@@ -33,14 +35,18 @@ def task(month: int) -> tuple[int, int]:
 
 def main(url: str) -> None:
     """Ask eight workers for every report twice, and say who computed what."""
-    setup(url)
-    default_cache().invalidate("workers.report")
-    with multiprocessing.get_context("spawn").Pool(8, setup, (url,)) as pool:
+    with configure(url) as cache, multiprocessing.get_context("spawn").Pool(8, setup, (url,)) as pool:
+        cache.invalidate("workers.report")
         answers = pool.map(task, [1, 2, 3, 4] * 4, chunksize=1)
     computed = {month: {pid for which, pid in answers if which == month} for month, _ in answers}
     for month, pids in sorted(computed.items()):
-        print(f"report {month}: computed by {len(pids)} process, served {sum(m == month for m, _ in answers)} times")
+        times = sum(which == month for which, _ in answers)
+        print(f"report {month}: computed by {len(pids)} process{'es' * (len(pids) > 1)}, served {times} times")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    if sys.argv[1:]:
+        main(sys.argv[1])
+    else:
+        with tempfile.TemporaryDirectory() as directory:
+            main(f"disk://{directory}")

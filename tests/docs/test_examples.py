@@ -96,6 +96,7 @@ app.Price.objects.filter(item=7).update(cents=1)  # no signal: this is what the 
 assert get() == 99
 call_command(app.Command())
 assert get() == 1
+assert Client().get("/prices/8").status_code == 404
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=EXAMPLES, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -112,8 +113,48 @@ def test_workers(running_server: Callable[[str], servers.Server]) -> None:
     )
     assert done.returncode == 0, done.stderr
     told = [
-        re.fullmatch(r"report (\d): computed by (\d+) process, served 4 times", line)
+        re.fullmatch(r"report (\d): computed by (\d+) process(?:es)?, served 4 times", line)
         for line in done.stdout.splitlines()
     ]
     assert [one and one[1] for one in told] == ["1", "2", "3", "4"]
     assert sum(int(one[2]) for one in told if one) < 16
+
+
+def test_workers_need_no_server() -> None:
+    """Without a URL the workers share a directory, which is gone afterwards, and nothing is complained of."""
+    pytest.importorskip("lmdb")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(EXAMPLES / "workers.py")], capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("served 4 times") == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "server"),
+    [
+        ("fastapi_app", "uvicorn.run"),
+        ("dashboard_app", "uvicorn.run"),
+        ("flask_app", "flask.Flask.run"),
+        ("django_app", "django.core.management.execute_from_command_line"),
+    ],
+)
+def test_run_as_a_program_it_serves(name: str, server: str) -> None:
+    """``python flask_app.py`` and the like end in the framework's server, and not silently at once; in a process of
+    its own, since Django's settings are for good.
+    """
+    pytest.importorskip(name.partition("_")[0] if name != "dashboard_app" else "starlette")
+    pytest.importorskip(server.partition(".")[0])
+    module, _, function = server.rpartition(".")
+    program = f"""
+import runpy, sys
+from pkgutil import resolve_name
+
+setattr(resolve_name({module!r}), {function!r}, lambda *args, **_: print("served by", {server!r}, args[1:] or args[0]))
+sys.argv = [{name + ".py"!r}]
+runpy.run_path({str(EXAMPLES / name) + ".py"!r}, run_name="__main__")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"served by {server}")
+    assert name != "django_app" or "'runserver', '--noreload'" in done.stdout
