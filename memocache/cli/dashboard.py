@@ -14,12 +14,14 @@ from memocache.cli._common import Failure, PrefixOption, UrlOption, console, ope
 def dashboard(
     url: UrlOption = "memory://",
     prefix: PrefixOption = "memo",
-    host: Annotated[str, typer.Option(help="Where to listen; beyond this machine a token is demanded.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8787,
+    host: Annotated[
+        str, typer.Option(metavar="HOST", help="Where to listen; beyond this machine a token is demanded.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="PORT", help="0: any that is free.")] = 8787,
     read_only: Annotated[bool, typer.Option("--read-only", help="Refuse every action.")] = False,
     show_values: Annotated[bool, typer.Option("--show-values", help="Show the value on the page of a key.")] = False,
 ) -> None:
-    """Serve the dashboard until Ctrl-C; the token comes from MEMOCACHE_DASHBOARD_TOKEN alone."""
+    """Serve the dashboard until Ctrl-C. Its token comes from MEMOCACHE_DASHBOARD_TOKEN alone."""
     try:
         import uvicorn
 

@@ -27,7 +27,7 @@ def _primes_below(limit: int) -> int:
 
 
 def demo(url: UrlOption = "memory://") -> None:
-    """Show a function being computed once, served, counted, and invalidated by name."""
+    """Show a function computed once, served, counted, invalidated."""
     # A prefix of its own: the demo meets no other entries, and what it leaves are a few words, the same each time.
     with Cache(url, prefix="memocache-demo", default_ttl=60) as cache:
         health = cache.health()

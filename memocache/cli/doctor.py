@@ -21,7 +21,7 @@ _STYLES = {"ok": "green", "note": "cyan", "warn": "yellow", "fail": "bold red"}
 
 
 def doctor(url: UrlOption = "memory://", prefix: PrefixOption = "memo", as_json: JsonOption = False) -> None:
-    """Check the backend and its settings; the exit status is 1 if something fails."""
+    """Check the backend and its settings. The exit status is 1 if something fails."""
     with opened(url, prefix) as cache:
         findings = examine(cache)
     if as_json:

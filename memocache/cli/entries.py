@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from math import isinf
 from typing import Annotated
 
@@ -21,24 +21,32 @@ from memocache.cli._common import (
     print_json,
     seconds,
     size,
+    where,
 )
 
 
 def keys(
-    function: Annotated[str | None, typer.Argument(metavar="[FUNCTION]", help="Only this function's.")] = None,
+    function: Annotated[str | None, typer.Argument(metavar="FUNCTION", help="Only this function's.")] = None,
     url: UrlOption = "memory://",
     prefix: PrefixOption = "memo",
-    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="At most so many.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, metavar="N", help="At most so many.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print the keys of live entries, one a line, as they are found."""
     with opened(url, prefix) as cache:
         found = islice(cache.keys(function), limit)
+        first = next(found, None)
+        if first is None and function is not None and function not in cache.stats("fleet", entries=False).functions:
+            raise Failure(f"there is no function {function} on {where(url)}; `memocache stats` names those there are")
+        every = () if first is None else chain((first,), found)
         if as_json:
-            print_json(list(found))
+            print_json(list(every))
             return
-        for key in found:
+        for key in every:
             typer.echo(key)
+    if first is None:
+        what = f"under the prefix {prefix!r}" if function is None else f"of {function}"
+        typer.echo(f"memocache: no entry {what} is live on {where(url)} (now)", err=True)
 
 
 def inspect(

@@ -31,13 +31,13 @@ def explain(
     function: Annotated[str, typer.Argument(metavar="MODULE:FUNCTION", help="e.g. shop.prices:price")],
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ARGS]...", help="Python literals (7, 'EUR', [1, 2]) or plain text; name=value too."),
+        typer.Argument(metavar="ARGS", help="Python literals (7, 'EUR', [1, 2]) or plain text; name=value too."),
     ] = None,
     url: UrlOption = "memory://",
     prefix: PrefixOption = "memo",
     as_json: JsonOption = False,
 ) -> None:
-    """Explain a call without making it: its key, why it is a hit or a miss, and what would change the key."""
+    """Explain a call without making it. Shown are its key, why it is a hit or a miss, and what would change the key."""
     with opened(url, prefix):
         target = _find(function)
         args, kwargs = _parsed(arguments or [])

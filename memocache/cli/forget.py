@@ -13,13 +13,13 @@ from memocache.cli._common import PrefixOption, UrlOption, YesOption, amount, co
 
 def invalidate(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME|GLOB]", help="A function's name, or a pattern such as 'shop.*'.")
+        str | None, typer.Argument(metavar="NAME|GLOB", help="A function's name, or a pattern such as 'shop.*'.")
     ] = None,
     tag: Annotated[str | None, typer.Option("--tag", metavar="TAG", help="Every entry with this tag, instead.")] = None,
     url: UrlOption = "memory://",
     prefix: PrefixOption = "memo",
 ) -> None:
-    """Forget every call of a function (or of those that a pattern matches), or every entry with a tag; O(1) each."""
+    """Forget all calls of a function, of a pattern, or of a tag. O(1) each: nothing is searched for."""
     if (name is None) == (tag is None):
         raise typer.BadParameter("give a function's name (or a pattern), or --tag, and not both")
     with opened(url, prefix) as cache:
@@ -37,7 +37,7 @@ def clear(url: UrlOption = "memory://", prefix: PrefixOption = "memo", yes: YesO
 
 
 def purge(url: UrlOption = "memory://", prefix: PrefixOption = "memo") -> None:
-    """Delete entries that can no longer be served, which frees their memory before they expire."""
+    """Delete entries that can no longer be served. This frees their memory before they expire."""
     bar = Progress(
         TextColumn("{task.description}"), TimeElapsedColumn(), console=console(), disable=not sys.stdout.isatty()
     )

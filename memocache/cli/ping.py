@@ -7,7 +7,7 @@ from memocache.cli._common import UNREACHED, Failure, UrlOption, console, where
 
 
 def ping(url: UrlOption = "memory://") -> None:
-    """Ask the backend for an answer, and write, read and delete a probe key."""
+    """Ask the backend whether it works. A probe key is written, read and deleted."""
     with Cache(url) as cache:
         health = cache.health()
     if not health.ok:

@@ -56,7 +56,7 @@ def stats(
     every: EveryOption = 2.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Show, for each function, hits, misses, and the time computed and saved."""
+    """Show each function's hits, misses, time computed and saved."""
     with opened(url, prefix) as cache:
         if watch:
             _live(lambda: _page(cache.stats("fleet" if fleet else "process", entries=False), url), every)
@@ -74,9 +74,9 @@ def top(
     fleet: FleetOption = True,
     every: EveryOption = 2.0,
     once: Annotated[bool, typer.Option("--once", help="Look twice, print, and end.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many of each.")] = 10,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, metavar="N", help="How many of each.")] = 10,
 ) -> None:
-    """Show the functions that are called most now, and the hottest keys, until Ctrl-C."""
+    """Show what is called most now, and the hottest keys. Ctrl-C ends it."""
     scope = "fleet" if fleet else "process"
     with opened(url, prefix) as cache:
         pages = _rates(cache, scope, lines)

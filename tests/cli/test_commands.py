@@ -15,6 +15,7 @@ import pytest
 
 from memocache import Cache
 from memocache.cli import main
+from memocache.cli._app import app
 from memocache.testing import servers
 from tests.cli.terminal import Done, at_terminal
 
@@ -139,6 +140,16 @@ def test_keys_and_inspect(url: str, in_pipe: Pipe) -> None:
     assert "no entry" in refused(in_pipe("inspect", "nothing", "--url", url))
 
 
+def test_no_keys(url: str, in_pipe: Pipe) -> None:
+    """An unknown function is a failure with a way out; where nothing is live that is said, and no failure."""
+    for how in ((), ("--json",)):
+        assert "no function shop.pric on" in refused(in_pipe("keys", "shop.pric", "--url", url, *how))
+    assert "under the prefix 'memo2'" in refused(in_pipe("keys", "--prefix", "memo2", "--url", url), 0)
+    told(in_pipe("invalidate", "shop.report", "--url", url))
+    assert "no entry of shop.report" in refused(in_pipe("keys", "shop.report", "--url", url), 0)
+    assert json.loads(told(in_pipe("keys", "shop.report", "--url", url, "--json"))) == []
+
+
 def test_invalidate(url: str, in_pipe: Pipe) -> None:
     """By name, by pattern and by tag, also at a terminal; without or with both, a word on what to give."""
     with Cache(url) as cache:
@@ -245,6 +256,14 @@ def test_no_color(url: str) -> None:
     colour = re.compile(rb"\x1b\[[0-9;]*3[0-7]m")
     assert colour.search(coloured.raw)
     assert not colour.search(plain.raw)
+
+
+@pytest.mark.parametrize("command", ["", *(command.name for command in app.registered_commands)])
+def test_help(command: str) -> None:
+    """At 80 columns no summary is cut short, and what stands for an argument has a name in one pair of brackets."""
+    text = shown(at_terminal(*command.split(), "--help", columns=80))
+    assert "..." not in text.replace("[ARGS]...", "")
+    assert not any(wrong in text for wrong in ("[[", "range>"))
 
 
 @pytest.mark.parametrize("columns", [40, 200])

@@ -53,7 +53,7 @@ SAYS = {
 SAYS_ALONE = {
     "stats": "no function has been called yet",
     "top": "no hits have been counted yet",
-    "keys": "",
+    "keys": "there is no function shop.price",
     "inspect": "there is no entry",
     "explain": "a miss",
     "doctor": "this process",
