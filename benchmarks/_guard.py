@@ -29,7 +29,7 @@ FIGURES = ROOT / "benchmarks" / "instructions.json"
 TOLERANCE = 0.02
 """The share by which a count may grow. Two runs of one build were seen to differ by up to 0.6 %."""
 FEW, MANY = 1_000, 2_000
-_NATIVE = ("hiredis", "msgpack", "redis", "wrapt")
+_NATIVE = ("hiredis", "lmdb", "msgpack", "redis", "wrapt", "xxhash")
 _COLLECTED = re.compile(r"Collected : (\d+)")
 
 
@@ -119,8 +119,8 @@ def count(out: Console) -> dict[str, float]:
         report = Path(scratch, "children")
         command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", f"--log-file={scratch}/log.%p"]
         command += [sys.executable, "-m", "benchmarks._instructions", str(report), str(FEW), str(MANY)]
-        # one seed, one order of sets and dicts; and no bytecode of before or after
-        environment = os.environ | {"PYTHONHASHSEED": "0"}
+        # one seed, one order of sets and dicts; what the children leave goes with the scratch
+        environment = os.environ | {"PYTHONHASHSEED": "0", "TMPDIR": scratch}
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
         if done.returncode:
             raise GuardError(f"the counting failed: {(done.stderr.splitlines() or ['valgrind said nothing'])[-1]}")

@@ -20,7 +20,7 @@ from benchmarks._units import UNITS
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 FORMAT = 2
-_OWN = ("memocache", "redis", "hiredis", "msgpack", "wrapt")
+_OWN = ("memocache", "redis", "hiredis", "lmdb", "msgpack", "wrapt", "xxhash")
 _FLOOR = 0.02
 """Changes smaller than this are nobody's, whatever the quartiles say."""
 
@@ -63,7 +63,7 @@ def facts(effort: Effort | None = None, server: str | None = None) -> dict[str, 
 
 
 def versions() -> dict[str, str]:
-    """Return the version of memocache, of what it needs, and of each library of the extra ``bench`` that is here."""
+    """Return the version of memocache, of the native code it uses and of the libraries of the extra ``bench``."""
     try:
         needed = metadata.requires("memocache") or []
     except metadata.PackageNotFoundError:

@@ -93,6 +93,8 @@ class Binding:
             identity = os.urandom(DIGEST_BYTES)
             self._unshared_because = f"it captured an object of {refusal.type_name}, which nothing can name"
         self._seed = blake2b(identity, digest_size=DIGEST_BYTES).digest()
+        # of the seed, to be copied: what `places.digest` would begin with
+        self._digest = blake2b(self._seed, digest_size=DIGEST_BYTES, key=places.secret)
         options = function.options
         self._plain_key = options.key is None and not options.exclude
         self.table: Table = places.tier.table(
@@ -143,7 +145,9 @@ class Binding:
             data = canonical_args(values if self._plain_key else self._key_values(values))
         except NoIdentity:
             return None
-        return blake2b(self._seed + data, digest_size=DIGEST_BYTES, key=self.places.secret).hexdigest()
+        digest = self._digest.copy()
+        digest.update(data)
+        return digest.hexdigest()
 
     def key_for(self, values: Values) -> str:
         """The key as the backend sees it. Raises `UnstableKeyError`."""

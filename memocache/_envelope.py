@@ -35,6 +35,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, NamedTuple, cast
 
@@ -48,6 +49,7 @@ MARKER_BYTES = 8
 TAG_HASH_BYTES = 16
 START = bytes([0x9C, FORMAT])
 _FRONT = struct.Struct(">cdcdcdcdcH")
+_FRONT_BYTES, _BIN32_BYTES = _FRONT.size, 5
 _MARKS = b"\xcb\xcb\xcb\xcb\xc5"
 _TIME = 9  # bytes of a time with its mark
 _EXPIRES = struct.Struct(">xd18xxH")  # of the front: the second time, and the length of what follows the four
@@ -108,6 +110,7 @@ def echo(generations: bytes, key: bytes) -> bytes:
     return echo_start(generations, len(key)) + key
 
 
+@lru_cache(maxsize=1024)  # the entries of one function ask for the same
 def echo_start(generations: bytes, size: int) -> bytes:
     """What comes before the key in the `echo` of a key of `size` bytes."""
     return b"\xc5%b%b\xc5%b" % (len(generations).to_bytes(2), generations, size.to_bytes(2))
@@ -226,15 +229,15 @@ def fresh_payload(raw: bytes, expected: bytes, now: float) -> memoryview | None:
         return None
     try:
         expires, about_size = _EXPIRES.unpack_from(raw, at + _TIME)
-        start = at + _FRONT.size + about_size
+        start = at + _FRONT_BYTES + about_size
         mark, size = _BIN32.unpack_from(raw, start)
     except struct.error:
         return None
-    start += _BIN32.size
+    start += _BIN32_BYTES
     end = start + size
     if (
         now < expires
-        and raw[at : at + _FRONT.size : _TIME] == _MARKS
+        and raw[at : at + _FRONT_BYTES : _TIME] == _MARKS
         and mark == _BIN32_MARK
         and len(raw) == end + 2
         and raw.endswith(_NO_SEAL)

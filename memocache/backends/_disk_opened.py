@@ -45,6 +45,8 @@ class Opened:
         self.epoch = self.words[EPOCH_WORD]
         self.looked = 0.0
         """When it was last seen to be in its place, epoch seconds."""
+        self.standing: tuple[int, dict[str, bytes]] = -1, {}
+        """Short values that never expire (markers), as they stand from the write of this number to the next."""
         data = os.path.join(path, "data.mdb")
         try:
             if os.path.exists(data):

@@ -41,6 +41,7 @@ _PAGE = 1000
 _ROOM = 64 * 2**20
 _TALLIES = 500
 _COLLECT = 8
+_STANDING = 1000
 _SHORT = 128  # characters: four bytes each at most, and 511 are a place
 _FOREVER_BARE: Final = records.FOREVER + bytes((records.BARE,))
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
@@ -88,11 +89,20 @@ class DiskBackend(BaseBackend):
             now = int(time_ * 1000).to_bytes(8)
             with opened.reading:
                 txn = opened.begin(opened.values)
-                get = txn.get
+                get, written = txn.get, txn.id()
+                seen, standing = opened.standing
+                if written != seen:
+                    standing = {}
+                    opened.standing = written, standing
                 for key in keys:  # this loop is most of what a hit costs here
+                    if (value := standing.get(key)) is not None:
+                        found.append(value)
+                        continue
                     record = get(key.encode())
                     if record is not None and record.startswith(_FOREVER_BARE):  # a marker
-                        found.append(record[9:])
+                        found.append(value := record[9:])
+                        if len(standing) < _STANDING:
+                            standing[key] = value
                     elif record is None:
                         if len(key) >= _SHORT:
                             return None  # it may stand elsewhere
