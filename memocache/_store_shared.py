@@ -121,10 +121,14 @@ class SharedStore(Shelf):
         values = None if self._outcomes else self._read_now(keys)
         if values is None:
             values = self.guard.blocking("read", (keys,), _NO_KEYWORDS, budget)
-        raw = values[0]
-        if type(raw) is not bytes or None in values:
+        raw, key = values[0], entry.encode()
+        if type(raw) is not bytes:
             return None, values
-        return self.fresh(raw, _envelope.echo(b"".join(values[1:]), entry.encode()), self.clock.time()), values
+        try:
+            start = _envelope.echo_start(b"".join(values[1:]), len(key))
+        except TypeError:  # a marker is missing
+            return None, values
+        return self.fresh(raw, start + key, self.clock.time()), values
 
     def touch(self, address: Address, found: Found) -> None:
         """Count a hit on what was found."""
