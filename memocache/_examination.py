@@ -7,6 +7,7 @@ import time
 
 from memocache._cache import Cache
 from memocache._units import seconds
+from memocache.backends.null import NullBackend
 from memocache.exceptions import BackendError
 from memocache.typing import Finding
 
@@ -22,6 +23,8 @@ def examine(cache: Cache) -> list[Finding]:
     backend = cache.backend
     if backend is None:
         return [Finding("ok", "backend", "this process", "")]
+    if isinstance(backend, NullBackend):
+        return [Finding("note", "backend", "keeps nothing: every call is computed", "")]
     findings = [_latency(backend)]
     if not health.roundtrip_ok:
         findings.append(

@@ -1,4 +1,4 @@
-"""Times and sizes in the unit that suits them, for whoever shows them to people."""
+"""Times, sizes and amounts in words that suit them, for whoever shows them to people."""
 
 from __future__ import annotations
 
@@ -26,3 +26,8 @@ def size(count: float | None) -> str:
             return f"{count:,.0f} {unit}" if unit == "B" else f"{count:,.1f} {unit}"
         count /= 1024
     return f"{count:,.1f} TiB"
+
+
+def amount(number: int, one: str, many: str = "") -> str:
+    """A number of things: "1 hit", "2,000 hits"."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

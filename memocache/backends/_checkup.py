@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from memocache._units import size
+from memocache._units import amount, size
 from memocache.typing import Finding
 
 _LOOPBACK = ("localhost", "127.", "::1")
@@ -40,7 +40,7 @@ def slots(primaries: int, unheld: int) -> Finding:
     if unheld:
         advice = "keys of these slots are not cached: bring their nodes back, or `redis-cli --cluster fix`"
         return Finding("fail", "slots", f"{unheld} are held by no node", advice)
-    return Finding("ok", "slots", f"all held, by {primaries} primaries", "")
+    return Finding("ok", "slots", f"all held, by {amount(primaries, 'primary', 'primaries')}", "")
 
 
 def worst(nodes: Mapping[str, Sequence[Finding]]) -> list[Finding]:
@@ -77,7 +77,8 @@ def _role(info: Mapping[str, str]) -> list[Finding]:
         return []
     if role != "master":
         return [Finding("fail", "role", "a replica: it refuses every write", "use the primary's address, or Sentinel")]
-    return [Finding("ok", "role", f"primary with {info.get('connected_slaves', '0')} replicas", "")]
+    replicas = _number(info.get("connected_slaves", ""))
+    return [Finding("ok", "role", f"primary with {amount(replicas, 'replica')}", "")]
 
 
 def _memory(info: Mapping[str, str], config: Mapping[str, str] | None) -> list[Finding]:
@@ -90,11 +91,11 @@ def _memory(info: Mapping[str, str], config: Mapping[str, str] | None) -> list[F
         return [Finding("note", "memory", "its bound cannot be read", "allow CONFIG GET or INFO for this check")]
     said = info.get("used_memory", "")
     used = size(int(said)) if said.isdigit() else "an unknown amount"
-    evicted = info.get("evicted_keys", "0")
+    evicted = _number(info.get("evicted_keys", ""))
     if int(bound) == 0:
         found = f"{used} used, without bound"
         return [Finding("warn", "memory", found, "set maxmemory, and maxmemory-policy allkeys-lfu or allkeys-lru")]
-    found = f"{used} of {size(int(bound))} used, {policy}, {evicted} keys evicted"
+    found = f"{used} of {size(int(bound))} used, {policy}, {amount(evicted, 'key')} evicted"
     if policy == "noeviction":
         advice = "when it is full nothing more is stored: set maxmemory-policy to allkeys-lfu or allkeys-lru"
         return [Finding("warn", "memory", found, advice)]
@@ -105,7 +106,7 @@ def _clients(info: Mapping[str, str]) -> list[Finding]:
     now, most = info.get("connected_clients", ""), info.get("maxclients", "")
     if not now.isdigit():
         return []
-    found = f"{now} connected" + (f" of {most}" if most.isdigit() else "")
+    found = f"{int(now):,} connected" + (f" of {int(most):,}" if most.isdigit() else "")
     if most.isdigit() and int(now) > 0.8 * int(most):
         return [Finding("warn", "clients", found, "raise maxclients, or lower max_connections= in the URLs")]
     return [Finding("ok", "clients", found, "")]
@@ -131,6 +132,10 @@ def _user(whoami: str | None) -> Finding:
         advice = "a user of its own, limited to the prefix, keeps others' mistakes out: see docs/security.md"
         return Finding("note", "user", "default", advice)
     return Finding("ok", "user", whoami, "")
+
+
+def _number(said: str) -> int:
+    return int(said) if said.isdigit() else 0
 
 
 def _clock(ahead: float | None) -> list[Finding]:

@@ -20,6 +20,7 @@ from typing import Any, Final, TypeVar
 import lmdb
 from xxhash import xxh3_64_digest
 
+from memocache._units import amount, size
 from memocache.backends import _disk_records as records
 from memocache.backends._disk_files import Filed
 from memocache.backends._disk_place import Unusable, make_directory
@@ -177,8 +178,10 @@ class DiskBackend(BaseBackend):
         """Return what version, size and the room left on the file system mean for a cache."""
         facts = self.facts(timeout=timeout)
         used, free = facts.memory_bytes or 0, shutil.disk_usage(self._path).free
-        found = f"{used} of {self._max_bytes} bytes used, {facts.evicted} entries evicted"
-        left = Finding("ok", "room", f"{free} bytes free in {self._path}", "")
+        found = (
+            f"{size(used)} of {size(self._max_bytes)} used, {amount(facts.evicted or 0, 'entry', 'entries')} evicted"
+        )
+        left = Finding("ok", "room", f"{size(free)} free in {self._path}", "")
         if free < self._max_bytes - used:
             left = left._replace(level="warn", advice="less than the store may take: lower max_bytes, or make room")
         return [Finding("ok", "store", facts.version or "LMDB", ""), Finding("ok", "size", found, ""), left]

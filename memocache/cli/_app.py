@@ -51,7 +51,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (typer.Abort, KeyboardInterrupt):
         return 130
     except typer.TyperException as error:
-        return _fail(error.format_message(), error.exit_code)
+        context = getattr(error, "ctx", None)
+        help_ = f"; see {context.command_path} --help" if context is not None else ""
+        return _fail(error.format_message().rstrip(".") + help_, error.exit_code)
     except (Failure, MemocacheError, OSError) as error:
         return _fail(str(error) or type(error).__name__, 1)
     for warning in warned:  # of a command that failed they are not shown: its one line says why

@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from memocache import BackendError, Cache, configure
-from memocache._units import seconds, size
+from memocache._units import amount, seconds, size
 
 __all__ = [
     "UNREACHED",
@@ -52,8 +52,8 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 UNREACHED = "is it running, and is the URL right?"
 """The way out of an error of the backend."""
-_PIPE = 200
-"""Columns of a table in a pipe, where COLUMNS does not say."""
+_PIPE = 10_000
+"""Columns of a pipe, where COLUMNS does not say: more than any table needs."""
 
 
 class Failure(Exception):
@@ -112,12 +112,8 @@ def where(url: str) -> str:
     """Return `url` for display: without user, password and options, and of many hosts the first."""
     parts = urlsplit(url)
     first, *others = parts.netloc.rpartition("@")[2].split(",")
-    return f"{parts.scheme}://{first}{f' and {len(others)} more' if others else ''}{parts.path}"
-
-
-def amount(number: int, one: str, many: str = "") -> str:
-    """A number of things: "1 hit", "2,000 hits"."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+    more = f" (and {amount(len(others), 'more host')})" if others else ""
+    return f"{parts.scheme}://{first}{parts.path}{more}"
 
 
 def bar(share: float, width: int = 12) -> str:

@@ -32,19 +32,20 @@ FleetOption = Annotated[
     typer.Option("--fleet/--process", help="Of all processes on the backend, or of this one alone (for memory://)."),
 ]
 WatchOption = Annotated[bool, typer.Option("--watch", "-w", help="Go on until Ctrl-C.")]
-_WIDE, _MIDDLE = 112, 80
 _COLUMNS = {
     "hits": 0,
-    "misses": 0,
+    "misses": 1,
     "hit rate": 0,
-    "stale": 1,
-    "coalesced": 2,
-    "rejected": 2,
-    "errors": 1,
-    "computing": 2,
-    "saved": 0,
+    "stale": 2,
+    "coalesced": 3,
+    "rejected": 3,
+    "errors": 2,
+    "computing": 3,
+    "saved": 1,
 }
-"""Each figure's heading, and how much room it needs: 2, a wide terminal; 0, none."""
+"""Each figure's heading, and how much room it needs: 3, that of a wide terminal; 0, none."""
+_BARS = {3: 12, 2: 5, 1: 5, 0: 0}
+"""The width of a bar where there is so much room."""
 EveryOption = Annotated[float, typer.Option("--every", min=0.2, metavar="SECONDS", help="How often to look.")]
 
 
@@ -59,6 +60,8 @@ def stats(
     """Show each function's hits, misses, time computed and saved."""
     with opened(url, prefix) as cache:
         if watch:
+            if as_json:
+                raise typer.BadParameter("--json is of one look: not with --watch")
             _live(lambda: _page(cache.stats("fleet" if fleet else "process", entries=False), url), every)
             return
         figures = cache.stats("fleet" if fleet else "process")
@@ -79,7 +82,7 @@ def top(
     """Show what is called most now, and the hottest keys. Ctrl-C ends it."""
     scope = "fleet" if fleet else "process"
     with opened(url, prefix) as cache:
-        pages = _rates(cache, scope, lines)
+        pages = _rates(cache, scope, lines, url)
         next(pages)
         time.sleep(every)
         if once:
@@ -101,26 +104,13 @@ def _live(page: Callable[[], RenderableType], every: float) -> None:
 
 
 def _page(figures: CacheStats, url: str) -> RenderableType:
-    # what a terminal has no room for is left out; `--json` has it all
-    width = console().width
-    room = 2 if width >= _WIDE else 1 if width >= _MIDDLE else 0
-    table = Table(title=f"functions on {where(url)}", title_justify="left")
-    table.add_column("function", overflow="fold")
-    for heading, needs in _COLUMNS.items():
-        if needs <= room:
-            table.add_column(heading, justify="left" if heading == "hit rate" else "right", no_wrap=True)
-    for one in sorted(figures.functions.values(), key=lambda one: -(one.hits + one.misses)):
-        calls = one.hits + one.misses
-        cells = (
-            f"{one.hits:,}",
-            f"{one.misses:,}",
-            bar(one.hits / calls, 12 if room else 5) if calls else "-",
-            *(f"{n:,}" for n in (one.stale_hits, one.coalesced, one.rejected, one.backend_errors + one.decode_errors)),
-            seconds(one.compute_seconds),
-            seconds(one.saved_seconds),
-        )
-        shown = (cell for cell, needs in zip(cells, _COLUMNS.values(), strict=True) if needs <= room)
-        table.add_row(Text(one.name), *shown)
+    out = console()
+    unbound = out.options.update(width=10_000)
+    # the widest table that leaves every name whole; `--json` has it all
+    for room in _BARS:
+        table = _functions(figures, url, room)
+        if out.measure(table, options=unbound).maximum <= out.width:
+            break
     totals = [
         f"{amount(figures.hits, 'hit')}, {amount(figures.misses, 'miss', 'misses')}"
         + (f" ({figures.hit_rate:.1%} hits)" if figures.hits + figures.misses else ""),
@@ -134,11 +124,36 @@ def _page(figures: CacheStats, url: str) -> RenderableType:
         )
     if figures.functions:
         return Group(table, Text("; ".join(totals)))
+    return Group(_none(url), Text("; ".join(totals)))
+
+
+def _functions(figures: CacheStats, url: str, room: int) -> Table:
+    table = Table(title=f"functions on {where(url)}", title_justify="left")
+    table.add_column("function", overflow="fold")
+    for heading, needs in _COLUMNS.items():
+        if needs <= room:
+            table.add_column(heading, justify="left" if heading == "hit rate" else "right", no_wrap=True)
+    for one in sorted(figures.functions.values(), key=lambda one: -(one.hits + one.misses)):
+        calls = one.hits + one.misses
+        cells = (
+            f"{one.hits:,}",
+            f"{one.misses:,}",
+            bar(one.hits / calls, _BARS[room]).strip() if calls else "-",
+            *(f"{n:,}" for n in (one.stale_hits, one.coalesced, one.rejected, one.backend_errors + one.decode_errors)),
+            seconds(one.compute_seconds),
+            seconds(one.saved_seconds),
+        )
+        shown = (cell for cell, needs in zip(cells, _COLUMNS.values(), strict=True) if needs <= room)
+        table.add_row(Text(one.name), *shown)
+    return table
+
+
+def _none(url: str) -> Text:
     alone = "; memory:// is in each process: give the --url of what yours share" if url.startswith("memory:") else ""
-    return Group(Text(f"no function has been called yet{alone}"), Text("; ".join(totals)))
+    return Text(f"no function has been called yet{alone}")
 
 
-def _rates(cache: Cache, scope: str, lines: int) -> Iterator[RenderableType]:
+def _rates(cache: Cache, scope: str, lines: int, url: str) -> Iterator[RenderableType]:
     """A page for each pair of looks: calls a second between them."""
     before: dict[str, FunctionStats] = {}
     looked_at = time.monotonic()
@@ -151,7 +166,8 @@ def _rates(cache: Cache, scope: str, lines: int) -> Iterator[RenderableType]:
             then = before.get(name, FunctionStats(name))
             hits, misses = max(0, one.hits - then.hits), max(0, one.misses - then.misses)
             rows.append((hits + misses, hits, name, one.compute_seconds - then.compute_seconds))
-        yield Group(_busiest(sorted(rows, reverse=True)[:lines], elapsed), _hottest(figures.most_accessed_keys[:lines]))
+        busiest = _busiest(sorted(rows, reverse=True)[:lines], elapsed) if rows else _none(url)
+        yield Group(busiest, _hottest(figures.most_accessed_keys[:lines]))
         before, looked_at = figures.functions, now
 
 

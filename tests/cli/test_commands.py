@@ -102,6 +102,7 @@ def test_stats(url: str, in_pipe: Pipe) -> None:
     assert figures["total_keys"] == 39
     assert "no function has been called yet" in told(in_pipe("stats", "--url", url, "--process"))
     assert "no function has been called yet" in told(in_pipe("stats"))
+    assert "not with --watch" in refused(in_pipe("stats", "--watch", "--json", "--url", url), 2)
 
 
 @pytest.mark.parametrize(
@@ -266,8 +267,9 @@ def test_help(command: str) -> None:
     assert not any(wrong in text for wrong in ("[[", "range>"))
 
 
-@pytest.mark.parametrize("columns", [40, 200])
+@pytest.mark.parametrize("columns", [40, 60, 80, 200])
 def test_any_width(url: str, columns: int) -> None:
-    """No line is wider than the terminal."""
+    """No line is wider than the terminal, and names are whole."""
     text = shown(at_terminal("stats", "--url", url, columns=columns))
     assert max(map(len, text.splitlines())) <= columns
+    assert "shop.report" in text

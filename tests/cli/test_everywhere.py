@@ -15,6 +15,7 @@ import pytest
 
 from memocache import configure
 from memocache.cli._app import app
+from memocache.cli._common import where
 from memocache.testing import servers
 from tests.cli import shop
 from tests.cli.terminal import at_terminal, environment
@@ -161,6 +162,8 @@ BROKEN = "tests.cli.broken"
         (("keys", "--url", "disk://relative/path"), "disk"),
         (("keys", "--prefix", "", "--url", "memory://"), "prefix"),
         (("inspect", "no such key"), "no entry"),
+        (("inspect",), "see memocache inspect --help"),
+        (("inspekt",), "see memocache --help"),
         (("keys", "--limit", "0"), "limit"),
         (("top", "--every", "0"), "every"),
         (("explain", "nowhere.at.all:f"), "cannot import nowhere"),
@@ -194,3 +197,25 @@ def test_ctrl_c_while_it_waits(command: str) -> None:
         callers.pop().close()
     assert done.status == 130, done.text
     assert "Traceback" not in done.text
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://user:secret@a:6379/2?timeout=1", "redis://a:6379/2"),
+        ("redis+cluster://a:1,b:2", "redis+cluster://a:1 (and 1 more host)"),
+        ("redis+sentinel://:secret@a:1,b:2,c:3/mymaster/0", "redis+sentinel://a:1/mymaster/0 (and 2 more hosts)"),
+        ("disk:///tmp/x?max_bytes=1GB", "disk:///tmp/x"),
+    ],
+)
+def test_where(url: str, shown: str) -> None:
+    """A URL is shown without secrets and options, and where there are several hosts the first stands whole."""
+    assert where(url) == shown
+
+
+def test_what_keeps_nothing() -> None:
+    """``null://`` is well, and said to keep nothing; a program's `memory://` is not found empty without a word why."""
+    assert "did not come back" in in_pipe("ping", "--url", "null://").stdout
+    doctor = in_pipe("doctor", "--url", "null://")
+    assert (doctor.returncode, "keeps nothing" in doctor.stdout) == (0, True)
+    assert "memory:// is in each process" in in_pipe("top", "--once", "--every", "0.2").stdout

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from memocache.backends._checkup import slots, worst
+from types import SimpleNamespace
+
+from memocache.backends._checkup import findings, slots, worst
 from memocache.typing import Finding
 
 
@@ -21,3 +23,19 @@ def test_slots() -> None:
     """A slot that no node holds is a failure, with how many there are."""
     assert slots(3, 0) == Finding("ok", "slots", "all held, by 3 primaries", "")
     assert slots(2, 5461)[:3] == ("fail", "slots", "5461 are held by no node")
+
+
+def test_amounts_are_for_people() -> None:
+    """Bytes have units, thousands a comma, and one is not many."""
+    info = {"role": "master", "connected_slaves": "1", "connected_clients": "1", "maxclients": "10000"}
+    info |= {
+        "maxmemory": "2147483648",
+        "maxmemory_policy": "allkeys-lru",
+        "used_memory": "1048576",
+        "evicted_keys": "1",
+    }
+    settings = SimpleNamespace(tls=False, path=None, host="localhost")
+    found = {one.what: one.found for one in findings(info, None, "app", None, settings)}
+    assert found["role"] == "primary with 1 replica"
+    assert found["clients"] == "1 connected of 10,000"
+    assert found["memory"] == "1.0 MiB of 2.0 GiB used, allkeys-lru, 1 key evicted"
