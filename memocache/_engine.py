@@ -536,7 +536,8 @@ class Engine:
         seconds = max(0.0, clock.monotonic() - begun)
         binding.counters.compute_times[bucket(seconds)] += 1
         binding.counters.add(computations=1, compute_seconds=seconds)
-        self._say(events.Computed, binding.function.name, seconds, outcome.error is None)
+        error = None if outcome.error is None else type(outcome.error).__qualname__
+        self._say(events.Computed, binding.function.name, seconds, error is None, error)
         binding.mean_seconds = smoothed(binding.mean_seconds, seconds)
         return outcome, seconds
 

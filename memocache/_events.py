@@ -39,10 +39,11 @@ class Miss(Event):
 
 @dataclass(frozen=True, slots=True)
 class Computed(Event):
-    """The function ran for `seconds`; `ok` is False if it raised."""
+    """The function ran for `seconds`; `ok` is False if it raised, and `error` then names the class, never its text."""
 
     seconds: float
     ok: bool
+    error: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

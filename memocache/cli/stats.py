@@ -106,11 +106,9 @@ def _live(page: Callable[[], RenderableType], every: float) -> None:
 def _page(figures: CacheStats, url: str) -> RenderableType:
     out = console()
     unbound = out.options.update(width=10_000)
-    # the widest table that leaves every name whole; `--json` has it all
-    for room in _BARS:
-        table = _functions(figures, url, room)
-        if out.measure(table, options=unbound).maximum <= out.width:
-            break
+    # the widest that leaves every name whole, or the narrowest; `--json` has it all
+    tables = [_functions(figures, url, room) for room in _BARS]
+    table = next((one for one in tables if out.measure(one, options=unbound).maximum <= out.width), tables[-1])
     totals = [
         f"{amount(figures.hits, 'hit')}, {amount(figures.misses, 'miss', 'misses')}"
         + (f" ({figures.hit_rate:.1%} hits)" if figures.hits + figures.misses else ""),

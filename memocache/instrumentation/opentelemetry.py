@@ -6,14 +6,16 @@
     cache = configure("redis://…", observers=[observer])
     observe(cache)
 
-Attributes follow the semantic conventions where there are any (``code.function.name``, ``error.type``); the rest are
-named ``memocache.…``. Functions are named, arguments and values never.
+Names, units and attributes follow the semantic conventions: times are in seconds and do not say so in their names,
+counts have an annotation for a unit, what failed has an ``error.type`` and what succeeded has none. What they have no
+name for is in the namespace ``memocache``. Functions are named, arguments and values never.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Literal
 
 from opentelemetry import metrics, trace
@@ -28,7 +30,16 @@ if TYPE_CHECKING:
     from memocache import Cache
 
 FUNCTION = "code.function.name"
+_ERROR = "error.type"
 _NAME = "memocache"
+_VERSION = version(_NAME)
+_NAMES = {
+    "coalesced": "call.coalesced",
+    "rejected": "outcome.rejected",
+    "backend_errors": "backend.errors",
+    "compute_seconds": "computation.time",
+}
+"""Figures that the conventions want called otherwise: in a namespace of what is counted, and without the unit."""
 
 
 def observe(
@@ -38,7 +49,7 @@ def observe(
 
     With scope "fleet" their names begin with ``memocache.fleet.``; nothing is observed while the backend fails.
     """
-    meter: Meter = metrics.get_meter(_NAME, meter_provider=meter_provider)
+    meter: Meter = metrics.get_meter(_NAME, _VERSION, meter_provider=meter_provider)
     start = f"{_NAME}.fleet." if scope == "fleet" else f"{_NAME}."
 
     def reader(figure: Figure) -> Callable[[CallbackOptions], Iterable[Observation]]:
@@ -53,7 +64,10 @@ def observe(
 
     for figure in FIGURES:
         meter.create_observable_counter(
-            start + figure.name, callbacks=[reader(figure)], unit=figure.unit, description=figure.about
+            start + _NAMES.get(figure.name, figure.name),
+            callbacks=[reader(figure)],
+            unit=figure.unit,
+            description=figure.about,
         )
 
 
@@ -67,8 +81,8 @@ class OpenTelemetryObserver:
     def __init__(
         self, *, meter_provider: MeterProvider | None = None, tracer_provider: TracerProvider | None = None
     ) -> None:
-        meter = metrics.get_meter(_NAME, meter_provider=meter_provider)
-        self._tracer = trace.get_tracer(_NAME, tracer_provider=tracer_provider)
+        meter = metrics.get_meter(_NAME, _VERSION, meter_provider=meter_provider)
+        self._tracer = trace.get_tracer(_NAME, _VERSION, tracer_provider=tracer_provider)
         bounds = list(SECONDS)
         self._calls = meter.create_histogram(
             "memocache.call.duration", "s", "Time of calls by outcome.", explicit_bucket_boundaries_advisory=bounds
@@ -76,7 +90,7 @@ class OpenTelemetryObserver:
         self._computations = meter.create_histogram(
             "memocache.computation.duration", "s", "Time functions ran.", explicit_bucket_boundaries_advisory=bounds
         )
-        self._faults = meter.create_counter("memocache.backend.faults", "{request}", "Requests that failed.")
+        self._faults = meter.create_counter("memocache.backend.faults", "{fault}", "Requests that failed.")
 
     def __call__(self, event: Event) -> None:
         """Take in one event."""
@@ -85,20 +99,21 @@ class OpenTelemetryObserver:
             case Hit(seconds=seconds) | StaleHit(seconds=seconds) | Miss(seconds=seconds):
                 if seconds is not None:
                     self._calls.record(seconds, {**about, "memocache.outcome": _OUTCOMES[type(event)]})
-            case Computed(function=function, seconds=seconds, ok=ok):
-                self._computations.record(seconds, {**about, "memocache.ok": ok})
+            case Computed(function=function, seconds=seconds, error=error):
+                failed = {} if error is None else {_ERROR: error}
+                self._computations.record(seconds, {**about, **failed})
                 ended = time.time_ns()
                 span = self._tracer.start_span(
                     f"compute {function}",
                     kind=SpanKind.INTERNAL,
-                    attributes=about,
+                    attributes={**about, **failed},
                     start_time=ended - int(seconds * 1e9),
                 )
-                if not ok:
+                if failed:
                     span.set_status(Status(StatusCode.ERROR))
                 span.end(ended)
             case BackendFault(operation=operation, error=error):
-                self._faults.add(1, {"db.operation.name": operation, "error.type": error})
+                self._faults.add(1, {"memocache.backend.operation": operation, _ERROR: error})
 
 
 _OUTCOMES: dict[type[Event], str] = {Hit: "hit", StaleHit: "stale_hit", Miss: "miss"}

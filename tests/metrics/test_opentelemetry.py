@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -30,13 +31,14 @@ class Telemetry:
         self.tracers = TracerProvider()
         self.tracers.add_span_processor(SimpleSpanProcessor(self.spans))
 
+    def metrics(self) -> list[Any]:
+        """Every metric."""
+        data = self.reader.get_metrics_data()
+        return [] if data is None else [m for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics]
+
     def points(self, name: str) -> list[Any]:
         """The data points of one metric."""
-        data = self.reader.get_metrics_data()
-        if data is None:
-            return []
-        metrics = [m for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics]
-        return [point for metric in metrics if metric.name == name for point in metric.data.data_points]
+        return [point for metric in self.metrics() if metric.name == name for point in metric.data.data_points]
 
 
 def test_counters() -> None:
@@ -83,9 +85,17 @@ def test_histograms_spans_and_faults() -> None:
     assert good.status.is_ok is True or good.status.status_code.name == "UNSET"
     assert bad.parent is None
     assert bad.status.status_code.name == "ERROR"
+    assert "error.type" not in good.attributes
+    assert bad.attributes is not None
+    assert bad.attributes["error.type"] == "ZeroDivisionError"
+    runs = {
+        point.attributes.get("error.type"): point.count for point in telemetry.points("memocache.computation.duration")
+    }
+    assert runs == {None: 1, "ZeroDivisionError": 1}
     backend.active = True
     f(2)
-    assert telemetry.points("memocache.backend.faults")
+    fault = telemetry.points("memocache.backend.faults")[0]
+    assert set(fault.attributes) == {"memocache.backend.operation", "error.type"}
 
 
 def test_a_backend_that_fails_is_no_error_of_the_reader() -> None:
@@ -96,3 +106,33 @@ def test_a_backend_that_fails_is_no_error_of_the_reader() -> None:
     observe(Cache(backend), scope="fleet", meter_provider=telemetry.meters)
     backend.active = True
     assert telemetry.points("memocache.fleet.hits") == []
+
+
+def test_names_and_units() -> None:
+    """As the semantic conventions want them: in our namespace, dots between parts, the unit not in the name; times in
+    seconds, counts with an annotation in the singular; the scope has a version.
+    """
+    telemetry = Telemetry()
+    backend = FailingBackend(MemoryBackend())
+    cache = Cache(backend, observers=[OpenTelemetryObserver(meter_provider=telemetry.meters)])
+    observe(cache, meter_provider=telemetry.meters)
+    cache.cached(name="shop.f")(lambda: 1)()
+    backend.active = False  # else the counters could not be read
+    units = {metric.name: metric.unit for metric in telemetry.metrics()}
+    assert units == {
+        "memocache.hits": "{call}",
+        "memocache.misses": "{call}",
+        "memocache.stale_hits": "{call}",
+        "memocache.call.coalesced": "{call}",
+        "memocache.call.duration": "s",
+        "memocache.stores": "{outcome}",
+        "memocache.outcome.rejected": "{outcome}",
+        "memocache.backend.errors": "{error}",
+        "memocache.backend.faults": "{fault}",
+        "memocache.decode_errors": "{entry}",
+        "memocache.computation.time": "s",
+        "memocache.computation.duration": "s",
+    }
+    data = telemetry.reader.get_metrics_data()
+    assert data is not None
+    assert {s.scope.version for r in data.resource_metrics for s in r.scope_metrics} == {version("memocache")}
