@@ -8,6 +8,7 @@ writes nothing; only misses write, in turns. See `memocache.backends._disk_store
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import time
 import warnings
@@ -70,6 +71,14 @@ class DiskBackend(BaseBackend):
         self._tidy: Tidy | None = None
         self._warned = False
         self.aio = _Awaiting(self)
+
+    @property
+    def missing(self) -> str | None:
+        """What keeps whoever only looks from doing so: no program has used the directory yet, and looking would make
+        it. None where there is a store.
+        """
+        there = os.path.exists(os.path.join(self._path, "data.mdb")) or os.path.isfile(self._path)
+        return None if there else "there is no store yet; a program makes it at its first use"
 
     # -- reading
 

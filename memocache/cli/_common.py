@@ -27,6 +27,7 @@ __all__ = [
     "YesOption",
     "amount",
     "bar",
+    "check_there",
     "confirm",
     "console",
     "opened",
@@ -61,16 +62,26 @@ class Failure(Exception):
 
 
 @contextmanager
-def opened(url: str, prefix: str = "memo") -> Iterator[Cache]:
+def opened(url: str, prefix: str = "memo", *, made: bool = False) -> Iterator[Cache]:
     """The cache that a command works on: the default one, so that imported functions are on it too.
 
-    A secret comes from MEMOCACHE_SECRET alone: a command line can be seen by others.
+    A store that is not there yet is a `Failure`, or `made`. A secret comes from MEMOCACHE_SECRET alone: a command line
+    can be seen by others.
     """
     with configure(url, prefix=prefix) as cache:
+        if not made:
+            check_there(cache, url)
         try:
             yield cache
         except BackendError as error:
             raise Failure(f"{where(url)}: {error}; {UNREACHED}") from None
+
+
+def check_there(cache: Cache, url: str) -> None:
+    """Raise `Failure` where using the cache would make the store that a command is to look at: the URL may be wrong."""
+    missing = getattr(cache.backend, "missing", None)
+    if missing is not None:
+        raise Failure(f"{where(url)}: {missing}; is the URL right?")
 
 
 def console() -> Console:

@@ -42,7 +42,7 @@ def dashboard(
             listener.listen(128)  # before it is said where: who reads that may ask at once
         except OSError as error:
             raise Failure(f"cannot listen on {host} port {port}: {error.strerror}; try another --port") from None
-        with opened(url, prefix) as cache:
+        with opened(url, prefix, made=True) as cache:  # it may be running before the program is
             app = application(cache, token=token, read_only=read_only, show_values=show_values, title=where(url))
             shown = f"[{host}]" if ":" in host else host
             console().print(f"http://{shown}:{listener.getsockname()[1]}/ shows {where(url)}; Ctrl-C ends it")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from memocache import Cache
-from memocache.cli._common import UNREACHED, Failure, UrlOption, console, where
+from memocache.cli._common import UNREACHED, Failure, UrlOption, check_there, console, where
 
 
 def ping(url: UrlOption = "memory://") -> None:
     """Ask the backend whether it works. A probe key is written, read and deleted."""
     with Cache(url) as cache:
+        check_there(cache, url)
         health = cache.health()
         if health.ok:
             health = cache.health()  # the first one connected, too

@@ -146,6 +146,21 @@ def test_in_a_pipe(place: Place, command: str) -> None:
         assert isinstance(json.loads(done.stdout), dict | list)
 
 
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"demo"}))
+def test_a_store_that_is_not_there_is_not_made(tmp_path: Path, command: str) -> None:
+    """On a directory that is not there, or is no store, every command says so in one line and leaves it as it was."""
+    (tmp_path / "other").mkdir()
+    for name in ("typo", "other"):
+        place = Place("disk", f"disk://{tmp_path / name}", "cli", "key")
+        done = in_pipe(*place.words(command))
+        assert (done.returncode, done.stdout) == (1, "")
+        (line,) = done.stderr.splitlines()
+        assert "there is no store yet" in line
+        assert name in line
+    assert [one.name for one in tmp_path.iterdir()] == ["other"]
+    assert not list((tmp_path / "other").iterdir())
+
+
 BROKEN = "tests.cli.broken"
 
 
