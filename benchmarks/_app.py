@@ -61,6 +61,10 @@ def run(
     no_save: Annotated[bool, typer.Option("--no-save", help="Leave no file.")] = False,
     no_peers: Annotated[bool, typer.Option("--no-peers", help="Leave other libraries out.")] = False,
     traces: TracesOption = None,
+    entries: Annotated[
+        int | None,
+        typer.Option("--entries", min=1_000, help="Entries of the largest store of disk: ten million take 6 GB."),
+    ] = None,
 ) -> None:
     """Run suites, all of them by default."""
     effort = TINY if tiny else QUICK if quick else FULL
@@ -74,7 +78,7 @@ def run(
     try:
         for suite in [known[name] for name in names or known]:
             with ExitStack() as stack:  # a server of its own for each suite
-                bench = Bench(stack, effort, _traces(traces))
+                bench = Bench(stack, effort, _traces(traces), entries)
                 _run_suite(out, suite, bench, facts, results, peers=not no_peers)
     finally:
         if results and not no_save:

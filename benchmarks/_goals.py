@@ -152,6 +152,9 @@ GOALS = (
     Goal("round trips of a miss on a server", "miss", "round trips", figure(), 3, spell=COUNT.spell),
     Goal("hit on a server, sync, of redis-py's GET", "hit-server", "sync, one caller", of("redis-py GET"), 1.0),
     Goal("the same, async, of redis.asyncio's GET", "hit-server", "async, one caller", of("redis.asyncio GET"), 1.05),
+    Goal("hit on disk, of diskcache's memoize", "disk", "hit, one caller", of("diskcache memoize"), 0.5),
+    Goal("the same, of joblib's", "disk", "hit, one caller", of("joblib"), 0.1),
+    Goal("an array of 100 MB on disk, of joblib's", "disk", "array of 100 MB", of("joblib"), 0.5),
     *(
         Goal(
             f"100 distinct gets at once, {words}, of redis.asyncio's",

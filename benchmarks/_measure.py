@@ -71,10 +71,13 @@ class Bench:
     end.
     """
 
-    def __init__(self, stack: ExitStack, effort: Effort, traces: Path | None = None) -> None:
+    def __init__(
+        self, stack: ExitStack, effort: Effort, traces: Path | None = None, entries: int | None = None
+    ) -> None:
         self._stack = stack
         self.effort = effort
         self.traces = traces
+        self.entries = entries
 
     @cached_property
     def server(self) -> Server:

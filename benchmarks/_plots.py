@@ -15,6 +15,8 @@ from benchmarks._units import UNITS, Unit
 
 INK, FAINT, ORANGE, BLUE, GREY = "#1f2430", "#d5d8de", "#d1603d", "#2a6f97", "#a9b0bb"
 _COLUMNS = 2
+_CURVE = 8
+"""As many bars high is a curve."""
 _WIDE = 30.0
 """From this quotient of the longest bar and the shortest one on, the axis is logarithmic."""
 
@@ -54,7 +56,10 @@ def bare(axes: Any) -> None:
 
 
 def suite_picture(suite: SuiteResult) -> str | None:
-    """Return the panels of a suite side by side, a bar for each contender; None where there is nothing to draw."""
+    """Return the panels of a suite side by side, a bar for each contender, or a curve where they are sizes.
+
+    None where there is nothing to draw.
+    """
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -63,15 +68,17 @@ def suite_picture(suite: SuiteResult) -> str | None:
         return None
     columns = min(_COLUMNS, len(panels))
     lines = [panels[at : at + columns] for at in range(0, len(panels), columns)]
-    heights = [0.75 + 0.27 * max(len(panel.results) for panel in line) for line in lines]
+    heights = [0.75 + 0.27 * max(map(_places, line)) for line in lines]
     with style(suite.name):
         layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08, hspace=0.04, wspace=0.04)
         figure = Figure(figsize=(6.2 * columns, sum(heights)), facecolor="white", layout=layout)
         grid = figure.subplots(len(lines), columns, squeeze=False, height_ratios=heights)
         for line, across in zip(lines, grid, strict=True):
-            most = max(len(panel.results) for panel in line)
+            most = max(map(_places, line))
             for at, axes in enumerate(across):
-                if at < len(line):
+                if at < len(line) and (sizes := sizes_of(line[at])):
+                    _curve(axes, line[at], sizes)
+                elif at < len(line):
                     _bars(axes, line[at], most)
                 else:
                     axes.set_visible(False)
@@ -114,6 +121,46 @@ def _bars(axes: Any, panel: PanelResult, places: int) -> None:
     axes.set_title(_shortened(panel.panel) + (" (log)" if logarithmic else ""), fontsize=10, loc="left")
     bare(axes)
     _ticks(axes, unit, logarithmic)
+
+
+def _places(panel: PanelResult) -> int:
+    """How many bars' height a panel takes."""
+    return len(panel.results) if sizes_of(panel) is None else _CURVE
+
+
+def sizes_of(panel: PanelResult) -> list[int] | None:
+    """Return the number that each contender's name begins with, if they are three or more that grow a hundredfold."""
+    firsts = [one.contender.split()[0].replace(",", "") for one in panel.results]
+    sizes = [int(first) for first in firsts if first.isdecimal()]
+    grown = len(sizes) == len(firsts) >= 3 and sizes == sorted(sizes) and sizes[-1] >= 100 * sizes[0] > 0
+    return sizes if grown else None
+
+
+def _curve(axes: Any, panel: PanelResult, sizes: Sequence[int]) -> None:
+    """The figures by size, which is on a logarithmic axis; the figures' own begins at nothing."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+    unit = UNITS[panel.unit]
+    figures = [one.figure for one in panel.results]
+    axes.fill_between(
+        sizes, [one.low for one in figures], [one.high for one in figures], color=ORANGE, alpha=0.18, linewidth=0
+    )
+    axes.plot(sizes, [one.median for one in figures], color=ORANGE, marker="o", markersize=4, linewidth=1.6)
+    for size, one in zip(sizes, figures, strict=True):
+        text, at = unit.spell(one.median), (size, one.median)
+        axes.annotate(text, at, xytext=(0, -15), textcoords="offset points", ha="center", fontsize=8.5)
+    axes.set_xscale("log")
+    axes.set_xlim(sizes[0] / 2, sizes[-1] * 2)
+    axes.set_ylim(0, max(one.high for one in figures) * 1.35)
+    axes.set_xlabel(panel.results[0].contender.partition(" ")[2])
+    axes.set_title(_shortened(panel.panel), fontsize=10, loc="left")
+    bare(axes)
+    axes.grid(axis="both", color=FAINT, linewidth=0.6)
+    axes.xaxis.set_major_locator(LogLocator(numticks=len(sizes) + 2))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: "0" if not value else _round(unit.spell(value))))
 
 
 def _ticks(axes: Any, unit: Unit, logarithmic: bool) -> None:

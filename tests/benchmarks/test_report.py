@@ -136,3 +136,19 @@ def test_what_was_done_is_saved_when_a_run_ends_early(tmp_path: Path, monkeypatc
     assert main(["run", "--tiny", "--json", str(tmp_path / "run.json")]) == 130
     (found,) = load(tmp_path / "run.json")
     assert [panel.panel for panel in found.panels] == ["done"]
+
+
+def test_sizes_are_drawn_as_a_curve():
+    """Where contenders are sizes that grow a hundredfold, the picture has a curve; names that are none, or too few or
+    too much alike, have bars.
+    """
+
+    def panel(*names: str):
+        return outcome(*(telling(name, [1e-6]) for name in names), base=names[0], rounds=1)
+
+    grown = panel("1,000 entries", "30,000 entries", "1,000,000 entries")
+    assert _plots.sizes_of(grown) == [1_000, 30_000, 1_000_000]
+    for names in (("1 thread", "4 threads", "8 threads"), ("10 a", "10,000 a"), ("1 a", "memocache", "1,000 a")):
+        assert _plots.sizes_of(panel(*names)) is None
+    pytest.importorskip("matplotlib")
+    assert _plots.suite_picture(suite("grown", grown)) != _plots.suite_picture(suite("grown", panel("a", "b", "c")))
