@@ -15,5 +15,5 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation into site/."""
-    session.install("-e", ".[docs]")
+    session.install("-e", ".[docs,prometheus,opentelemetry]")
     session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "site")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from memocache._function import name_or_none
 from memocache._runtime import arun
+from memocache._shelf import UNFIT
 from memocache.stats import CacheStats, EntryInfo, FunctionDetails, Health, KeysPage
 from memocache.typing import MISSING
 
@@ -23,7 +24,12 @@ class AsyncCache:
 
     async def get(self, key: str, default: Any = None) -> Any:
         """As `Cache.get`."""
-        return await arun(self._operations.get(key, default))
+        soon = self._operations.get_soon(key)
+        if soon is None:
+            return await arun(self._operations.get(key, default))
+        answer = await soon
+        value = self._operations.glance(answer)
+        return value if value is not UNFIT else await arun(self._operations.get(key, default, answer))
 
     async def set(self, key: str, value: Any, ttl: Any = MISSING, tags: Iterable[str] = ()) -> None:
         """As `Cache.set`."""

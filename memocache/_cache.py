@@ -162,6 +162,7 @@ class Cache:
                 max_value_bytes=largest,
                 on_decode_error=self._on_decode_error,
                 on_hits=tallies.touch,
+                on_hit=tallies.touch_one,
             )
         unshared = None if shared is None else UnsharedStore(self._tier, self._flights, self._codec, shared)
         self._places = Places(self._tier, layout, local_store, shared, unshared, key, tiered=bool(local))

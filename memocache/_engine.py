@@ -16,7 +16,7 @@ Every backend failure is caught where it was asked for and costs the call its ca
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from random import SystemRandom
 from time import monotonic
 from typing import Any, TypeAlias
@@ -32,7 +32,7 @@ from memocache._guard import Budget, NoRoom
 from memocache._local import LocalTier
 from memocache._options import ttl_setting
 from memocache._policy import Verdict, jittered, judge, retention, servable_on_failure, smoothed
-from memocache._questions import place, question
+from memocache._questions import Question, place, question
 from memocache._runtime import Compute, Effect, Spawn, Wait
 from memocache._signature import Values
 from memocache._store import Address, Found, Record, Store, Unstorable
@@ -47,7 +47,8 @@ REFRESH_THROTTLE = 30.0
 """Seconds after a failed background refresh before the next one of the same key."""
 _AGAIN = Outcome(MISSING)
 _UNREACHABLE = Found(cause=UNREACHABLE)
-_Begun: TypeAlias = tuple[Address, Store, Found | None]
+Begun: TypeAlias = tuple[Address, Store, Found | None]
+"""What `Engine.call` goes on with: where the outcome is kept, and what was found there (None: nobody looked yet)."""
 
 
 class Engine:
@@ -75,7 +76,7 @@ class Engine:
 
     # -- the call
 
-    def look_now(self, binding: Binding, values: Values) -> Outcome | _Begun | None:
+    def look_now(self, binding: Binding, values: Values) -> Outcome | Begun | None:
         """The first look-up of a sync call on a shared backend, as a plain function: most calls are fresh hits.
 
         An outcome to serve, or what `call` goes on with (None: it begins anew).
@@ -94,21 +95,28 @@ class Engine:
         try:
             outcome, reply = shared.look_now(entry, asked[1], budget)
         except BackendError as fault:
-            self.fault(binding.counters, fault)
-            address, store = place(binding, shared, asked, budget)
-            address.begun = begun
-            return address, store, _UNREACHABLE
+            return self.looked(binding, asked, fault, budget, begun)
         if outcome is None:
-            address, store = place(binding, shared, asked, budget)
-            address.begun = begun
-            return address, store, shared.read(address, shared.spot(address), reply)
+            return self.looked(binding, asked, reply, budget, begun)
         shared.touch_all(binding.table, (entry,))
         times, index = binding.counters.hit_times, int((monotonic() - begun) * 1e6).bit_length()
         times[index if index < BUCKETS else -1] += 1
         return outcome
 
+    def looked(
+        self, binding: Binding, asked: Question, reply: Sequence[Any] | BackendError, budget: Budget, begun: float
+    ) -> Begun:
+        """What `call` goes on with after a look-up that began at `begun`, and found (or met) this."""
+        shared: SharedStore = binding.places.shared  # type: ignore[assignment]  # it is one; binding must not know
+        address, store = place(binding, shared, asked, budget)
+        address.begun = begun
+        if isinstance(reply, BackendError):
+            self.fault(binding.counters, reply)
+            return address, store, _UNREACHABLE
+        return address, store, shared.read(address, shared.spot(address), reply)
+
     def call(
-        self, binding: Binding, values: Values, begun_with: _Begun | None = None
+        self, binding: Binding, values: Values, begun_with: Begun | None = None
     ) -> Generator[Effect, Any, Outcome]:
         """One cached call that the compiled look-up did not serve."""
         address, store, looked = begun_with or (*binding.address(values), None)

@@ -55,6 +55,7 @@ _TIME = 9  # bytes of a time with its mark
 _EXPIRES = struct.Struct(">xd18xxH")  # of the front: the second time, and the length of what follows the four
 _PLAIN_HEAD = START + b"\x00\xc4\x08"
 _NO_SEAL = b"\xc4\x00"
+_SMALL = 1024  # bytes up to which a copy costs less than a view
 _BIN32 = struct.Struct(">cI")
 _FLOAT, _BIN16_MARK, _BIN32_MARK, _BIN8_MARK = b"\xcb", b"\xc5", b"\xc6", b"\xc4"
 _packb: Callable[[object], bytes] = cast("Any", msgpack.packb)  # msgpack ships no types
@@ -113,7 +114,12 @@ def echo(generations: bytes, key: bytes) -> bytes:
 @lru_cache(maxsize=1024)  # the entries of one function ask for the same
 def echo_start(generations: bytes, size: int) -> bytes:
     """What comes before the key in the `echo` of a key of `size` bytes."""
-    return b"\xc5%b%b\xc5%b" % (len(generations).to_bytes(2), generations, size.to_bytes(2))
+    return echo_front(generations) + size.to_bytes(2)
+
+
+def echo_front(generations: bytes) -> bytes:
+    """What comes before the size of the key in the `echo` of any key."""
+    return b"\xc5%b%b\xc5" % (len(generations).to_bytes(2), generations)
 
 
 class Front(NamedTuple):
@@ -219,7 +225,7 @@ def read_front(raw: bytes, at: int) -> Front:
     raise DecodeError(f"not an envelope of format {FORMAT}")
 
 
-def fresh_payload(raw: bytes, expected: bytes, now: float) -> memoryview | None:
+def fresh_payload(raw: bytes, expected: bytes, now: float) -> bytes | memoryview | None:
     """The payload of a plain envelope that is whole, has `expected` (see `echo`) after its head and is fresh at `now`.
 
     For the hit path, which most replies end with; None says nothing about what it is instead: ask `read_front`.
@@ -242,7 +248,7 @@ def fresh_payload(raw: bytes, expected: bytes, now: float) -> memoryview | None:
         and len(raw) == end + 2
         and raw.endswith(_NO_SEAL)
     ):
-        return memoryview(raw)[start:end]
+        return raw[start:end] if size <= _SMALL else memoryview(raw)[start:end]
     return None
 
 

@@ -71,8 +71,13 @@ class Finder:
 
     # -- finding
 
-    def _find(self, key: str) -> Generator[Effect, Any, tuple[Address, Store, Found, Envelope | None]]:
-        """What a key leads to: a plain entry first, then the entry whose full key it is."""
+    def _find(
+        self, key: str, values: Sequence[bytes | None] | None = None
+    ) -> Generator[Effect, Any, tuple[Address, Store, Found, Envelope | None]]:
+        """What a key leads to: a plain entry first, then the entry whose full key it is.
+
+        `values` stand at the plain entry and its markers in the backend, where that was asked before.
+        """
         for address in (self._address(key), self._entry_address(key)):
             if address is None:
                 continue
@@ -82,19 +87,26 @@ class Finder:
             if self.shared is not None:
                 stores.append(self.shared)
             for store in stores:
-                found, envelope = yield from self._look(address, store)
+                found, envelope = yield from self._look(address, store, values)
                 if found.load is not None and found.now < max(found.expires, found.stale_until):
                     return address, store, found, envelope
+            values = None
         return self._address(key), self.store, Found(), None
 
-    def _look(self, address: Address, store: Store) -> Generator[Effect, Any, tuple[Found, Envelope | None]]:
+    def _look(
+        self, address: Address, store: Store, values: Sequence[bytes | None] | None
+    ) -> Generator[Effect, Any, tuple[Found, Envelope | None]]:
         """Look up an entry whose tags only the entry itself knows."""
         if store is not self.shared or self.shared is None:
             return (yield from store.look(address)), None
         spot = self.shared.spot(address)
         expected = self.shared.expect(address)
-        values = yield self.guard_io("read", [spot.entry, *spot.markers], budget=address.budget)
-        found, envelope = yield from self._judge(address, values)
+        there: Sequence[bytes | None] = (
+            (yield self.guard_io("read", [spot.entry, *spot.markers], budget=address.budget))
+            if values is None
+            else values
+        )
+        found, envelope = yield from self._judge(address, there)
         if not address.tags:  # what has tags depends on more than was expected
             self.shared.keep_when_loaded(address, found, expected)
         return found, envelope

@@ -20,7 +20,7 @@ from memocache._breaker import Breaker
 from memocache._runtime import Io, Steps
 from memocache.backends.base import NO_ROOM, Busy, NodeFailure, ReplyError, in_thread
 from memocache.exceptions import BackendError, MemocacheError
-from memocache.typing import Backend, Watcher
+from memocache.typing import Answer, Backend, ReadSoon, Watcher
 
 random = SystemRandom()  # of our own: the program's seeded generator is left alone
 
@@ -57,6 +57,10 @@ class Guard:
         self.backend = backend
         self.breaker = Breaker()
         self._aio = getattr(backend, "aio", None)
+        # of its own class: a wrapper around it may have more to do
+        aio: Any = self._aio
+        self._read_soon: ReadSoon | None = aio.read_soon if hasattr(type(aio), "read_soon") else None
+        self.reads_soon = self._read_soon is not None
         self._on_fault = on_fault
         self._probing = threading.Lock()
         self._wanted_at = 0.0
@@ -67,6 +71,14 @@ class Guard:
     def io(self, operation: str, *args: Any, budget: Budget, **kwargs: Any) -> Io:
         """The effect of asking the backend for `operation`; its failure is a `BackendError`."""
         return _Request(self, operation, args, kwargs, budget)
+
+    def read_soon(self, entry: str, markers: Sequence[str], seconds: float) -> Awaitable[Answer] | None:
+        """As `memocache.typing.ReadSoon`; None where that is no way to ask, or something failed lately and has to be
+        weighed.
+        """
+        if self._read_soon is None or self.breaker.outcomes:
+            return None
+        return self._read_soon(entry, markers, seconds)
 
     def each(self, calls: Sequence[tuple[str, tuple[Any, ...], dict[str, Any]]], *, budget: Budget) -> Steps[list[Any]]:
         """The answers to several operations with their arguments and keywords: asked at the same time where the backend
@@ -86,7 +98,7 @@ class Guard:
         try:
             reply = getattr(self.backend, operation)(*args, timeout=budget.left, **kwargs)
         except Exception as error:
-            self._failed(operation, error, budget, begun)
+            self.failed(operation, error, budget, begun)
         self._answered(begun, budget)
         return reply
 
@@ -96,7 +108,7 @@ class Guard:
         try:
             reply = await self._ask(operation, *args, timeout=budget.left, **kwargs)
         except Exception as error:
-            self._failed(operation, error, budget, begun)
+            self.failed(operation, error, budget, begun)
         self._answered(begun, budget)
         return reply
 
@@ -160,7 +172,8 @@ class Guard:
             raise BackendError(f"no time left for {operation}")
         return time.monotonic()
 
-    def _failed(self, operation: str, error: Exception, budget: Budget, begun: float) -> NoReturn:
+    def failed(self, operation: str, error: Exception, budget: Budget, begun: float) -> NoReturn:
+        """Weigh what the backend raised in an operation that began at `begun`; raises `BackendError`."""
         now = time.monotonic()
         budget.left -= now - begun
         if isinstance(error, MemocacheError):

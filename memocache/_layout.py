@@ -22,6 +22,7 @@ even if one begins with another.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from hashlib import blake2b
 from urllib.parse import quote, unquote
@@ -32,6 +33,7 @@ TAG_HASH_BYTES = 16
 _TAG_PERSON = b"memocache-tags-1"
 _SAFE_NAME = "<>"
 _SAFE_KEY = "<>:/@+=,;!$&'()|~"
+_plain = re.compile(r"[\w.\-<>:/@+=,;!$&'()|~]*", re.ASCII).fullmatch
 
 
 def escape(text: str, safe: str = _SAFE_NAME) -> str:
@@ -95,7 +97,7 @@ def _escaped(name: str) -> str:
 
 def plain_rest(key: str) -> str:
     """The last part of the key of a plain key-value entry; any str has one, and only one."""
-    return escape(key, _SAFE_KEY)
+    return key if _plain(key) else escape(key, _SAFE_KEY)
 
 
 def function_marker(name: str) -> str:

@@ -65,6 +65,8 @@ class _LoaderState(State):
     def look(self, values: Values) -> None:
         """A bulk call has more than one look-up; `steps` makes them."""
 
+    look_soon = look
+
     def steps(self, cache: Cache, binding: Binding, values: Values, begun: Any = None) -> Steps[Outcome]:
         """One call: the mapping of those ids that have a value."""
         return self.load(cache, binding, values).steps()

@@ -16,6 +16,7 @@ from memocache._envelope import Outcome
 from memocache._guard import Budget
 from memocache._questions import Question, place, question
 from memocache._runtime import Effect
+from memocache._shelf import UNFIT
 from memocache._signature import Values
 from memocache._store import Address, Found, Store
 from memocache._store_local import UnsharedStore
@@ -115,9 +116,9 @@ def _ask(
             start = starts.get((mine, len(key)))
             if start is None:
                 start = starts[mine, len(key)] = _envelope.echo_start(current, len(key))
-            outcome = shared.fresh(raw, start + key, now)
-            if outcome is not None:
-                looked.append(outcome)
+            value = shared.fresh(raw, start + key, now)
+            if value is not UNFIT:
+                looked.append(Outcome(value))
                 hits.append(entry)
                 continue
         address, store = place(binding, shared, asked)

@@ -23,6 +23,8 @@ from memocache._disabled import DISABLED
 from memocache._envelope import Outcome
 from memocache._function import Function
 from memocache._runtime import Steps, arun, run, unwrap
+from memocache._shelf import UNFIT
+from memocache._soon import look_soon
 from memocache.stats import CacheInfo, FunctionStats
 
 if TYPE_CHECKING:
@@ -193,8 +195,9 @@ class State:
             name("run"): arun if function.is_async else run,
             name("off"): DISABLED.get,
             name("call"): self.call,
-            name("look"): self.look,
+            name("look"): self.look_soon if function.is_async else self.look,
             name("Outcome"): Outcome,
+            name("UNFIT"): UNFIT,
             name("nobody"): _Nobody,
         }
         self.unbind()
@@ -281,6 +284,11 @@ class State:
         if binding.places.shared is None:
             return None
         return cache._engine.look_now(binding, values)
+
+    def look_soon(self, values: tuple[Any, ...]) -> Any:
+        """An async call's look-up in the backend: a `memocache._soon.Soon`, or None."""
+        cache, binding = self.bound()
+        return None if binding.places.shared is None else look_soon(cache._engine, binding, values)
 
     def call(self, values: tuple[Any, ...], begun: Any = None) -> Steps[Any]:
         """The steps of a call that the look-up did not serve."""

@@ -6,22 +6,24 @@ Direct operations raise `BackendError`; they may take `DIRECT_SECONDS`.
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from typing import Any
 
 from memocache import _events as events
-from memocache._binding import Binding
+from memocache._binding import Binding, Places
 from memocache._causes import INVALIDATED
+from memocache._engine import Engine
 from memocache._envelope import Outcome
 from memocache._finding import Finder, S
 from memocache._guard import DIRECT_SECONDS, Budget
-from memocache._layout import function_marker
+from memocache._guard import Guard as BackendGuard
+from memocache._layout import function_marker, plain_rest
 from memocache._options import plain_tags, ttl_setting
 from memocache._signature import Values
 from memocache._store import Record, Unstorable
 from memocache._store_local import LocalStore
 from memocache.exceptions import ConfigurationError, DecodeError, EncodeError
-from memocache.typing import MISSING
+from memocache.typing import MISSING, Answer
 
 _GLOB = frozenset("*?[")
 
@@ -29,15 +31,41 @@ _GLOB = frozenset("*?[")
 class Operations(Finder):
     """Key-value use, invalidation, and what decorated functions are asked besides being called."""
 
+    def __init__(self, places: Places, engine: Engine, guard: BackendGuard | None) -> None:
+        super().__init__(places, engine, guard)
+        # a copy in the process comes first, and observers are told from one place
+        simple = self.shared is not None and not self.shared.tiered and engine.emit is None
+        self._askable = self.shared if simple else None
+        self._plain_site = self.shared.site("", "") if self.shared and len(places.layout.buckets) == 1 else None
+
     # -- key-value use
 
-    def get(self, key: str, default: Any) -> S:
-        """The value of a key, or `default`."""
+    def get_soon(self, key: str) -> Awaitable[Answer] | None:
+        """As `memocache.typing.ReadSoon`, of a plain key; the answer is for `glance`, and for `get` if it is unfit.
+
+        None: ask `get`.
+        """
+        shared = self._askable
+        if shared is None or type(key) is not str:
+            return None
+        rest = plain_rest(key)
+        site = self._plain_site or shared.site("", rest)
+        return shared.read_soon(site.entries + rest, site.markers, DIRECT_SECONDS)
+
+    def glance(self, answer: Answer) -> Any:
+        """As `SharedStore.glance`, of a plain key."""
+        return self.shared.glance(self.plain, answer)  # type: ignore[union-attr]  # it was asked
+
+    def get(self, key: str, default: Any, answer: Answer | None = None) -> S:
+        """The value of a key, or `default`; `answer` as of `get_soon`."""
+        values = None
+        if answer is not None and self.shared is not None:
+            values = self.shared.replied(answer, Budget(DIRECT_SECONDS))
         near = None if self.shared is None else self.shared.near_outcome(self._address(key))
         if near is not None:
             self._count(hits=1)
             return near.value
-        address, store, found, _ = yield from self._find(key)
+        address, store, found, _ = yield from self._find(key, values)
         if found.load is not None and found.now < found.expires:
             try:
                 outcome = found.load()

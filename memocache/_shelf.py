@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import inf, isinf
+from typing import Any, Final
 
 from memocache import _envelope
 from memocache._causes import INVALIDATED, UNREADABLE
@@ -23,6 +24,8 @@ from memocache.exceptions import DecodeError, EncodeError
 from memocache.typing import MISSING, Clock, Pieces, Put
 
 _ENVELOPE_SLACK = 100_000
+UNFIT: Final = object()
+"""What is said of a reply that has to be looked at with more care."""
 
 
 class Shelf:
@@ -50,21 +53,20 @@ class Shelf:
         in_pieces = not sealer.flag and not compression.writes
         self._pieces_from: float = getattr(guard.backend, "pieces_from", inf) if in_pieces else inf
 
-    def fresh(self, raw: bytes, expected: bytes, now: float) -> Outcome | None:
+    def fresh(self, raw: bytes, expected: bytes, now: float) -> Any:
         """What most replies hold, judged at least cost: a plain value that is fresh and echoes what is `expected`.
 
-        None says nothing about what it is instead: ask `read`.
+        `UNFIT` says nothing about what it is instead: ask `read`.
         """
         if len(raw) > self.max_value_bytes or self.sealer.flag:
-            return None
+            return UNFIT
         payload = _envelope.fresh_payload(raw, expected, now)
         if payload is None:
-            return None
+            return UNFIT
         try:
-            # past the named tuple's own `__new__`, which is Python code
-            return tuple.__new__(Outcome, (self.codec.decode(payload), None, None))
+            return self.codec.decode(payload)
         except DecodeError:
-            return None
+            return UNFIT
 
     def read(self, address: Address, spot: Spot, values: Sequence[bytes | None]) -> Found:
         """Judge what stands at the entry beside the markers that stand now."""

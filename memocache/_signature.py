@@ -48,7 +48,13 @@ _MISS_SYNC = """\
     return {p}unwrap({p}outcome)
 """
 _MISS_ASYNC = """\
-    return {p}unwrap(await {p}run({p}call({values})))
+    {p}begun = {p}look({values})
+    if {p}begun is not None:
+        {p}value = {p}begun.value(await {p}begun.reply)
+        if {p}value is not {p}UNFIT:
+            return {p}value
+        {p}begun = {p}begun.rest()
+    return {p}unwrap(await {p}run({p}call({values}, {p}begun)))
 """
 _METHOD_KEY = """\
         {p}tracked = {p}identities[{p}id({me})]
@@ -114,8 +120,8 @@ class Signature:
     def lookup(self, included: list[str], namespace: dict[str, Any], *, colour: str, method: bool, tagged: bool) -> Any:
         """Compile the function that serves a hit from the process and otherwise hands the call's values to the engine.
 
-        `namespace` gives ``entries, monotonic, off, unwrap, run, call, look, Outcome`` (and ``identities, nobody``
-        for a method, ``marks`` if tagged); the caller may exchange them later. `colour` is "sync" or "async".
+        `namespace` gives ``entries, monotonic, off, unwrap, run, call, look, Outcome, UNFIT`` (and ``identities,
+        nobody`` for a method, ``marks`` if tagged); the caller may exchange them later. `colour` is "sync" or "async".
 
         Between the last look at the entry and the count on it there is no call: Python changes threads at calls, so
         what takes the entry away comes before both or after both.

@@ -29,14 +29,14 @@ from memocache._guard import Guard as BackendGuard
 from memocache._keeper import Keeper, mint
 from memocache._layout import Layout, entry_rest, plain_rest
 from memocache._runtime import Effect, Wait
-from memocache._shelf import Shelf, milliseconds
+from memocache._shelf import UNFIT, Shelf, milliseconds
 from memocache._spots import Site, Spot
 from memocache._store import Address, Found, Record
 from memocache.codecs._compression import Compression
 from memocache.codecs.msgpack import Codec
 from memocache.codecs.seal import Sealer
 from memocache.exceptions import DecodeError
-from memocache.typing import Clock, Guard, Put
+from memocache.typing import Answer, Clock, Guard, Put
 
 LEASE_SECONDS = 10.0
 WITNESS_SECONDS = 3600
@@ -74,16 +74,19 @@ class SharedStore(Shelf):
         max_value_bytes: int,
         on_decode_error: Callable[[str], None],
         on_hits: Callable[[Sequence[str]], None],
+        on_hit: Callable[[str, float], None],
     ) -> None:
         super().__init__(
             guard, codec, clock, sealer, compression, max_value_bytes=max_value_bytes, on_decode_error=on_decode_error
         )
         self.layout = layout
-        self._on_hits = on_hits
+        self._on_hits, self._on_hit = on_hits, on_hit
         # of the backend's own class: a wrapper around it may have more to do
         backend: Any = guard.backend
         self._read_now = backend.read_now if hasattr(type(backend), "read_now") else _not_now
+        self.read_soon, self.reads_soon = guard.read_soon, guard.reads_soon
         self._outcomes = guard.breaker.outcomes
+        self._front: tuple[Any, bytes] = None, b""
         self.keeper = Keeper(guard, LEASE_SECONDS)
         self._sites: dict[tuple[str, str], Site] = {}
 
@@ -128,7 +131,44 @@ class SharedStore(Shelf):
             start = _envelope.echo_start(b"".join(values[1:]), len(key))
         except TypeError:  # a marker is missing
             return None, values
-        return self.fresh(raw, start + key, self.clock.time()), values
+        value = self.fresh(raw, start + key, self.clock.time())
+        if value is UNFIT:
+            return None, values
+        # past the named tuple's own `__new__`, which is Python code
+        return tuple.__new__(Outcome, (value, None, None)), values
+
+    def glance(self, table: Table, answer: Answer) -> Any:
+        """The value in an answer of `read_soon`, counted as a hit on an entry of `table`, if it is what most are: plain
+        and fresh. `UNFIT` says nothing about what it is instead: ask `replied` and `read`.
+        """
+        if type(answer) is not tuple:
+            return UNFIT
+        entry, raw, marks = answer
+        if type(raw) is not bytes:
+            return UNFIT
+        of, front = self._front
+        if of is not marks:  # once for all that were asked together
+            if None in marks:
+                return UNFIT
+            front = _envelope.echo_front(b"".join(marks))  # type: ignore[arg-type]  # none of them is None
+            self._front = marks, front
+        now = self.clock.time()
+        value = self.fresh(raw, b"%b%b%b" % (front, len(entry).to_bytes(2), entry.encode()), now)
+        if value is UNFIT:
+            return UNFIT
+        table.counters.hits += 1
+        self._on_hit(entry, now)
+        if self._outcomes:
+            self.guard.breaker.succeeded(time.monotonic())
+        return value
+
+    def replied(self, answer: Answer, budget: Budget) -> Sequence[bytes | None]:
+        """An answer of `read_soon` as of `Backend.read`. Raises `BackendError`, as the guard does."""
+        if isinstance(answer, Exception):
+            self.guard.failed("read", answer, budget, time.monotonic())
+        self.guard.breaker.succeeded(time.monotonic())
+        _, raw, marks = answer
+        return [raw, *marks]
 
     def touch(self, address: Address, found: Found) -> None:
         """Count a hit on what was found."""

@@ -165,6 +165,12 @@ class Tallies:
         if self._thread is None:
             self.wake()
 
+    def touch_one(self, entry: str, now: float) -> None:
+        """Count a hit on an entry's key at `now` (epoch seconds)."""
+        self._touched.append((entry, now))
+        if self._thread is None:
+            self.wake()
+
     def _counted(self) -> None:
         if self._thread is None:
             self.wake()

@@ -7,7 +7,7 @@ accepted stores) is built on `Backend.read` and `Backend.transact`; the rest has
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import (
     TYPE_CHECKING,
@@ -19,6 +19,7 @@ from typing import (
     ParamSpec,
     Protocol,
     Self,
+    TypeAlias,
     TypeVar,
     overload,
     runtime_checkable,
@@ -116,6 +117,21 @@ class Finding(NamedTuple):
     advice: str
 
 
+Answer: TypeAlias = tuple[str, "bytes | None", "Sequence[bytes | None]"] | Exception
+"""What came of reading one entry and its markers: the entry's key, its value, its markers' values; or what went wrong.
+
+Entries that were asked about with the same list of markers may be given one list of values between them.
+"""
+
+
+class ReadSoon(Protocol):
+    """Asks for one entry and its markers together with whatever else is asked for in this turn of the event loop."""
+
+    def __call__(self, entry: str, markers: Sequence[str], timeout: float) -> Awaitable[Answer]:
+        """To be awaited in the running loop; raises nothing. It may take `timeout` seconds from when it is sent."""
+        ...
+
+
 class Backend(Protocol):
     """Byte storage shared by everything that uses it; see `memocache.backends.base.BaseBackend` for the defaults.
 
@@ -130,7 +146,8 @@ class Backend(Protocol):
     docs/keys) and may have ``together(calls)``: the results of several operations ``(name, arguments, keywords)`` at
     the same time.
     An ``aio`` attribute, where there is one, has the same methods as coroutines (`close` too); without it the
-    methods are called in a worker thread from async code, or directly where ``blocks`` is False.
+    methods are called in a worker thread from async code, or directly where ``blocks`` is False. A ``read_soon`` of its
+    class, where that is not None, is a `ReadSoon`; async hits ask it first.
     """
 
     shared: bool

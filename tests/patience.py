@@ -4,9 +4,12 @@ tests/contract, and everywhere else it is much.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Sequence
+
 import pytest
 
-from memocache._guard import Budget
+from memocache._guard import Budget, Guard
+from memocache.typing import Answer
 
 SECONDS = 60.0
 
@@ -15,15 +18,24 @@ def _patient_init(self: Budget, seconds: float = SECONDS) -> None:
     self.left = max(seconds, SECONDS)
 
 
+_read_soon = Guard.read_soon
+
+
+def _patient_read_soon(self: Guard, entry: str, markers: Sequence[str], seconds: float) -> Awaitable[Answer] | None:
+    return _read_soon(self, entry, markers, max(seconds, SECONDS))
+
+
 def be_patient() -> None:
     """Let this process' calls wait for their backend, for good (for workers)."""
     Budget.__init__ = _patient_init  # type: ignore[method-assign]  # a test's business
+    Guard.read_soon = _patient_read_soon  # type: ignore[method-assign]  # as above
 
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let calls wait for their backend while a test runs; imported by the conftest of each folder that wants it."""
     monkeypatch.setattr(Budget, "__init__", _patient_init)
+    monkeypatch.setattr(Guard, "read_soon", _patient_read_soon)
 
 
 def unhurried(url: str) -> str:

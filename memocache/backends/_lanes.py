@@ -4,247 +4,32 @@ Requests that arrive while one is in flight on a lane leave together in its next
 order. So one caller pays nothing, and a hundred at once share a handful of writes. A lane whose replies are late
 (a slow command, a large value) is passed over, and what had queued behind it unsent moves to the next.
 
-A caller that is cancelled harms nobody: its reply is read and dropped. A timeout or a reply out of order closes the
-lane and fails what was in flight on it, once; nothing is sent twice.
-
-No asyncio transport or stream is involved, only `add_reader` and `add_writer`: nothing here refers to the loop, so a
-loop that was closed is forgotten without a word, and its sockets with it.
+What is merely to be read may be given a moment more (`Lanes.read_soon`): all that is asked for in one turn of the
+loop is one command.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import threading
 import time
 import weakref
-from collections import deque
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Sequence
+from typing import TypeAlias, TypeVar
 
+from memocache.backends._lane import LATE, Lane, Request, Step
+from memocache.backends._reads import Batch
 from memocache.backends._resp import Ask, Op
-from memocache.backends._wire import HANGUPS, Dial, Wire, in_thread
-from memocache.backends.base import Busy, ProtocolError, ReplyError
+from memocache.backends._wire import Dial
+from memocache.backends.base import Busy, ProtocolError
+from memocache.typing import Answer
 
 T = TypeVar("T")
 
 _LANES = 3
 _PRIVATE = 4
-_LATE = 0.01  # seconds in flight after which a lane is passed over; also how often deadlines are looked at
-_MAX_WRITE = 262_144
-_GIVE_UP = 1.0  # seconds after which a connection that is still not open is tried anew
-
-
-class _Request:
-    __slots__ = ("ask", "deadline", "future", "lane", "replies", "retried")
-
-    def __init__(self, ask: Ask, deadline: float, future: asyncio.Future[None]) -> None:
-        self.ask = ask
-        self.deadline = deadline
-        self.future = future
-        self.replies: list[Any] = []
-        self.retried = False
-        self.lane: _Lane | None = None
-
-    def fail(self, error: Exception) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)
-
-
-class _Lane:
-    """One connection of one loop: `queue` is unsent, `owed` is sent and unanswered, `rest` is half sent.
-
-    With `in_session` the server remembers what was said last (WATCH), and another connection would not do.
-    """
-
-    def __init__(self, dial: Dial) -> None:
-        self._dial = dial
-        self._wire: Wire | None = None
-        self._dialing: object | None = None
-        self._rest: memoryview | None = None
-        self._since = 0.0
-        self.in_session = False
-        self.queue: deque[_Request] = deque()
-        self.owed: deque[_Request] = deque()
-
-    def busy(self) -> bool:
-        """Return whether anything waits for this lane."""
-        return bool(self.owed or self.queue)
-
-    def late(self, now: float) -> bool:
-        """Return whether what is in flight has been so for longer than a healthy round trip."""
-        return bool(self.owed) and now - self._since > _LATE
-
-    def flush(self) -> None:
-        """Send all that is queued (up to a bound) if nothing is in flight; open a connection first if need be."""
-        if self.owed or self._rest is not None:
-            return
-        wire = self._wire
-        if wire is not None and (wire.doubtful or (self.queue and wire.dirty())):
-            if not wire.used:  # turned away at the door (maxclients, say): knocking again at once would not help
-                self._refuse(wire.refusal())
-            self.fail(ConnectionError("the connection was stale"))
-            wire = None
-        if wire is None:
-            if self.in_session:
-                self._refuse(ConnectionError("the connection was lost between two steps"))
-            if self.queue and (self._dialing is None or time.monotonic() - self._since > _GIVE_UP):
-                self._open()
-            return
-        batch: list[bytes] = []
-        size = 0
-        while self.queue and size < _MAX_WRITE:
-            request = self.queue.popleft()
-            if not request.future.done():
-                request.lane = self
-                self.owed.append(request)
-                batch.append(request.ask.payload)
-                size += len(request.ask.payload)
-        if not batch:
-            return
-        self._since = time.monotonic()
-        wire.expect()
-        self._rest = memoryview(batch[0] if len(batch) == 1 else b"".join(batch))
-        self._write(resumed=False)
-
-    def fail(self, error: Exception) -> None:
-        """Close the connection and fail what is in flight; what was not sent stays queued."""
-        wire, self._wire, self._rest = self._wire, None, None
-        self._dialing = None
-        if wire is not None:
-            with contextlib.suppress(RuntimeError, ValueError, OSError):  # no loop: a coroutine died with its own
-                loop = asyncio.get_running_loop()
-                loop.remove_reader(wire.fileno())
-                loop.remove_writer(wire.fileno())
-            wire.close()
-        owed, self.owed = self.owed, deque()
-        for request in owed:
-            if isinstance(error, HANGUPS) and request.ask.harmless and not request.retried:
-                request.retried = True
-                request.replies.clear()
-                self.queue.append(request)
-                continue
-            late = request.deadline <= time.monotonic()
-            request.fail(TimeoutError("no answer in time") if late else _lost(error))
-
-    def expire(self, now: float) -> None:
-        """Fail what is past its deadline: unsent requests alone, sent ones with their connection."""
-        if any(request.deadline <= now for request in self.owed):
-            self._readable()  # it may be this loop that was late, not the server
-            if any(request.deadline <= now for request in self.owed):
-                self.fail(TimeoutError("no answer in time"))
-        if any(request.deadline <= now for request in self.queue):
-            for request in self.queue:
-                if request.deadline <= now:
-                    request.fail(TimeoutError("nothing could be sent in time"))
-            self.queue = deque(request for request in self.queue if not request.future.done())
-        self.flush()
-
-    def doubt(self) -> None:
-        """Close the connection as soon as what was sent over it is answered; callable from any thread."""
-        wire = self._wire
-        if wire is not None:
-            wire.doubtful = True
-
-    def discard(self) -> None:
-        """Close the socket from outside its loop, which is closed or another process's."""
-        if self._wire is not None:
-            self._wire.close()
-
-    def _open(self) -> None:
-        loop = asyncio.get_running_loop()
-        attempt = self._dialing = object()
-        self._since = time.monotonic()
-
-        def done(wire: Wire | None, error: Exception | None) -> None:
-            try:
-                loop.call_soon_threadsafe(self._opened, attempt, wire, error)
-            except RuntimeError:  # the loop was closed meanwhile
-                if wire is not None:
-                    wire.close()
-
-        try:
-            in_thread(self._dial, done)
-        except RuntimeError as error:  # no more threads
-            self._opened(attempt, None, error)
-
-    def _opened(self, attempt: object, wire: Wire | None, error: Exception | None) -> None:
-        if attempt is not self._dialing:
-            if wire is not None:
-                wire.close()
-            return
-        self._dialing = None
-        if wire is None:
-            self._refuse(error)
-            return
-        self._wire = wire
-        asyncio.get_running_loop().add_reader(wire.fileno(), self._readable)
-        self.flush()
-
-    def _refuse(self, error: Exception | None) -> None:
-        """Fail what is queued: no connection can be had."""
-        queue, self.queue = self.queue, deque()
-        for request in queue:
-            request.fail(_like(error))
-
-    def _write(self, resumed: bool = True) -> None:
-        wire, rest = self._wire, self._rest
-        if wire is None or rest is None:
-            return
-        try:
-            sent = wire.send(rest)
-        except OSError as error:
-            self.fail(error)
-            self.flush()
-            return
-        except BaseException as error:
-            self.fail(ConnectionError(type(error).__name__))
-            raise
-        if sent == len(rest):
-            self._rest = None
-            if resumed:
-                asyncio.get_running_loop().remove_writer(wire.fileno())
-        else:
-            self._rest = rest[sent:]
-            if not resumed:
-                asyncio.get_running_loop().add_writer(wire.fileno(), self._write)
-
-    def _readable(self) -> None:
-        wire = self._wire
-        if wire is None:
-            return
-        try:
-            for reply in wire.receive():
-                if not self.owed:
-                    raise ProtocolError("a reply that nobody asked for")
-                request = self.owed[0]
-                request.replies.append(reply)
-                if len(request.replies) == request.ask.replies:
-                    self.owed.popleft()
-                    if not request.future.done():
-                        request.future.set_result(None)
-        except OSError as error:
-            self.fail(error)
-        except BaseException as error:
-            self.fail(ConnectionError(type(error).__name__))
-            raise
-        self.flush()
-
-
-def _lost(error: Exception) -> Exception:
-    fresh = (ProtocolError if isinstance(error, ProtocolError) else ConnectionError)("the connection was lost")
-    fresh.__cause__ = error
-    return fresh
-
-
-def _like(error: Exception | None) -> Exception:
-    """Return a new error of the kind of `error`: one instance raised in many tasks would collect their tracebacks."""
-    if isinstance(error, ReplyError):
-        return ReplyError(error.code, error.text)
-    kind = TimeoutError if isinstance(error, TimeoutError) else ConnectionError
-    fresh = kind("no connection could be opened")
-    fresh.__cause__ = error
-    return fresh
+_BLOCKED = 0.1  # seconds by which a tick is late when it is the loop that stood still, and no server
 
 
 class _LoopLanes:
@@ -252,11 +37,13 @@ class _LoopLanes:
 
     def __init__(self, dial: Dial) -> None:
         self._dial = dial
-        self._shared = [_Lane(dial) for _ in range(_LANES)]
-        self._private: list[_Lane] = []
-        self._spare: list[_Lane] = []
+        self._shared = [Lane(dial) for _ in range(_LANES)]
+        self._private: list[Lane] = []
+        self._spare: list[Lane] = []
         self._private_places = asyncio.Semaphore(_PRIVATE)
         self._ticking = False
+        self._tick_due = 0.0
+        self._gathering: dict[float, Batch] = {}
 
     async def run(self, op: Op[T], timeout: float) -> T:
         deadline = time.monotonic() + timeout
@@ -293,7 +80,7 @@ class _LoopLanes:
             if self._spare:
                 lane = self._spare.pop()
             else:
-                lane = _Lane(self._dial)
+                lane = Lane(self._dial)
                 self._private.append(lane)
             while True:
                 request = await self._exchange(lane, ask, deadline)
@@ -312,19 +99,43 @@ class _LoopLanes:
                 self._private.remove(lane)
             self._private_places.release()
 
-    async def _exchange(self, lane: _Lane, ask: Ask, deadline: float) -> _Request:
+    async def _exchange(self, lane: Lane, ask: Ask, deadline: float) -> Step:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
-        request = _Request(ask, deadline, future)
-        lane.queue.append(request)
-        if not self._ticking:
-            self._ticking = True
-            loop.call_later(_LATE, self._tick)
-        lane.flush()
+        request = Step(ask, deadline, future)
+        self._send(lane, request)
         await future
         return request
 
-    def _choose(self) -> _Lane:
+    def _send(self, lane: Lane, request: Request) -> None:
+        lane.queue.append(request)
+        if not self._ticking:
+            self._ticking = True
+            self._tick_in(LATE)
+        lane.flush()
+
+    def _tick_in(self, seconds: float) -> None:
+        self._tick_due = time.monotonic() + seconds
+        asyncio.get_running_loop().call_later(seconds, self._tick)
+
+    def gather(self, timeout: float) -> Batch:
+        """The batch of reads that leaves at the end of this turn of the loop, and whose answer may take `timeout`
+        seconds from then on.
+        """
+        batch = self._gathering.get(timeout)
+        if batch is None:
+            loop = asyncio.get_running_loop()
+            batch = self._gathering[timeout] = Batch(loop, timeout)
+            loop.call_soon(self._leave, batch)
+        return batch
+
+    def _leave(self, batch: Batch) -> None:
+        if batch.open:
+            del self._gathering[batch.timeout]
+            for part in batch.parts(time.monotonic()):
+                self._send(self._choose(), part)
+
+    def _choose(self) -> Lane:
         first = self._shared[0]
         if not first.owed:
             return first
@@ -336,14 +147,19 @@ class _LoopLanes:
 
     def _tick(self) -> None:
         lanes = [*self._shared, *self._private]
+        now = time.monotonic()
+        late = now - self._tick_due
         try:
-            self._look_after(lanes, time.monotonic())
+            if late > _BLOCKED:  # the time that a caller took is not the server's
+                for lane in lanes:
+                    lane.excuse(late)
+            self._look_after(lanes, now)
         finally:  # deadlines hold whatever was raised here
             self._ticking = any(lane.busy() for lane in lanes)
             if self._ticking:
-                asyncio.get_running_loop().call_later(_LATE, self._tick)
+                self._tick_in(LATE)
 
-    def _look_after(self, lanes: list[_Lane], now: float) -> None:
+    def _look_after(self, lanes: list[Lane], now: float) -> None:
         for lane in lanes:
             lane.expire(now)
         for lane in self._shared:
@@ -356,6 +172,10 @@ class _LoopLanes:
 
     def close(self) -> None:
         """Close every connection and fail what waits; runs in the loop."""
+        gathering, self._gathering = self._gathering, {}
+        for batch in gathering.values():
+            batch.open = False
+            batch.fail(ConnectionError("the backend was closed"))
         for lane in [*self._shared, *self._private]:
             lane.fail(ConnectionError("the backend was closed"))
             for request in lane.queue:
@@ -384,6 +204,7 @@ class Lanes:
         self._timeout = timeout
         self._lock = threading.RLock()
         self._loops: _Loops = weakref.WeakKeyDictionary()
+        self._latest: weakref.ref[Batch] | None = None
         _all_lanes.add(self)
 
     async def run(self, op: Op[T], timeout: float | None = None) -> T:
@@ -396,6 +217,22 @@ class Lanes:
         if lanes is None:
             lanes = self._enter(loop)
         return await lanes.run(op, self._timeout if timeout is None else timeout)
+
+    def read_soon(self, entry: str, markers: Sequence[str], timeout: float) -> asyncio.Future[Answer]:
+        """See `memocache.typing.ReadSoon`: in one command with everything else that this turn of the loop reads."""
+        loop = asyncio.get_running_loop()
+        latest = self._latest
+        batch = None if latest is None else latest()
+        if batch is None or not batch.open or batch.loop is not loop or batch.timeout != timeout:
+            batch = self._gather(loop, timeout)
+        future = batch.new_future()
+        batch.asked.append((future, entry, markers))
+        return future
+
+    def _gather(self, loop: asyncio.AbstractEventLoop, timeout: float) -> Batch:
+        batch = (self._loops.get(loop) or self._enter(loop)).gather(timeout)
+        self._latest = weakref.ref(batch)
+        return batch
 
     def close(self) -> None:
         """Close the lanes of every loop, each in its own; callable from any thread."""
@@ -430,6 +267,7 @@ class Lanes:
         """Forget the parent's loops; only this process's copies of the descriptors are closed."""
         loops, self._loops = self._loops, weakref.WeakKeyDictionary()
         self._lock = threading.RLock()
+        self._latest = None
         for lanes in loops.values():
             lanes.discard()
 

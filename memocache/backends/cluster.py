@@ -23,7 +23,7 @@ from memocache.backends._router import Router
 from memocache.backends._slots import slot_of
 from memocache.backends._urls import ClusterSettings, cluster_settings
 from memocache.backends.redis import AsyncRedis, RedisBackend
-from memocache.typing import Finding, Watcher
+from memocache.typing import Finding, ReadSoon, Watcher
 
 T = TypeVar("T")
 
@@ -78,6 +78,11 @@ class ClusterBackend(RedisBackend):
 
 
 class _AsyncCluster(AsyncRedis):
+    @property
+    def read_soon(self) -> ReadSoon | None:
+        """None: a command goes to one node, and every entry to its own."""
+        return None
+
     async def together(self, calls: Sequence[Call], *, timeout: float | None = None) -> list[Any]:
         """See `ClusterBackend.together`."""
         done: list[Any] = await self.lanes.run(cast(Any, self._say).together(calls), timeout)

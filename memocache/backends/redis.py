@@ -23,7 +23,7 @@ from memocache.backends._pool import Pool
 from memocache.backends._tracker import Tracker
 from memocache.backends._urls import RedisSettings, redis_settings
 from memocache.backends._wire import dialer
-from memocache.typing import BackendFacts, Finding, Guard, Put, Tally, Watcher
+from memocache.typing import BackendFacts, Finding, Guard, Put, ReadSoon, Tally, Watcher
 
 
 class RedisBackend:
@@ -154,6 +154,11 @@ class AsyncRedis:
         self._backend = backend
         self._say = say
         self.lanes = lanes
+
+    @property
+    def read_soon(self) -> ReadSoon | None:
+        """How to read in one command with everything else that a turn of the loop reads; None: there is no such way."""
+        return self.lanes.read_soon
 
     async def read(self, keys: Sequence[str], *, timeout: float | None = None) -> list[bytes | None]:
         """See `RedisBackend.read`."""

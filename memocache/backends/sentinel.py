@@ -29,7 +29,7 @@ from memocache.backends._urls import RedisSettings, SentinelSettings, sentinel_s
 from memocache.backends._wire import Dial, Wire, dialer
 from memocache.backends.base import ProtocolError, ReplyError
 from memocache.backends.redis import AsyncRedis, RedisBackend
-from memocache.typing import Finding, Watcher
+from memocache.typing import Finding, ReadSoon, Watcher
 
 random = SystemRandom()  # of our own: the program's seeded generator is left alone
 
@@ -97,6 +97,11 @@ class SentinelBackend(RedisBackend):
 
 class _AsyncSentinel(AsyncRedis):
     readers: Lanes
+
+    @property
+    def read_soon(self) -> ReadSoon | None:
+        """See `AsyncRedis.read_soon`."""
+        return self.readers.read_soon
 
     async def read(self, keys: Sequence[str], *, timeout: float | None = None) -> list[bytes | None]:
         """See `SentinelBackend.read`."""

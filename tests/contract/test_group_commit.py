@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from memocache import Cache
-from memocache.backends import _lanes
+from memocache.backends import _lane
 from memocache.backends._resp import Ask, Op, pack
 from memocache.backends.redis import RedisBackend
 from memocache.testing._door import Door
@@ -137,7 +137,7 @@ def test_a_thousand_misses_at_once(crowded: Cache) -> None:
 @pytest.fixture
 def one_lane(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is late, so that all goes over the first connection."""
-    monkeypatch.setattr(_lanes, "_LATE", 600.0)
+    monkeypatch.setattr(_lane, "LATE", 600.0)
 
 
 @pytest.mark.usefixtures("one_lane")
@@ -167,8 +167,8 @@ def test_a_batch_is_bounded() -> None:
         answers = await asyncio.gather(*(backend.aio.lanes.run(echo(number, size)) for number in range(1, count + 1)))
         assert answers == list(range(1, count + 1))
         assert [number for batch in server.batches for number in batch] == list(range(count + 1))
-        assert max(server.sizes) <= _lanes._MAX_WRITE + size + 100
-        assert len(server.batches) >= 2 + (count - 1) * size // (_lanes._MAX_WRITE + size + 100)
+        assert max(server.sizes) <= _lane.MAX_WRITE + size + 100
+        assert len(server.batches) >= 2 + (count - 1) * size // (_lane.MAX_WRITE + size + 100)
         backend.close()
 
     with holder() as server:
@@ -199,7 +199,7 @@ async def put(server: Server, key: str) -> None:
 
 def test_a_command_without_answer_holds_others_to_its_deadline(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was sent with it ends when it does, though its own deadline is far; what is begun then is answered."""
-    monkeypatch.setattr(_lanes._Lane, "late", lambda lane, now: False)  # nothing moves to another connection
+    monkeypatch.setattr(_lane.Lane, "late", lambda lane, now: False)  # nothing moves to another connection
     backend = RedisBackend.from_url(unhurried(server.url))
 
     async def scenario() -> None:

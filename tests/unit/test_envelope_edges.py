@@ -224,13 +224,17 @@ def test_a_front_is_what_a_hit_needs() -> None:
 
 
 def test_the_quick_reading_serves_what_is_plain_whole_and_fresh() -> None:
-    """It gives a view of the payload, and declines for each reason by itself."""
+    """It gives the payload (a view of a large one), and declines for each reason by itself."""
     plain = WHOLE._replace(flags=Flag.PLAIN)
     expected = echo(plain.generations, plain.key.encode())
     raw = close(pack(plain), b"")
     served = fresh_payload(raw, expected, 1999.0)
     assert served is not None
-    assert (bytes(served), served.obj) == (plain.payload, raw)
+    assert bytes(served) == plain.payload
+    large = close(pack(plain._replace(payload=bytes(100_000))), b"")
+    view = fresh_payload(large, expected, 1999.0)
+    assert isinstance(view, memoryview)
+    assert (bytes(view), view.obj) == (bytes(100_000), large)
     assert fresh_payload(raw, expected, 2000.0) is None
     assert fresh_payload(raw + b"\x00", expected, 1999.0) is None
     assert fresh_payload(raw[:-2] + b"\xc4\x01", expected, 1999.0) is None

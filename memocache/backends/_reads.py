@@ -1,0 +1,76 @@
+"""What one turn of an event loop reads, as one command: a hundred look-ups at once cost the server and us one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any, Self
+
+from memocache.backends._lane import Request, like
+from memocache.backends._resp import Ask, pack, values
+from memocache.backends.base import ProtocolError
+from memocache.typing import Answer
+
+_MOST = 1000
+"""Entries that one command reads, during which the server does nothing else."""
+_NOTHING = Ask(b"", 1, harmless=True)
+
+
+class Batch(Request):
+    """Reads that leave together, and may take `timeout` seconds from when they do; more are taken while it is `open`.
+
+    `asked` are each reader's future, entry and markers; what `new_future` makes is answered with an `Answer`.
+    """
+
+    __slots__ = ("__weakref__", "_keys", "asked", "loop", "new_future", "open", "timeout")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
+        super().__init__(_NOTHING, 0.0)
+        self.loop = loop
+        self.new_future = loop.create_future
+        self.timeout = timeout
+        self.open = True
+        self.asked: list[tuple[asyncio.Future[Answer], str, Sequence[str]]] = []
+        self._keys: list[str] = []
+
+    def parts(self, now: float) -> Iterator[Self]:
+        """Close it at `now`, and give what is to be sent: several where it is large, none where nobody waits."""
+        self.open = False
+        asked = [one for one in self.asked if not one[0].done()]
+        for at in range(0, len(asked), _MOST):
+            part = self if len(asked) <= _MOST else type(self)(self.loop, self.timeout)
+            part.open = False
+            part.asked = asked[at : at + _MOST]
+            lists = {id(markers): markers for _, _, markers in part.asked}
+            part._keys = list(dict.fromkeys(chain(*lists.values(), [entry for _, entry, _ in part.asked])))
+            part.ask = Ask(pack("MGET", *part._keys), 1, harmless=True)
+            part.deadline = now + self.timeout
+            yield part
+
+    def wanted(self) -> bool:
+        """See `Request.wanted`."""
+        return any(not future.done() for future, _, _ in self.asked)
+
+    def answered(self) -> None:
+        """See `Request.answered`."""
+        try:
+            known: dict[str, Any] = dict(zip(self._keys, values(self.replies[0], len(self._keys)), strict=True))
+        except Exception as error:
+            self.fail(error)
+            if isinstance(error, ProtocolError):
+                raise
+            return
+        before: Sequence[str] | None = None
+        marks: list[Any] = []
+        for future, entry, markers in self.asked:
+            if markers is not before:  # most have those of the one before them
+                before, marks = markers, [known[marker] for marker in markers]
+            if not future.done():
+                future.set_result((entry, known[entry], marks))
+
+    def fail(self, error: Exception) -> None:
+        """See `Request.fail`; each reader gets an error of its own."""
+        for future, _, _ in self.asked:
+            if not future.done():
+                future.set_result(like(error, str(error)))

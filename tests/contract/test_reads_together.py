@@ -1,0 +1,450 @@
+"""Look-ups of one turn of an event loop are one command, and each caller gets just what it would have got alone."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memocache import BackendError, Cache
+from memocache._envelope import Envelope, Flag, close, echo, pack
+from memocache._shelf import UNFIT
+from memocache.backends import _reads
+from memocache.backends._lanes import Lanes
+from memocache.backends._reads import Batch
+from memocache.backends.base import ReplyError
+from memocache.testing import FailingBackend, FakeClock, FakeServer, FaultProxy, servers
+from memocache.testing.servers import Server
+
+LEISURE = "?timeout=30&connect_timeout=30"
+"""Deadlines that a machine which stands still for seconds does not meet."""
+
+
+@pytest.fixture
+def leisurely(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls have half a minute for their look-up."""
+    monkeypatch.setattr("memocache._guard.CALL_SECONDS", 30.0)
+    monkeypatch.setattr("memocache._guard.Budget.__init__.__defaults__", (30.0,))
+
+
+@pytest.fixture
+def cache(server: Server, leisurely: None) -> Iterator[Cache]:
+    """A cache on a real server."""
+    with Cache(server.url + LEISURE) as cache:
+        yield cache
+
+
+def run(cache: Cache, scenario: Callable[[], Any]) -> Any:
+    """Run `scenario` in a loop of its own and let go of that loop's connections."""
+
+    async def main() -> Any:
+        try:
+            return await scenario()
+        finally:
+            await cache.aio.close()
+
+    return asyncio.run(main())
+
+
+def commands(server: Server, name: str) -> int:
+    """How many commands of a name the server has carried out."""
+    with server.client() as client:
+        return int(client.info("commandstats").get(f"cmdstat_{name}", {"calls": 0})["calls"])
+
+
+def test_a_hundred_gets_are_one_command(server: Server, cache: Cache) -> None:
+    """100 distinct gets begun in one turn cost the server one MGET, and give each its own value."""
+    cache.set_many({f"k{n}": n for n in range(100)})
+
+    async def scenario() -> None:
+        await cache.aio.get("k0")  # connects
+        before = commands(server, "mget")
+        assert await asyncio.gather(*(cache.aio.get(f"k{n}") for n in range(100))) == list(range(100))
+        assert commands(server, "mget") == before + 1
+
+    run(cache, scenario)
+
+
+def test_a_hundred_calls_are_one_command(server: Server, cache: Cache) -> None:
+    """100 hits of async functions, of different functions and with tags, begun in one turn, are one MGET and count."""
+
+    @cache.cached(ttl=60, name="plain")
+    async def plain(n: int) -> int:
+        return n
+
+    @cache.cached(ttl=60, name="tagged", tags="item:{n}")
+    async def tagged(n: int) -> int:
+        return -n
+
+    async def scenario() -> None:
+        expected = list(range(50)) + [-n for n in range(50)]
+        for _ in range(2):
+            before = commands(server, "mget")
+            answers = await asyncio.gather(*map(plain, range(50)), *map(tagged, range(50)))
+            assert answers == expected
+        assert commands(server, "mget") == before + 1
+
+    run(cache, scenario)
+    for function in (plain, tagged):
+        assert function.cache_info()[:2] == (50, 50)
+
+
+def test_values_defaults_and_the_stale_keep_apart(server: Server, leisurely: None) -> None:
+    """Of gets begun together, each has its own value or default; hits and misses are counted one by one."""
+    clock = FakeClock(time.time())
+    with Cache(server.url + LEISURE, clock=clock) as cache:
+        cache.set_many({f"old{n}": n for n in range(30)}, ttl=10)
+        cache.set_many({f"new{n}": [n] for n in range(30)}, ttl=100)
+        clock.advance(11)
+        names = [f"{kind}{n}" for n in range(30) for kind in ("old", "new", "none")]
+
+        async def scenario() -> None:
+            answers = await asyncio.gather(*(cache.aio.get(name, default=name) for name in names))
+            assert answers == [[int(name[3:])] if name.startswith("new") else name for name in names]
+
+        run(cache, scenario)
+        stats = cache.stats()
+        assert (stats.hits, stats.misses) == (30, 60)
+
+
+def test_the_same_key_at_once(cache: Cache) -> None:
+    """The same key asked for many times at once is read once, and each caller has a value of its own."""
+    cache.set("k", [1])
+
+    async def scenario() -> None:
+        answers = await asyncio.gather(*(cache.aio.get("k") for _ in range(20)))
+        assert answers == [[1]] * 20
+        assert len(set(map(id, answers))) == 20
+
+    run(cache, scenario)
+    assert cache.stats().hits == 20
+
+
+@pytest.mark.parametrize("when", ["gathering", "sent"])
+def test_cancelling_some_harms_no_other(server: Server, leisurely: None, when: str) -> None:
+    """Every third of 60 gets is cancelled, before their command is sent or after: each other gets its own value."""
+    with Cache(server.url + LEISURE) as writer:
+        writer.set_many({f"k{n}": n for n in range(60)})
+    with FaultProxy(server.port) as proxy, Cache(proxy.url + LEISURE) as cache:
+
+        async def scenario() -> None:
+            await cache.aio.get("k0")
+            if when == "sent":
+                proxy.fault("stall")
+            tasks = [asyncio.ensure_future(cache.aio.get(f"k{n}")) for n in range(60)]
+            await asyncio.sleep(0)  # they ask
+            if when == "sent":
+                await asyncio.sleep(0)  # the command leaves
+            for task in tasks[::3]:
+                task.cancel()
+            proxy.heal()
+            for n, outcome in enumerate(await asyncio.gather(*tasks, return_exceptions=True)):
+                assert isinstance(outcome, asyncio.CancelledError) if n % 3 == 0 else outcome == n
+
+        run(cache, scenario)
+
+
+def test_nothing_is_sent_for_nobody(server: Server, cache: Cache) -> None:
+    """Gets that were all cancelled before their command left cost the server nothing."""
+    cache.set("k", 1)
+
+    async def scenario() -> None:
+        assert await cache.aio.get("k") == 1
+        before = commands(server, "mget")
+        tasks = [asyncio.ensure_future(cache.aio.get("k")) for _ in range(5)]
+        await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        assert await cache.aio.get("k") == 1
+        assert commands(server, "mget") == before + 1
+
+    run(cache, scenario)
+
+
+def test_an_error_is_everybodys_own() -> None:
+    """An error reply raises a `BackendError` of its own in each get, and lets each cached call compute."""
+    with FakeServer() as fake, Cache(fake.url + LEISURE) as cache:
+        fake.answer(b"-NOPERM no permission for that\r\n", "MGET")
+
+        @cache.cached(ttl=60)
+        async def f(n: int) -> int:
+            return n
+
+        async def scenario() -> None:
+            gets = await asyncio.gather(*(cache.aio.get(f"k{n}") for n in range(4)), return_exceptions=True)
+            assert all(isinstance(error, BackendError) and "NOPERM" in str(error) for error in gets)
+            assert len(set(map(id, gets))) == 4
+            assert await asyncio.gather(*map(f, range(4))) == list(range(4))
+
+        run(cache, scenario)
+        assert f.stats().backend_errors >= 4
+
+
+@pytest.mark.parametrize("reply", [b"*1\r\n$1\r\nx\r\n", b":7\r\n", b"*4\r\n:1\r\n:2\r\n:3\r\n:4\r\n", b"+OK\r\n"])
+def test_a_reply_that_is_none_ends_the_connection(server: Server, reply: bytes) -> None:
+    """A reply that cannot be the answer is everybody's `BackendError`, and ends the connection."""
+    with FakeServer(server.port) as fake, Cache(fake.url + LEISURE) as cache:
+        cache.set_many({f"k{n}": n for n in range(3)})
+
+        async def scenario() -> None:
+            assert await cache.aio.get("k0") == 0
+            opened = fake.opened
+            fake.answer(reply, "MGET", times=1)
+            gets = await asyncio.gather(*(cache.aio.get(f"k{n}") for n in range(3)), return_exceptions=True)
+            assert all(isinstance(error, BackendError) for error in gets), gets
+            assert await asyncio.gather(*(cache.aio.get(f"k{n}") for n in range(3))) == [0, 1, 2]
+            assert fake.opened > opened
+
+        run(cache, scenario)
+
+
+def test_a_connection_closed_while_idle_is_not_noticed(server: Server, cache: Cache) -> None:
+    """Gets over a connection that the server closed meanwhile are asked again over a new one."""
+    cache.set_many({f"k{n}": n for n in range(20)})
+
+    async def scenario() -> None:
+        await cache.aio.get("k0")
+
+        def kick() -> None:
+            with server.client() as client:
+                client.client_kill_filter(_type="normal", skipme=True)
+
+        await asyncio.to_thread(kick)
+        assert await asyncio.gather(*(cache.aio.get(f"k{n}") for n in range(20))) == list(range(20))
+
+    run(cache, scenario)
+    assert cache.breaker() == {"redis": "closed"}
+
+
+def test_a_server_that_hangs_costs_each_call_its_deadline() -> None:
+    """Cached calls that ask a suspended server together all compute, once each, and no second command is sent."""
+    computed: list[int] = []
+    with servers.start(servers.available_servers()[0]) as own, Cache(own.url) as cache:
+
+        @cache.cached(ttl=60)
+        async def f(n: int) -> int:
+            computed.append(n)
+            return n
+
+        async def scenario() -> None:
+            assert await f(-1) == -1
+            own.suspend()
+            try:
+                assert await asyncio.gather(*map(f, range(20))) == list(range(20))
+            finally:
+                own.resume()
+
+        run(cache, scenario)
+    assert sorted(computed) == list(range(-1, 20))
+
+
+@pytest.mark.parametrize("when", ["gathering", "sent", "connecting"])
+def test_a_loop_that_stood_still_is_no_backend_trouble(server: Server, when: str) -> None:
+    """A caller that blocks the loop for longer than look-ups may take spoils none of them, whenever it does."""
+    with Cache(server.url) as cache:
+        cache.set_many({f"k{n}": n for n in range(20)})
+
+        @cache.cached(ttl=60)
+        async def f(n: int) -> int:
+            return n
+
+        async def scenario() -> None:
+            await asyncio.gather(*map(f, range(20)))
+            if when == "connecting":
+                await cache.aio.close()
+            tasks = [asyncio.ensure_future(f(n)) for n in range(20)]
+            for _ in range({"gathering": 1, "sent": 2, "connecting": 2}[when]):
+                await asyncio.sleep(0)
+            time.sleep(0.5)  # the block itself is the point
+            assert await asyncio.gather(*tasks) == list(range(20))
+
+        run(cache, scenario)
+        assert cache.breaker() == {"redis": "closed"}
+        assert f.stats().backend_errors == 0
+
+
+def test_many_are_several_commands(server: Server, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than a command's share of gets are several commands, in one write, and each has its own value."""
+    monkeypatch.setattr(_reads, "_MOST", 10)
+    cache.set_many({f"k{n}": n for n in range(95)})
+
+    async def scenario() -> None:
+        await cache.aio.get("k0")
+        before = commands(server, "mget")
+        assert await asyncio.gather(*(cache.aio.get(f"k{n}") for n in range(95))) == list(range(95))
+        assert commands(server, "mget") == before + 10
+
+    run(cache, scenario)
+
+
+def test_two_loops_at_once(cache: Cache) -> None:
+    """Loops of two threads that take turns with every get never get each other's."""
+    cache.set_many({f"k{n}": n for n in range(50)})
+    wrong: list[Any] = []
+    barrier = threading.Barrier(2)
+
+    def work(first: int) -> None:
+        async def scenario() -> None:
+            for turn in range(200):
+                keys = [(first + turn + n) % 50 for n in range(5)]
+                answers = await asyncio.gather(*(cache.aio.get(f"k{n}") for n in keys))
+                if answers != keys:
+                    wrong.append((keys, answers))
+
+        barrier.wait()
+        run(cache, scenario)
+
+    threads = [threading.Thread(target=work, args=(first,)) for first in (0, 25)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_closed_while_gathering(cache: Cache) -> None:
+    """Gets that had not left when the loop's connections were closed raise, and later ones are answered."""
+    cache.set("k", 1)
+
+    async def scenario() -> None:
+        tasks = [asyncio.ensure_future(cache.aio.get("k")) for _ in range(3)]
+        await asyncio.sleep(0)
+        await cache.aio.close()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(one, BackendError) for one in outcomes), outcomes
+
+    run(cache, scenario)
+    assert run(cache, lambda: cache.aio.get("k")) == 1
+
+
+def test_a_wrapped_backend_is_not_passed_by(server: Server) -> None:
+    """A backend that wraps another sees every read of async callers too."""
+    with Cache(server.url + LEISURE) as plain:
+        assert plain.backend is not None
+        with Cache(FailingBackend(plain.backend, operations=("read",))) as cache:
+
+            async def scenario() -> None:
+                with pytest.raises(BackendError):
+                    await cache.aio.get("k")
+
+            asyncio.run(scenario())
+
+
+# -- the batch by itself
+
+KEYS = [f"e{n}" for n in range(6)]
+MARKERS = [["p"], ["p", "f"], ["p"], ["p", "g", "t"]]
+ASKED = st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from(range(4)), st.booleans()), min_size=1, max_size=12)
+
+
+@given(ASKED, st.dictionaries(st.sampled_from([*KEYS, "p", "f", "g", "t"]), st.binary(max_size=3)))
+def test_everybody_is_given_what_stands_at_their_own_keys(asked: Any, there: dict[str, bytes]) -> None:
+    """Whoever asked for what, with whatever cancelled, is told the values of their own entry and markers."""
+    loop = asyncio.new_event_loop()
+    try:
+        batch = Batch(loop, 1.0)
+        for entry, which, _ in asked:
+            batch.asked.append((batch.new_future(), entry, MARKERS[which]))
+        futures = [future for future, _, _ in batch.asked]
+        for future, (_, _, cancelled) in zip(futures, asked, strict=True):
+            if cancelled:
+                future.cancel()
+        for part in batch.parts(0.0):
+            part.replies.append([there.get(key) for key in part._keys])
+            part.answered()
+        for future, (entry, which, cancelled) in zip(futures, asked, strict=True):
+            if not cancelled:
+                assert future.result() == (entry, there.get(entry), [there.get(marker) for marker in MARKERS[which]])
+    finally:
+        loop.close()
+
+
+def test_each_has_an_error_of_its_own() -> None:
+    """An error that ends a batch is a new one of its kind for each who waits: their tracebacks stay apart."""
+    loop = asyncio.new_event_loop()
+    try:
+        for error in (ReplyError("OOM", "OOM text"), TimeoutError("late"), ConnectionResetError("gone")):
+            batch = Batch(loop, 1.0)
+            futures = [batch.new_future() for _ in range(3)]
+            batch.asked += [(future, "e", ["p"]) for future in futures]
+            batch.fail(error)
+            results = [future.result() for future in futures]
+            assert len({*map(id, results), id(error)}) == 4
+            assert all(isinstance(one, Exception) and isinstance(error, type(one)) for one in results)
+    finally:
+        loop.close()
+
+
+def test_loops_are_forgotten_with_their_batch() -> None:
+    """What a backend remembers of the latest batch keeps neither it nor its loop."""
+    import gc
+    import weakref
+
+    lanes = Lanes(lambda: (_ for _ in ()).throw(OSError()), 1.0)
+    loop = asyncio.new_event_loop()
+
+    async def ask() -> None:
+        lanes.read_soon("e", ["p"], 1.0).cancel()
+        await asyncio.sleep(0)
+
+    loop.run_until_complete(ask())
+    loop.close()
+    gone = weakref.ref(loop)
+    del loop
+    gc.collect()
+    assert gone() is None
+
+
+# -- a glance at what was found
+
+GENERATIONS = b"12345678" * 2
+WHOLE = Envelope("memo:k:k", 1000.0, 2000.0, 2500.0, 0.25, GENERATIONS, b"\x07", Flag.PLAIN, store_id=bytes(8))
+
+
+@given(st.data())
+def test_a_glance_agrees_with_reading(data: st.DataObject) -> None:
+    """Whatever stands there, a glance serves the value that reading it with care would serve, or nothing."""
+    clock = FakeClock(1500.0)
+    with FakeServer() as fake, Cache(fake.url, clock=clock) as cache:
+        store: Any = cache._places.shared
+        table = cache._operations.plain
+        flags = data.draw(st.sampled_from([0, 1, 2, 4, 16]))
+        key = data.draw(st.sampled_from(["memo:k:k", "memo:k:other"]))
+        expires = data.draw(st.sampled_from([1400.0, 1500.0, 1600.0]))
+        payload = data.draw(st.sampled_from([b"\x07", b"\xc1", b"\xa1x", b""]))
+        seal = data.draw(st.sampled_from([b"", b"s"]))
+        envelope = WHOLE._replace(key=key, flags=flags, expires_at=expires, payload=payload)
+        raw = bytearray(close(pack(envelope), seal))
+        for _ in range(data.draw(st.integers(0, 2))):
+            raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+        marks = data.draw(
+            st.sampled_from([[GENERATIONS[:8], GENERATIONS[8:]], [b"00000000", b"12345678"], [None, b"1"]])
+        )
+        seen = store.glance(table, ("memo:k:k", bytes(raw), marks))
+        address = cache._operations._address("k")
+        values = [bytes(raw), *marks]
+        found: Any = store.read(address, store.spot(address), values)
+        assert (seen is UNFIT) or (found.load is not None and found.now < found.expires and found.load().value == seen)
+        assert table.counters.hits == (seen is not UNFIT)
+
+
+def test_a_glance_serves_a_plain_fresh_value() -> None:
+    """It does serve what most are, counted; the markers' values are joined once for all that share their list."""
+    with FakeServer() as fake, Cache(fake.url, clock=FakeClock(1500.0)) as cache:
+        store: Any = cache._places.shared
+        table = cache._operations.plain
+        raw = close(pack(WHOLE), b"")
+        assert echo(GENERATIONS, b"memo:k:k") in raw
+        marks = [GENERATIONS[:8], GENERATIONS[8:]]
+        assert [store.glance(table, ("memo:k:k", raw, marks)) for _ in range(3)] == [7, 7, 7]
+        assert table.counters.hits == 3
+        assert store.glance(table, ("memo:k:k", raw, [None, GENERATIONS[8:]])) is UNFIT
+        assert store.glance(table, ("memo:k:k", None, marks)) is UNFIT
+        assert store.glance(table, TimeoutError()) is UNFIT
