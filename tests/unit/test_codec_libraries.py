@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import msgpack
 import pytest
 
-from memocache.codecs import Codec, _arrays, _frames
+from memocache.codecs import Codec, _arrays, _frames, _pandas, _polars
 from memocache.exceptions import DecodeError, EncodeError
 
 CALLS: list[str] = []
@@ -377,10 +377,10 @@ def test_parts_that_no_frame_is_made_of() -> None:
     pytest.importorskip("pandas")
     for parts in (["numpy", np.zeros((2, 2))], ["numpy", [1]], ["zoned", np.zeros(1, "i8"), "years", UTC]):
         with pytest.raises(DecodeError):
-            _frames._make_column(parts)
-    assert _frames._make_polars_frame([0, []]).equals(pl.DataFrame())
+            _pandas._make_column(parts)
+    assert _polars.make_frame([0, []]).equals(pl.DataFrame())
     with pytest.raises(DecodeError, match="another height"):
-        _frames._make_polars_frame([2, []])
+        _polars.make_frame([2, []])
 
     def interrupted(parts: object) -> NoReturn:
         raise KeyboardInterrupt
