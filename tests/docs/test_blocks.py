@@ -81,6 +81,17 @@ def test_python_blocks(page: Path, server_url: str, tmp_path: Path, monkeypatch:
         memocache.configure("memory://").close()
 
 
+def test_the_tutorial_step_by_step(tmp_path: Path) -> None:
+    """As a reader follows it: each block is added to one file, which is run each time, and once more at the end."""
+    pytest.importorskip("lmdb")
+    program = tmp_path / "rates.py"
+    code = [b.code for b in blocks(ROOT / "docs" / "tutorial.md") if b.language == "python" and not b.skipped]
+    for upto in (*range(1, len(code) + 1), len(code)):
+        program.write_text(at_hand("\n\n".join(code[:upto]), "", tmp_path), encoding="utf-8")
+        done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, cwd=tmp_path, timeout=60)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if _shows_tests(page)], ids=lambda page: page.stem)
 def test_the_tests_that_pages_show(page: Path, server_url: str, tmp_path: Path) -> None:
     """A page's tests pass, under a pytest of their own that knows memocache's plugin."""
@@ -115,7 +126,11 @@ def _commands() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("page", "command"), _commands())
 def test_shell_lines(page: str, command: str, server_url: str, tmp_path: Path) -> None:
     """The commands of a page are memocache's own, and succeed."""
-    program, *arguments = shlex.split(at_hand(command, server_url, tmp_path))
+    command = at_hand(command, server_url, tmp_path)
+    for url in re.findall(r"disk://\S+", command):
+        with memocache.Cache(url) as cache:  # the program that the page is about has made its store
+            cache.set("plain", 1)
+    program, *arguments = shlex.split(command)
     assert program == "memocache", f"{page}: mark it <!-- not run: why -->"
     for url in arguments:
         if url.startswith("disk://"):  # the page's program has been there before
