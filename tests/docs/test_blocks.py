@@ -132,10 +132,6 @@ def test_shell_lines(page: str, command: str, server_url: str, tmp_path: Path) -
             cache.set("plain", 1)
     program, *arguments = shlex.split(command)
     assert program == "memocache", f"{page}: mark it <!-- not run: why -->"
-    for url in arguments:
-        if url.startswith("disk://"):  # the page's program has been there before
-            with memocache.Cache(url) as cache:
-                cache.set("something", 1)
     done = subprocess.run(
         [sys.executable, "-m", "memocache.cli", *arguments], capture_output=True, text=True, cwd=tmp_path, timeout=60
     )
