@@ -163,7 +163,7 @@ GOALS = (
             of("redis.asyncio GET", ours),
             0.2,
         )
-        for words, ours in (("bytes", "memocache, the backend's read"), ("values", "memocache aio.get"))
+        for words, ours in (("bytes", "memocache, the backend's read_soon"), ("values", "memocache aio.get"))
     ),
     Goal(
         "f.map over 1,000 hits, of MGET and unpacking",

@@ -141,7 +141,7 @@ def _distinct_plain(keys: int, *, waiting: bool) -> Contender:
 def _distinct_bytes(keys: int) -> Contender:
     """What the shared connections give by themselves: bytes by key, as redis-py's GET has them."""
 
-    @contender("memocache, the backend's read")
+    @contender("memocache, the backend's read_soon")
     def setup(bench: Bench) -> Iterator[Sample]:
         from memocache.backends.redis import RedisBackend
         from memocache.typing import Put
@@ -150,7 +150,7 @@ def _distinct_bytes(keys: int) -> Contender:
         with asyncio.Runner() as runner:
             yield _distinct(
                 lambda key: backend.aio.transact([], [Put(f"plain:{key}", stored(key))]),
-                lambda key: backend.aio.read([f"plain:{key}"]),
+                lambda key: backend.aio.lanes.read_soon(f"plain:{key}", (), 30.0),
                 runner,
                 keys,
             )
