@@ -22,3 +22,5 @@ nitpicky = False
 
 html_theme = "furo"
 html_title = "memocache"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
