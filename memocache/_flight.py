@@ -215,6 +215,12 @@ class Flights:
             for lone in self._solo.get(key, ()):
                 lone.void = True
 
+    def void_where(self, chosen: Callable[[Any], bool]) -> None:
+        """`void` every key that is `chosen`, which must not wait for anything."""
+        with self._lock:
+            for key in [key for key in (*self._joinable, *self._solo) if chosen(key)]:
+                self.void(key)
+
     def after_fork(self) -> None:
         """In a child: only the flights led by the forking context still have a leader."""
         self._lock = threading.RLock()

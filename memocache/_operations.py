@@ -20,7 +20,7 @@ from memocache._guard import Guard as BackendGuard
 from memocache._layout import function_marker, plain_rest
 from memocache._options import plain_tags, ttl_setting
 from memocache._signature import Values
-from memocache._store import Record, Unstorable
+from memocache._store import Address, Record, Unstorable
 from memocache._store_local import LocalStore
 from memocache.exceptions import ConfigurationError, DecodeError, EncodeError
 from memocache.typing import MISSING, Answer
@@ -104,11 +104,25 @@ class Operations(Finder):
         return self.engine.default_ttl if made is MISSING else float(made)
 
     def delete(self, key: str) -> S:
-        """Remove a key; whether it was there."""
+        """Remove a key; whether it was there. Of an entry, what is computed meanwhile is not stored either."""
         address, store, found, _ = yield from self._find(key)
-        yield from store.forget(address)
+        entry = self._entry_address(key)
+        try:
+            yield from store.forget(address)
+            if entry is not None and self.shared is not None and not (store is self.shared and address.name):
+                yield from self.shared.forget(entry)
+        finally:
+            if entry is not None:
+                self._void(entry)
         self.engine.gone(address, store, INVALIDATED)
         return found.load is not None
+
+    def _void(self, entry: Address) -> None:
+        """Let no computation of an entry, known by name and digest, that this process began be joined or stored."""
+        tables = {id(table): table for table in self.tier.tables(entry.name)}
+        self.engine.flights.void_where(
+            lambda key: key[0] in tables and self.digest_of(tables[key[0]], key[1]) == entry.digest
+        )
 
     def glimpse(self, key: str) -> S:
         """The value of a key, plain or an entry's, or MISSING (also for a remembered error); never counts. Raises

@@ -16,6 +16,7 @@ from tests.flight.support import BOUND, auntil, join, traces
 NAME = "shop.f"
 WAYS: dict[str, Callable[[Any, Any], Any]] = {
     "args": lambda cache, f: f.invalidate(1),
+    "key": lambda cache, f: cache.delete(f.key_for(1)),
     "function": lambda cache, f: cache.invalidate(f),
     "name": lambda cache, f: cache.invalidate(NAME),
     "glob": lambda cache, f: cache.invalidate("shop.*"),
