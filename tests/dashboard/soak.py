@@ -11,7 +11,7 @@ after it is what nobody else looks at.
 from __future__ import annotations
 
 import argparse
-import asyncio
+import random
 import re
 import shutil
 import socket
@@ -49,11 +49,10 @@ def serve(url: str) -> None:
 
     with Cache(url) as cache, socket.create_server(("127.0.0.1", 0)) as listener:
         poller = Poller(cache)
-        asyncio.run(poller.look())
-        assert poller.stats is not None
-        now = time.time()
-        for number in range(POINTS, 0, -1):
-            poller.history.seen(poller.stats, now - WATCHED * number)
+        now, draw = time.time(), random.Random(0).uniform
+        for number in range(POINTS, 0, -1):  # as a load leaves them: zeros would take the browser less than others
+            at, memory = now - WATCHED * number, int(draw(2e6, 3e6))
+            poller.history._add(at, draw(300, 400), draw(0.9, 1.0), draw(0.5, 0.9), memory, draw(0, 1), draw(0, 1))
         app = Starlette(routes=Pages(cache, None, False, False, "", poller).routes())
         app.add_middleware(Gate, token=False, hosts=())
         print(f"http://127.0.0.1:{listener.getsockname()[1]}/", flush=True)
