@@ -3,6 +3,7 @@
 ``sphinx-build -W -n -b html docs site`` (extra ``docs``); warnings are errors, unknown references too.
 """
 
+import inspect
 from importlib.metadata import version as _version
 
 project = "memocache"
@@ -24,3 +25,13 @@ html_theme = "furo"
 html_title = "memocache"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+
+
+def with_options(app, what, name, obj, options, lines):
+    """Add to `cached` and `cached_many`, which are objects, what their call says of the options."""
+    if name in ("memocache.cached", "memocache.cached_many"):
+        lines += ["", *inspect.getdoc(type(obj).__call__).splitlines(), ""]
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", with_options, priority=400)  # before napoleon reads the arguments

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -183,3 +185,15 @@ def test_every_public_name_is_in_the_api_reference() -> None:
     with_their_module = set(vars(memocache.exceptions))
     assert set(memocache.__all__) - with_their_module - named == set()
     assert set(memocache.testing.__all__) - named == set()
+
+
+def test_every_option_is_in_the_api_reference() -> None:
+    """What the site shows of `cached` and `cached_many` names each of their options."""
+    conf = runpy.run_path(str(ROOT / "docs" / "conf.py"))
+    for decorate in (memocache.cached, memocache.cached_many):
+        lines: list[str] = []
+        conf["with_options"](None, "function", repr(decorate)[1:-1], decorate, None, lines)
+        told = set(re.findall(r"^ {4}(\w+): ", "\n".join(lines), re.M))
+        options = set(inspect.signature(decorate).parameters)
+        assert "tags" in told
+        assert decorate is memocache.cached_many or options <= told  # the other's refer to `cached`
