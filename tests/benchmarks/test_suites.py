@@ -9,8 +9,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from benchmarks import _measure, hit_ratio
-from benchmarks._measure import TINY, Bench, run_panel
+from benchmarks import _measure, disk, hit_ratio
+from benchmarks._measure import FULL, TINY, Bench, run_panel
 from benchmarks._peers import sync_memory
 from benchmarks._results import ROOT
 from memocache.testing.servers import available_servers
@@ -32,6 +32,15 @@ def test_a_suite_runs(name: str):
             assert panel.base in names
             ours = [one.name for one in panel.contenders if not one.peer]
             assert names + [name for name, _ in outcome.skipped] == ours or set(names) < set(ours)
+
+
+def test_the_store_grows_as_far_as_is_asked():
+    """The largest store that `disk` measures has a million entries, or as many as one says."""
+    with ExitStack() as stack:
+        for entries, largest in ((None, "1,000,000 entries"), (10_000_000, "10,000,000 entries")):
+            *_, grown = disk.SUITE.panels(Bench(stack, FULL, entries=entries))
+            assert grown.contenders[0].name == grown.base == "1,000 entries"
+            assert grown.contenders[-1].name == largest
 
 
 def test_traces_are_read_as_they_are_written(tmp_path):
