@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import logging
 import sys
 import warnings
@@ -14,6 +16,9 @@ import typer
 from memocache.cli import dashboard, demo, doctor, entries, explain, forget, ping, stats
 from memocache.cli._common import Failure
 from memocache.exceptions import MemocacheError
+
+_SPELLED = "memocache.spelled"
+_ASCII = {"█": "#", "░": ".", "µ": "u", "…": "..."}
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.command("demo")(demo.demo)
@@ -44,6 +49,8 @@ def _root(
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command named by `arguments` and return its exit status: 2 for misuse, 1 for failure, 130 for Ctrl-C."""
     logging.getLogger("memocache").addHandler(logging.NullHandler())  # what goes wrong is told once, by us
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors=_SPELLED)
     try:
         with warnings.catch_warnings(record=True) as warned:
             words = None if arguments is None else list(arguments)
@@ -59,6 +66,16 @@ def run(arguments: Sequence[str] | None = None) -> int:
     for warning in warned:  # of a command that failed they are not shown: its one line says why
         _fail(str(warning.message), 0)
     return status if isinstance(status, int) else 0
+
+
+def _spelled(error: UnicodeError) -> tuple[str, int]:
+    """What an encoding cannot say, in ASCII: a pipe on Windows has no bars, and a terminal of the C locale no µ."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(_ASCII.get(one, "?") for one in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error(_SPELLED, _spelled)
 
 
 def _fail(message: str, status: int) -> int:

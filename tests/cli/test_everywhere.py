@@ -228,6 +228,20 @@ def test_where(url: str, shown: str) -> None:
     assert where(url) == shown
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_an_encoding_without_bars(tmp_path: Path, encoding: str) -> None:
+    """What the encoding of a pipe cannot say is spelled in what it can, and is no traceback."""
+    url = f"disk://{tmp_path / 'store'}"
+    shop.busy(url)
+    for command, says in (("stats", "##########..  86.7%"), ("doctor", "LMDB")):
+        words = [sys.executable, "-m", "memocache.cli", command, "--url", url]
+        done = subprocess.run(
+            words, capture_output=True, cwd=ROOT, env=environment(PYTHONIOENCODING=encoding), timeout=120
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert says in done.stdout.decode(encoding)
+
+
 def test_what_keeps_nothing() -> None:
     """``null://`` is well, and said to keep nothing; a program's `memory://` is not found empty without a word why."""
     assert "did not come back" in in_pipe("ping", "--url", "null://").stdout
