@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Annotated
+from typing import Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Group, RenderableType
@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from memocache import Cache, CacheStats, FunctionStats
+from memocache import BackendError, Cache, CacheStats, FunctionStats
 from memocache.cli._common import (
     JsonOption,
     PrefixOption,
@@ -58,13 +58,13 @@ def stats(
     as_json: JsonOption = False,
 ) -> None:
     """Show each function's hits, misses, time computed and saved."""
+    if watch and as_json:
+        raise typer.BadParameter("--json is of one look: not with --watch")
+    scope: Literal["fleet", "process"] = "fleet" if fleet else "process"
     with opened(url, prefix) as cache:
         if watch:
-            if as_json:
-                raise typer.BadParameter("--json is of one look: not with --watch")
-            _live(lambda: _page(cache.stats("fleet" if fleet else "process", entries=False), url), every)
-            return
-        figures = cache.stats("fleet" if fleet else "process")
+            _live(lambda: _pages(cache, scope, url, every), every)
+        figures = cache.stats(scope)
         if as_json:
             print_json(figures)
         else:
@@ -80,27 +80,39 @@ def top(
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, metavar="N", help="How many of each.")] = 10,
 ) -> None:
     """Show what is called most now, and the hottest keys. Ctrl-C ends it."""
-    scope = "fleet" if fleet else "process"
+    scope: Literal["fleet", "process"] = "fleet" if fleet else "process"
     with opened(url, prefix) as cache:
-        pages = _rates(cache, scope, lines, url)
-        next(pages)
-        time.sleep(every)
         if once:
-            console().print(next(pages))
+            console().print(next(_rates(cache, scope, lines, url, every)))
         else:
-            _live(lambda: next(pages), every)
+            _live(lambda: _rates(cache, scope, lines, url, every), every)
 
 
-def _live(page: Callable[[], RenderableType], every: float) -> None:
+def _live(begin: Callable[[], Iterator[RenderableType]], every: float) -> NoReturn:
+    """Show one page after another until Ctrl-C. Where the backend fails meanwhile, `begin` again: outages are what one
+    watches for.
+    """
     out = console()
-    live = Live(page(), console=out, auto_refresh=False, screen=out.is_terminal)
+    pages = begin()
+    live = Live(next(pages), console=out, auto_refresh=False, screen=out.is_terminal)
     try:  # not `with`: Ctrl-C may come while it starts, and the cursor must come back
         live.start(refresh=True)
         while True:
-            time.sleep(every)
-            live.update(page(), refresh=True)
+            try:
+                for page in pages:
+                    live.update(page, refresh=True)
+            except BackendError as error:
+                live.update(Text(f"{error}; trying again"), refresh=True)
+                time.sleep(every)
+                pages = begin()
     finally:
         live.stop()
+
+
+def _pages(cache: Cache, scope: Literal["fleet", "process"], url: str, every: float) -> Iterator[RenderableType]:
+    while True:
+        yield _page(cache.stats(scope, entries=False), url)
+        time.sleep(every)
 
 
 def _page(figures: CacheStats, url: str) -> RenderableType:
@@ -151,12 +163,14 @@ def _none(url: str) -> Text:
     return Text(f"no function has been called yet{alone}")
 
 
-def _rates(cache: Cache, scope: str, lines: int, url: str) -> Iterator[RenderableType]:
+def _rates(
+    cache: Cache, scope: Literal["fleet", "process"], lines: int, url: str, every: float
+) -> Iterator[RenderableType]:
     """A page for each pair of looks: calls a second between them."""
-    before: dict[str, FunctionStats] = {}
-    looked_at = time.monotonic()
+    before, looked_at = cache.stats(scope, entries=False).functions, time.monotonic()
     while True:
-        figures = cache.stats(scope, entries=False)  # type: ignore[arg-type]  # one of the two
+        time.sleep(every)
+        figures = cache.stats(scope, entries=False)
         now = time.monotonic()
         elapsed = max(now - looked_at, 1e-9)
         rows = []

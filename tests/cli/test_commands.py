@@ -116,6 +116,29 @@ def test_what_goes_on_ends_with_ctrl_c(url: str, words: tuple[str, ...]) -> None
     assert done.raw.rfind(b"\x1b[?25h") > done.raw.rfind(b"\x1b[?25l")
 
 
+@pytest.mark.parametrize("words", [("stats", "--watch"), ("top",)], ids=lambda w: w[0])
+def test_what_goes_on_outlives_an_outage(
+    words: tuple[str, ...], running_server: Callable[[str], servers.Server]
+) -> None:
+    """While the server is away that is shown; once it is back, so are the figures (of a server that begins empty)."""
+    kinds = servers.available_servers()
+    if not kinds:
+        pytest.skip("no server on this machine")
+    with servers.start(kinds[0]) as server:
+        subprocess.run([sys.executable, "-m", SHOP, server.url], check=True, cwd=ROOT, timeout=60)
+        steps = [("shop.price", server.kill), ("trying again", server.restart), ("no function", lambda: None)]
+
+        def done(text: str) -> bool:
+            if steps and steps[0][0] in text:
+                steps.pop(0)[1]()
+            return not steps
+
+        ended = at_terminal(*words, "--every", "0.2", "--url", server.url, interrupt_when=done)
+    assert steps == []
+    assert ended.status == 130
+    assert "Traceback" not in ended.text
+
+
 def test_top(url: str, in_pipe: Pipe) -> None:
     """Two looks, then the rates between them and the hottest keys."""
     text = told(in_pipe("top", "--url", url, "--once", "--every", "0.2"))
