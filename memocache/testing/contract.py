@@ -136,8 +136,13 @@ class BackendContract:
 
     def test_a_value_expires(self, talk: Any, at: Callable[[str], str]) -> None:
         """A put with a ttl is there at first and gone afterwards, for reads, guards and deletes alike."""
-        talk.transact([], [Put(at("a"), b"1", 400), Put(at("b"), b"2", 60_000)])
-        assert talk.read([at("a")]) == [b"1"]
+        found: list[bytes | None] = []
+        while found != [b"1"]:
+            begun = time.monotonic()
+            talk.transact([], [Put(at("a"), b"1", 400), Put(at("b"), b"2", 60_000)])
+            found = talk.read([at("a")])
+            late = time.monotonic() - begun > 0.4  # a busy machine, and not the backend's doing: again
+            assert late or found == [b"1"]
         self._until(lambda: talk.read([at("a")]) == [None])
         assert talk.read([at("b")]) == [b"2"]
         assert talk.delete([at("a")]) == 0
