@@ -28,13 +28,14 @@ _GIVE_UP = 1.0  # seconds after which a connection that is still not open is tri
 class Request:
     """Bytes that go over a lane, until when (monotonic seconds) an answer counts, and the replies that came."""
 
-    __slots__ = ("ask", "deadline", "lane", "replies", "retried")
+    __slots__ = ("ask", "deadline", "excused", "lane", "replies", "retried")
 
     def __init__(self, ask: Ask, deadline: float) -> None:
         self.ask = ask
         self.deadline = deadline
         self.replies: list[Any] = []
         self.retried = False
+        self.excused = False
         self.lane: Lane | None = None
 
     def wanted(self) -> bool:
@@ -164,9 +165,13 @@ class Lane:
         self.flush()
 
     def excuse(self, seconds: float) -> None:
-        """Let everything that waits here wait so much longer."""
+        """Let everything that waits here wait so much longer, once: a server that hangs gains nothing by a loop that is
+        held up over and over.
+        """
         for request in (*self.owed, *self.queue):
-            request.deadline += seconds
+            if not request.excused:
+                request.excused = True
+                request.deadline += seconds
 
     def doubt(self) -> None:
         """Close the connection as soon as what was sent over it is answered; callable from any thread."""

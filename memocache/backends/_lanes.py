@@ -56,6 +56,7 @@ class _LoopLanes:
             return await self._run_privately(op, ask, deadline)
         while True:
             request = await self._exchange(self._choose(), ask, deadline)
+            deadline = request.deadline  # it may have been excused
             try:
                 ask = op.send(request.replies)
             except StopIteration as stop:
@@ -84,6 +85,7 @@ class _LoopLanes:
                 self._private.append(lane)
             while True:
                 request = await self._exchange(lane, ask, deadline)
+                deadline = request.deadline
                 lane.in_session = ask.session
                 try:
                     ask = op.send(request.replies)
@@ -108,10 +110,12 @@ class _LoopLanes:
         return request
 
     def _send(self, lane: Lane, request: Request) -> None:
-        lane.queue.append(request)
-        if not self._ticking:
+        if self._ticking:
+            self._excuse(time.monotonic())  # those before: what is sent only now has lost no time
+        else:
             self._ticking = True
             self._tick_in(LATE)
+        lane.queue.append(request)
         lane.flush()
 
     def _tick_in(self, seconds: float) -> None:
@@ -148,16 +152,21 @@ class _LoopLanes:
     def _tick(self) -> None:
         lanes = [*self._shared, *self._private]
         now = time.monotonic()
-        late = now - self._tick_due
         try:
-            if late > _BLOCKED:  # the time that a caller took is not the server's
-                for lane in lanes:
-                    lane.excuse(late)
+            self._excuse(now)
             self._look_after(lanes, now)
         finally:  # deadlines hold whatever was raised here
             self._ticking = any(lane.busy() for lane in lanes)
             if self._ticking:
                 self._tick_in(LATE)
+
+    def _excuse(self, now: float) -> None:
+        """Where the loop stood still, the time that a caller took is not the server's."""
+        late = now - self._tick_due
+        if late > _BLOCKED:
+            self._tick_due = now
+            for lane in [*self._shared, *self._private]:
+                lane.excuse(late)
 
     def _look_after(self, lanes: list[Lane], now: float) -> None:
         for lane in lanes:

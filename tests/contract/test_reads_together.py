@@ -16,8 +16,11 @@ from memocache import BackendError, Cache
 from memocache._envelope import Envelope, Flag, close, echo, pack
 from memocache._shelf import UNFIT
 from memocache.backends import _reads
-from memocache.backends._lanes import Lanes
+from memocache.backends._lane import Step
+from memocache.backends._lanes import Lanes, _LoopLanes
 from memocache.backends._reads import Batch
+from memocache.backends._resp import Ask
+from memocache.backends._wire import Wire
 from memocache.backends.base import ReplyError
 from memocache.testing import FailingBackend, FakeClock, FakeServer, FaultProxy, servers
 from memocache.testing.servers import Server
@@ -268,6 +271,62 @@ def test_a_loop_that_stood_still_is_no_backend_trouble(server: Server, when: str
         run(cache, scenario)
         assert cache.breaker() == {"redis": "closed"}
         assert f.stats().backend_errors == 0
+
+
+def test_a_loop_that_is_held_up_over_and_over_ends_the_wait_too(server: Server) -> None:
+    """A call on a server that hangs is answered after a few turns of a loop that each of its turns blocks."""
+    with FaultProxy(server.port) as proxy, Cache(proxy.url) as cache:
+
+        @cache.cached(ttl=60)
+        async def f(n: int) -> int:
+            return n
+
+        async def scenario() -> None:
+            await f(1)
+            proxy.fault("stall")
+            call = asyncio.ensure_future(f(1))
+            turns = 0
+            while not call.done():
+                time.sleep(0.15)  # the block itself is the point
+                await asyncio.sleep(0.001)
+                turns += 1
+            assert await call == 1
+            assert turns < 10
+            proxy.heal()
+
+        run(cache, scenario)
+
+
+def test_only_what_waited_is_excused_and_once() -> None:
+    """A loop that stood still gives what waited meanwhile that much time, once; what is sent after it has its own."""
+
+    async def scenario() -> None:
+        dialled = threading.Event()
+
+        def dial() -> Wire:
+            dialled.wait()
+            raise OSError
+
+        loop = asyncio.get_running_loop()
+        lanes = _LoopLanes(dial)
+        until = time.monotonic() + 1000
+        before, after = (Step(Ask(b"", 1), until, loop.create_future()) for _ in range(2))
+        lanes._send(lanes._choose(), before)
+        lanes._tick_due -= 5000
+        lanes._send(lanes._choose(), after)
+        lanes._tick()
+        assert (before.deadline > until + 4900, after.deadline) == (True, until)
+        excused = before.deadline
+        lanes._tick_due -= 5000
+        lanes._tick()
+        assert (before.deadline, after.deadline > until + 4900) == (excused, True)
+        lanes.close()
+        dialled.set()
+        for request in (before, after):
+            with pytest.raises(ConnectionError):
+                await request.future
+
+    asyncio.run(scenario())
 
 
 def test_many_are_several_commands(server: Server, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
