@@ -16,15 +16,13 @@ Every backend failure is caught where it was asked for and costs the call its ca
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from random import SystemRandom
-from time import monotonic
 from typing import Any, TypeAlias
 
 from memocache import _events as events
 from memocache._binding import Binding
 from memocache._causes import EXPIRED, INVALIDATED, REJECTED, UNREACHABLE, UNREADABLE
-from memocache._disabled import DISABLED
 from memocache._envelope import Outcome
 from memocache._flight import LEADING, Flight, Flights, Role, Token
 from memocache._function import Function
@@ -32,13 +30,12 @@ from memocache._guard import Budget, NoRoom
 from memocache._local import LocalTier
 from memocache._options import ttl_setting
 from memocache._policy import Verdict, jittered, judge, retention, servable_on_failure, smoothed
-from memocache._questions import Question, place, question
 from memocache._runtime import Compute, Effect, Spawn, Wait
 from memocache._signature import Values
 from memocache._store import Address, Found, Record, Store, Unstorable
 from memocache._store_shared import SharedStore
 from memocache.exceptions import BackendError, ComputeTimeout, DecodeError, EncodeError
-from memocache.stats import BUCKETS, Counters, bucket
+from memocache.stats import Counters, bucket
 from memocache.typing import MISSING
 
 random = SystemRandom()  # of our own: the program's seeded generator is left alone
@@ -46,9 +43,12 @@ random = SystemRandom()  # of our own: the program's seeded generator is left al
 REFRESH_THROTTLE = 30.0
 """Seconds after a failed background refresh before the next one of the same key."""
 _AGAIN = Outcome(MISSING)
-_UNREACHABLE = Found(cause=UNREACHABLE)
+UNREACHABLE_FOUND = Found(cause=UNREACHABLE)
 Begun: TypeAlias = tuple[Address, Store, Found | None]
-"""What `Engine.call` goes on with: where the outcome is kept, and what was found there (None: nobody looked yet)."""
+"""What `Engine.call` goes on with: where the outcome is kept, and what was found there (None: nobody looked yet).
+
+See `memocache._first`.
+"""
 
 
 class Engine:
@@ -76,45 +76,6 @@ class Engine:
 
     # -- the call
 
-    def look_now(self, binding: Binding, values: Values) -> Outcome | Begun | None:
-        """The first look-up of a sync call on a shared backend, as a plain function: most calls are fresh hits.
-
-        An outcome to serve, or what `call` goes on with (None: it begins anew).
-        """
-        if DISABLED.get() is not None or self.emit is not None or binding.function.options.early:
-            return None
-        begun = monotonic()
-        shared: SharedStore = binding.places.shared  # type: ignore[assignment]  # it is one; binding must not know
-        asked = question(binding, shared, values)
-        entry, budget = asked[0], Budget()
-        if shared.tiered and entry is not None:
-            address, store = place(binding, shared, asked)
-            return shared.near_outcome(address) or (address, store, None)
-        if entry is None:
-            return (*place(binding, shared, asked), None)
-        try:
-            outcome, reply = shared.look_now(entry, asked[1], budget)
-        except BackendError as fault:
-            return self.looked(binding, asked, fault, budget, begun)
-        if outcome is None:
-            return self.looked(binding, asked, reply, budget, begun)
-        shared.touch_all(binding.table, (entry,))
-        times, index = binding.counters.hit_times, int((monotonic() - begun) * 1e6).bit_length()
-        times[index if index < BUCKETS else -1] += 1
-        return outcome
-
-    def looked(
-        self, binding: Binding, asked: Question, reply: Sequence[Any] | BackendError, budget: Budget, begun: float
-    ) -> Begun:
-        """What `call` goes on with after a look-up that began at `begun`, and found (or met) this."""
-        shared: SharedStore = binding.places.shared  # type: ignore[assignment]  # it is one; binding must not know
-        address, store = place(binding, shared, asked, budget)
-        address.begun = begun
-        if isinstance(reply, BackendError):
-            self.fault(binding.counters, reply)
-            return address, store, _UNREACHABLE
-        return address, store, shared.read(address, shared.spot(address), reply)
-
     def call(
         self, binding: Binding, values: Values, begun_with: Begun | None = None
     ) -> Generator[Effect, Any, Outcome]:
@@ -123,17 +84,17 @@ class Engine:
         options, counters = binding.function.options, binding.counters
         begun = address.begun or time.monotonic()
         missed = shared = False
-        found = _UNREACHABLE
+        found = UNREACHABLE_FOUND
         while True:
             reachable = True
             try:
                 if looked is None:
                     found = yield from store.look(address)
                 else:
-                    found, looked, reachable = looked, None, looked is not _UNREACHABLE
+                    found, looked, reachable = looked, None, looked is not UNREACHABLE_FOUND
             except BackendError as fault:
                 self.fault(counters, fault)
-                found, reachable = _UNREACHABLE, False
+                found, reachable = UNREACHABLE_FOUND, False
             served = self._serve(binding, address, store, found, missed, begun)
             if served is not None:
                 outcome, due = served

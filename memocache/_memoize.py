@@ -21,10 +21,10 @@ import wrapt
 from memocache._binding import Binding
 from memocache._disabled import DISABLED
 from memocache._envelope import Outcome
+from memocache._first import look_now, look_soon
 from memocache._function import Function
 from memocache._runtime import Steps, arun, run, unwrap
 from memocache._shelf import UNFIT
-from memocache._soon import look_soon
 from memocache.stats import CacheInfo, FunctionStats
 
 if TYPE_CHECKING:
@@ -283,10 +283,10 @@ class State:
         cache, binding = self.bound()
         if binding.places.shared is None:
             return None
-        return cache._engine.look_now(binding, values)
+        return look_now(cache._engine, binding, values)
 
     def look_soon(self, values: tuple[Any, ...]) -> Any:
-        """An async call's look-up in the backend: a `memocache._soon.Soon`, or None."""
+        """An async call's look-up in the backend: a `memocache._first.Soon`, or None."""
         cache, binding = self.bound()
         return None if binding.places.shared is None else look_soon(cache._engine, binding, values)
 

@@ -50,7 +50,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             {"_binding", "_store_shared"},
             {"_questions"},
             {"_aio", "_engine", "_store_local", "_store_tiered", "_tally"},
-            {"_finding", "_many", "_soon"},
+            {"_finding", "_first", "_many"},
             {"_looking", "_operations"},
             {"_explain", "_memoize", "_statistics"},
             {"_loader"},
