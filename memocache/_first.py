@@ -86,8 +86,10 @@ def look_now(engine: Engine, binding: Binding, values: Values) -> Outcome | Begu
     return outcome
 
 
-def look_soon(engine: Engine, binding: Binding, values: Values) -> Soon | None:
-    """Ask for what there is of a call; None: `Engine.call` begins anew. Raises what `Binding.address` raises."""
+def look_soon(engine: Engine, binding: Binding, values: Values) -> Soon | Begun | None:
+    """Ask for what there is of a call, or what `Engine.call` goes on with (None: it begins anew). Raises what
+    `Binding.address` raises.
+    """
     shared: SharedStore = binding.places.shared  # type: ignore[assignment]  # it is one; binding must not know
     if shared.tiered or not shared.reads_soon:
         return None
@@ -96,7 +98,9 @@ def look_soon(engine: Engine, binding: Binding, values: Values) -> Soon | None:
     asked = question(binding, shared, values)
     entry = asked[0]
     reply = None if entry is None else shared.read_soon(entry, asked[1], _guard.CALL_SECONDS)
-    return None if reply is None else Soon(engine, binding, shared, asked, reply)
+    if reply is None:  # the user's `key` and `tags` are asked once a call
+        return (*place(binding, shared, asked), None)
+    return Soon(engine, binding, shared, asked, reply)
 
 
 def _looked(

@@ -73,12 +73,15 @@ class Guard:
         return _Request(self, operation, args, kwargs, budget)
 
     def read_soon(self, entry: str, markers: Sequence[str], seconds: float) -> Awaitable[Answer] | None:
-        """As `memocache.typing.ReadSoon`; None where that is no way to ask, or something failed lately and has to be
-        weighed.
+        """As `memocache.typing.ReadSoon`; None where that is no way to ask, or something failed, lately or now, that
+        has to be weighed.
         """
         if self._read_soon is None or self.breaker.outcomes:
             return None
-        return self._read_soon(entry, markers, seconds)
+        try:
+            return self._read_soon(entry, markers, seconds)
+        except Exception:  # no asyncio loop runs here, say: `awaiting` meets the same, and weighs it
+            return None
 
     def each(self, calls: Sequence[tuple[str, tuple[Any, ...], dict[str, Any]]], *, budget: Budget) -> Steps[list[Any]]:
         """The answers to several operations with their arguments and keywords: asked at the same time where the backend

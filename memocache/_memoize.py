@@ -21,7 +21,7 @@ import wrapt
 from memocache._binding import Binding
 from memocache._disabled import DISABLED
 from memocache._envelope import Outcome
-from memocache._first import look_now, look_soon
+from memocache._first import Soon, look_now, look_soon
 from memocache._function import Function
 from memocache._runtime import Steps, arun, run, unwrap
 from memocache._shelf import UNFIT
@@ -197,6 +197,7 @@ class State:
             name("call"): self.call,
             name("look"): self.look_soon if function.is_async else self.look,
             name("Outcome"): Outcome,
+            name("Soon"): Soon,
             name("UNFIT"): UNFIT,
             name("nobody"): _Nobody,
         }
@@ -286,7 +287,7 @@ class State:
         return look_now(cache._engine, binding, values)
 
     def look_soon(self, values: tuple[Any, ...]) -> Any:
-        """An async call's look-up in the backend: a `memocache._first.Soon`, or None."""
+        """An async call's look-up in the backend: a `Soon`, or what `call` begins with."""
         cache, binding = self.bound()
         return None if binding.places.shared is None else look_soon(cache._engine, binding, values)
 

@@ -49,7 +49,7 @@ _MISS_SYNC = """\
 """
 _MISS_ASYNC = """\
     {p}begun = {p}look({values})
-    if {p}begun is not None:
+    if {p}type({p}begun) is {p}Soon:
         {p}value = {p}begun.value(await {p}begun.reply)
         if {p}value is not {p}UNFIT:
             return {p}value

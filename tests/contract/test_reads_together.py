@@ -6,13 +6,14 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memocache import BackendError, Cache
+from memocache import BackendError, Cache, UnsharedWarning
 from memocache._envelope import Envelope, Flag, close, echo, pack
 from memocache._shelf import UNFIT
 from memocache.backends import _lane, _lanes, _reads
@@ -413,6 +414,68 @@ def test_a_wrapped_backend_is_not_passed_by(server: Server) -> None:
                     await cache.aio.get("k")
 
             asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_key_and_tags_are_asked_once_a_call(cache: Cache, failing: bool) -> None:
+    """The user's ``key`` and ``tags`` are called once for each call, also while a failure is being weighed."""
+    asked: list[Any] = []
+
+    @cache.cached(ttl=60, key=lambda n: asked.append(n) or n, tags=lambda n: asked.append("t") or ["a"])
+    async def f(n: int) -> int:
+        return n
+
+    async def scenario() -> None:
+        assert await f(1) == 1
+        assert cache._guard is not None
+        if failing:
+            cache._guard.breaker.outcomes.append((time.monotonic(), False))
+        asked.clear()
+        assert await f(1) == 1
+        assert asked == ["t", 1]
+
+    run(cache, scenario)
+    assert f.cache_info().hits == 1
+
+
+def test_a_call_that_stays_in_the_process_asks_its_key_as_often(cache: Cache) -> None:
+    """A call whose key nobody else can name has its ``key`` called as often in async code as in sync code."""
+    asked: list[str] = []
+
+    @dataclass(frozen=True)
+    class Local:
+        n: int
+
+    @cache.cached(ttl=60, key=lambda: asked.append("async") or Local(1))
+    async def f() -> int:
+        return 1
+
+    @cache.cached(ttl=60, key=lambda: asked.append("sync") or Local(1))
+    def g() -> int:
+        return 1
+
+    async def scenario() -> None:
+        assert (await f(), g()) == (1, 1)
+        asked.clear()
+        assert (await f(), g()) == (1, 1)
+        assert asked.count("async") == asked.count("sync")
+
+    with pytest.warns(UnsharedWarning):
+        run(cache, scenario)
+
+
+def test_without_an_asyncio_loop_a_call_computes(cache: Cache) -> None:
+    """A coroutine that something else than asyncio drives costs the call its caching, not its answer."""
+
+    @cache.cached(ttl=60)
+    async def f(n: int) -> int:
+        return n
+
+    with pytest.raises(StopIteration) as stop:
+        f(1).send(None)
+    assert stop.value.value == 1
+    with pytest.raises(BackendError):
+        cache.aio.get("k").send(None)
 
 
 # -- the batch by itself
