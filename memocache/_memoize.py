@@ -297,6 +297,8 @@ class State:
         off = DISABLED.get()
         if off is not None and cache._is_off(off):
             return cache._engine.direct(self.function, values)
+        if begun is not None and begun[0].table is not binding.table:
+            begun = None  # of a cache that was replaced while this call waited
         return self.steps(cache, binding, values, begun)
 
     def steps(self, cache: Cache, binding: Binding, values: tuple[Any, ...], begun: Any) -> Steps[Any]:

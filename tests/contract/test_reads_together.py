@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import memocache
 from memocache import BackendError, Cache, UnsharedWarning
+from memocache._default import replaced
 from memocache._envelope import Envelope, Flag, close, echo, pack
 from memocache._shelf import UNFIT
 from memocache.backends import _lane, _lanes, _reads
@@ -476,6 +478,34 @@ def test_without_an_asyncio_loop_a_call_computes(cache: Cache) -> None:
     assert stop.value.value == 1
     with pytest.raises(BackendError):
         cache.aio.get("k").send(None)
+
+
+def test_a_cache_replaced_meanwhile_is_not_gone_on_with(server: Server) -> None:
+    """A call whose default cache is replaced while it waits is a call of the new one: counted and stored there."""
+    computed: list[int] = []
+
+    @memocache.cached(ttl=60)
+    async def f(n: int) -> int:
+        computed.append(n)
+        return n
+
+    async def scenario(proxy: FaultProxy, new: Cache) -> None:
+        with Cache(proxy.url) as old, replaced(old):
+            assert await f(0) == 0
+            proxy.fault("stall")
+            calls = [asyncio.ensure_future(f(n)) for n in (1, 2)]
+            for _ in range(2):  # they ask, and the command leaves
+                await asyncio.sleep(0)
+            with replaced(new):
+                old.close()
+                proxy.heal()
+                assert await asyncio.gather(*calls) == [1, 2]
+                assert await asyncio.gather(f(1), f(2)) == [1, 2]
+                assert f.cache_info()[:2] == (2, 2)
+        assert computed == [0, 1, 2]
+
+    with FaultProxy(server.port) as proxy, Cache(server.url + LEISURE) as new:
+        run(new, lambda: scenario(proxy, new))
 
 
 # -- the batch by itself
