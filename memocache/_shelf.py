@@ -120,6 +120,8 @@ class Shelf:
         return Outcome(self.codec.decode(payload))
 
     def _put(self, address: Address, spot: Spot, record: Record, generations: bytes) -> Put:
+        if len(spot.key) > _envelope.MAX_KEY_BYTES:
+            raise Unstorable("unencodable", f"its key in the backend is over {_envelope.MAX_KEY_BYTES} bytes")
         value, error, _ = record.outcome
         flags, size = Flag.PLAIN, 0
         pieces: Sequence[bytes | memoryview] = ()

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import TypeAlias, TypeVar
 
 from memocache.backends._lane import LATE, Lane, Request, Step
-from memocache.backends._reads import Batch
+from memocache.backends._reads import Batch, Size
 from memocache.backends._resp import Ask, Op
 from memocache.backends._wire import Dial
 from memocache.backends.base import Busy, ProtocolError
@@ -44,6 +44,7 @@ class _LoopLanes:
         self._ticking = False
         self._tick_due = 0.0
         self._gathering: dict[float, Batch] = {}
+        self._size = Size()
 
     async def run(self, op: Op[T], timeout: float) -> T:
         deadline = time.monotonic() + timeout
@@ -129,7 +130,7 @@ class _LoopLanes:
         batch = self._gathering.get(timeout)
         if batch is None:
             loop = asyncio.get_running_loop()
-            batch = self._gathering[timeout] = Batch(loop, timeout)
+            batch = self._gathering[timeout] = Batch(loop, timeout, self._size)
             loop.call_soon(self._leave, batch)
         return batch
 

@@ -14,22 +14,43 @@ from memocache.typing import Answer
 
 _MOST = 1000
 """Entries that one command reads, during which the server does nothing else."""
+_MOST_BYTES = 1 << 20
+"""Bytes that one command's answer is meant to have: readers of what comes first need not wait for all."""
 _NOTHING = Ask(b"", 1, harmless=True)
+
+
+class Size:
+    """Bytes that a value has, by the last answers of one loop: seen growing at once, and shrinking slowly."""
+
+    __slots__ = ("bytes",)
+
+    def __init__(self) -> None:
+        self.bytes = 0.0
+
+    def seen(self, values: Sequence[bytes | None]) -> None:
+        """Take note of one answer."""
+        self.bytes = max(sum(map(len, filter(None, values))) / len(values), 0.9 * self.bytes)
+
+    def fitting(self) -> int:
+        """How many entries to read at once."""
+        return max(1, min(_MOST, int(_MOST_BYTES / max(1.0, self.bytes))))
 
 
 class Batch(Request):
     """Reads that leave together, and may take `timeout` seconds from when they do; more are taken while it is `open`.
 
-    `asked` are each reader's future, entry and markers; what `new_future` makes is answered with an `Answer`.
+    `asked` are each reader's future, entry and markers; what `new_future` makes is answered with an `Answer`. `size` is
+    that of the loop's values.
     """
 
-    __slots__ = ("__weakref__", "_keys", "asked", "loop", "new_future", "open", "timeout")
+    __slots__ = ("__weakref__", "_keys", "_size", "asked", "loop", "new_future", "open", "timeout")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float, size: Size) -> None:
         super().__init__(_NOTHING, 0.0)
         self.loop = loop
         self.new_future = loop.create_future
         self.timeout = timeout
+        self._size = size
         self.open = True
         self.asked: list[tuple[asyncio.Future[Answer], str, Sequence[str]]] = []
         self._keys: list[str] = []
@@ -38,10 +59,11 @@ class Batch(Request):
         """Close it at `now`, and give what is to be sent: several where it is large, none where nobody waits."""
         self.open = False
         asked = [one for one in self.asked if not one[0].done()]
-        for at in range(0, len(asked), _MOST):
-            part = self if len(asked) <= _MOST else type(self)(self.loop, self.timeout)
+        most = self._size.fitting()
+        for at in range(0, len(asked), most):
+            part = self if len(asked) <= most else type(self)(self.loop, self.timeout, self._size)
             part.open = False
-            part.asked = asked[at : at + _MOST]
+            part.asked = asked[at : at + most]
             lists = {id(markers): markers for _, _, markers in part.asked}
             part._keys = list(dict.fromkeys(chain(*lists.values(), [entry for _, entry, _ in part.asked])))
             part.ask = Ask(pack("MGET", *part._keys), 1, harmless=True)
@@ -55,12 +77,14 @@ class Batch(Request):
     def answered(self) -> None:
         """See `Request.answered`."""
         try:
-            known: dict[str, Any] = dict(zip(self._keys, values(self.replies[0], len(self._keys)), strict=True))
+            found = values(self.replies[0], len(self._keys))
         except Exception as error:
             self.fail(error)
             if isinstance(error, ProtocolError):
                 raise
             return
+        self._size.seen(found)
+        known = dict(zip(self._keys, found, strict=True))
         before: Sequence[str] | None = None
         marks: list[Any] = []
         for future, entry, markers in self.asked:

@@ -14,17 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import memocache
-from memocache import BackendError, Cache, UnsharedWarning
+from memocache import BackendError, Cache
 from memocache._default import replaced
 from memocache._envelope import Envelope, Flag, close, echo, pack
 from memocache._shelf import UNFIT
 from memocache.backends import _lane, _lanes, _reads
 from memocache.backends._lane import Step
 from memocache.backends._lanes import Lanes, _LoopLanes
-from memocache.backends._reads import Batch
+from memocache.backends._reads import Batch, Size
 from memocache.backends._resp import Ask
 from memocache.backends._wire import Wire
 from memocache.backends.base import ReplyError
+from memocache.exceptions import EncodeError
 from memocache.testing import FailingBackend, FakeClock, FakeServer, FaultProxy, servers
 from memocache.testing.servers import Server
 
@@ -365,6 +366,38 @@ def test_many_are_several_commands(server: Server, cache: Cache, monkeypatch: py
     run(cache, scenario)
 
 
+def test_large_values_are_read_in_smaller_commands(server: Server, cache: Cache) -> None:
+    """Once values are known to be large, gets begun together are commands of about 1 MiB each, and one again later."""
+    cache.set_many({f"large{n}": bytes(300_000) for n in range(8)})
+    cache.set_many({f"small{n}": n for n in range(8)})
+
+    async def cost(kind: str) -> int:
+        before = commands(server, "mget")
+        answers = await asyncio.gather(*(cache.aio.get(f"{kind}{n}") for n in range(8)))
+        assert answers == (list(range(8)) if kind == "small" else [bytes(300_000)] * 8)
+        return commands(server, "mget") - before
+
+    async def scenario() -> None:
+        assert await cost("large") == 1  # nobody knew
+        assert await cost("large") == 3
+        assert await cost("small") > 1
+        for _ in range(20):
+            await cost("small")
+        assert await cost("small") == 1
+
+    run(cache, scenario)
+
+
+def test_a_key_too_long_for_an_envelope_is_refused(cache: Cache) -> None:
+    """What does not fit an envelope's key is an `EncodeError` that says so, and is never found."""
+    with pytest.raises(EncodeError, match="65535 bytes"):
+        cache.set("k" * 70_000, 1)
+    with pytest.raises(EncodeError, match="65535 bytes"):
+        cache.set_many({"k" * 70_000: 1})
+    assert cache.get("k" * 70_000, "none") == "none"
+    assert run(cache, lambda: cache.aio.get("k" * 70_000, "none")) == "none"
+
+
 def test_two_loops_at_once(cache: Cache) -> None:
     """Loops of two threads that take turns with every get never get each other's."""
     cache.set_many({f"k{n}": n for n in range(50)})
@@ -520,7 +553,7 @@ def test_everybody_is_given_what_stands_at_their_own_keys(asked: Any, there: dic
     """Whoever asked for what, with whatever cancelled, is told the values of their own entry and markers."""
     loop = asyncio.new_event_loop()
     try:
-        batch = Batch(loop, 1.0)
+        batch = Batch(loop, 1.0, Size())
         for entry, which, _ in asked:
             batch.asked.append((batch.new_future(), entry, MARKERS[which]))
         futures = [future for future, _, _ in batch.asked]
@@ -542,7 +575,7 @@ def test_each_has_an_error_of_its_own() -> None:
     loop = asyncio.new_event_loop()
     try:
         for error in (ReplyError("OOM", "OOM text"), TimeoutError("late"), ConnectionResetError("gone")):
-            batch = Batch(loop, 1.0)
+            batch = Batch(loop, 1.0, Size())
             futures = [batch.new_future() for _ in range(3)]
             batch.asked += [(future, "e", ["p"]) for future in futures]
             batch.fail(error)
