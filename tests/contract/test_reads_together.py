@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import memocache
-from memocache import BackendError, Cache
+from memocache import BackendError, Cache, UnsharedWarning
 from memocache._default import replaced
 from memocache._envelope import Envelope, Flag, close, echo, pack
 from memocache._shelf import UNFIT
