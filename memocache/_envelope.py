@@ -53,7 +53,10 @@ _FRONT = struct.Struct(">cdcdcdcdcH")
 _FRONT_BYTES, _BIN32_BYTES = _FRONT.size, 5
 _MARKS = b"\xcb\xcb\xcb\xcb\xc5"
 _TIME = 9  # bytes of a time with its mark
-_EXPIRES = struct.Struct(">xd18xxH")  # of the front: the second time, and the length of what follows the four
+# of the front: the second time, and the length of what follows the four; then mark and size of the payload, where what
+# is between them is the shortest that there is
+_QUICK = struct.Struct(">xd18xxH4xcI")
+_NO_ABOUT = 4
 _PLAIN_HEAD = START + b"\x00\xc4\x08"
 _NO_SEAL = b"\xc4\x00"
 _SMALL = 1024  # bytes up to which a copy costs less than a view
@@ -115,12 +118,7 @@ def echo(generations: bytes, key: bytes) -> bytes:
 @lru_cache(maxsize=1024)  # the entries of one function ask for the same
 def echo_start(generations: bytes, size: int) -> bytes:
     """What comes before the key in the `echo` of a key of `size` bytes."""
-    return echo_front(generations) + size.to_bytes(2)
-
-
-def echo_front(generations: bytes) -> bytes:
-    """What comes before the size of the key in the `echo` of any key."""
-    return b"\xc5%b%b\xc5" % (len(generations).to_bytes(2), generations)
+    return b"\xc5%b%b\xc5%b" % (len(generations).to_bytes(2), generations, size.to_bytes(2))
 
 
 class Front(NamedTuple):
@@ -235,9 +233,10 @@ def fresh_payload(raw: bytes, expected: bytes, now: float) -> bytes | memoryview
     if not raw.startswith(_PLAIN_HEAD) or not raw.startswith(expected, HEAD_BYTES):
         return None
     try:
-        expires, about_size = _EXPIRES.unpack_from(raw, at + _TIME)
+        expires, about_size, mark, size = _QUICK.unpack_from(raw, at + _TIME)
         start = at + _FRONT_BYTES + about_size
-        mark, size = _BIN32.unpack_from(raw, start)
+        if about_size != _NO_ABOUT:
+            mark, size = _BIN32.unpack_from(raw, start)
     except struct.error:
         return None
     start += _BIN32_BYTES

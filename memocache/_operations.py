@@ -6,7 +6,8 @@ Direct operations raise `BackendError`; they may take `DIRECT_SECONDS`.
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from memocache import _events as events
@@ -33,10 +34,14 @@ class Operations(Finder):
 
     def __init__(self, places: Places, engine: Engine, guard: BackendGuard | None) -> None:
         super().__init__(places, engine, guard)
+        shared = self.shared
+        self.glance: Any = None if shared is None else partial(shared.glance, self.plain)
+        """As `SharedStore.glance`, of a plain key."""
+        self._read_soon: Callable[[str, Sequence[str], float], Awaitable[Answer] | None] | None = None
         # a copy in the process comes first, and observers are told from one place
-        simple = self.shared is not None and not self.shared.tiered and engine.emit is None
-        self._askable = self.shared if simple else None
-        self._plain_site = self.shared.site("", "") if self.shared and len(places.layout.buckets) == 1 else None
+        if shared is not None and shared.reads_soon and not shared.tiered and engine.emit is None:
+            site = shared.site("", "")  # what reads soon has no buckets
+            self._read_soon, self._start, self._markers = shared.read_soon, site.entries, site.markers
 
     # -- key-value use
 
@@ -45,16 +50,9 @@ class Operations(Finder):
 
         None: ask `get`.
         """
-        shared = self._askable
-        if shared is None or type(key) is not str:
+        if self._read_soon is None or type(key) is not str:
             return None
-        rest = plain_rest(key)
-        site = self._plain_site or shared.site("", rest)
-        return shared.read_soon(site.entries + rest, site.markers, DIRECT_SECONDS)
-
-    def glance(self, answer: Answer) -> Any:
-        """As `SharedStore.glance`, of a plain key."""
-        return self.shared.glance(self.plain, answer)  # type: ignore[union-attr]  # it was asked
+        return self._read_soon(self._start + plain_rest(key), self._markers, DIRECT_SECONDS)
 
     def get(self, key: str, default: Any, answer: Answer | None = None) -> S:
         """The value of a key, or `default`; `answer` as of `get_soon`."""

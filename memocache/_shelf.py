@@ -46,6 +46,7 @@ class Shelf:
         self.codec = codec
         self.clock = clock
         self.sealer = sealer
+        self.sealed = bool(sealer.flag)
         self._compression = compression
         self.max_value_bytes = max_value_bytes
         self._on_decode_error = on_decode_error
@@ -58,7 +59,7 @@ class Shelf:
 
         `UNFIT` says nothing about what it is instead: ask `read`.
         """
-        if len(raw) > self.max_value_bytes or self.sealer.flag:
+        if len(raw) > self.max_value_bytes or self.sealed:
             return UNFIT
         payload = _envelope.fresh_payload(raw, expected, now)
         if payload is None:

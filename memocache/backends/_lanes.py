@@ -236,7 +236,9 @@ class Lanes:
         if batch is None or not batch.open or batch.loop is not loop or batch.timeout != timeout:
             batch = self._gather(loop, timeout)
         future = batch.new_future()
-        batch.asked.append((future, entry, markers))
+        batch.futures.append(future)
+        batch.entries.append(entry)
+        batch.markers.append(markers)
         return future
 
     def _gather(self, loop: asyncio.AbstractEventLoop, timeout: float) -> Batch:

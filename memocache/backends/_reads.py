@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import chain, compress
 from typing import Any, Self
 
 from memocache.backends._lane import Request, like
@@ -16,6 +16,7 @@ _MOST = 1000
 """Entries that one command reads, during which the server does nothing else."""
 _MOST_BYTES = 1 << 20
 """Bytes that one command's answer is meant to have: readers of what comes first need not wait for all."""
+_done = asyncio.Future.done
 _NOTHING = Ask(b"", 1, harmless=True)
 
 
@@ -39,11 +40,23 @@ class Size:
 class Batch(Request):
     """Reads that leave together, and may take `timeout` seconds from when they do; more are taken while it is `open`.
 
-    `asked` are each reader's future, entry and markers; what `new_future` makes is answered with an `Answer`. `size` is
-    that of the loop's values.
+    `futures`, `entries` and `markers` have one element a reader: three lists, for a tuple each would be one more thing
+    for the garbage collector to follow. What `new_future` makes is answered with an `Answer`. `size` is that of the
+    loop's values.
     """
 
-    __slots__ = ("__weakref__", "_keys", "_size", "asked", "loop", "new_future", "open", "timeout")
+    __slots__ = (
+        "__weakref__",
+        "_keys",
+        "_size",
+        "entries",
+        "futures",
+        "loop",
+        "markers",
+        "new_future",
+        "open",
+        "timeout",
+    )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float, size: Size) -> None:
         super().__init__(_NOTHING, 0.0)
@@ -52,27 +65,37 @@ class Batch(Request):
         self.timeout = timeout
         self._size = size
         self.open = True
-        self.asked: list[tuple[asyncio.Future[Answer], str, Sequence[str]]] = []
+        self.futures: list[asyncio.Future[Answer]] = []
+        self.entries: list[str] = []
+        self.markers: list[Sequence[str]] = []
         self._keys: list[str] = []
 
     def parts(self, now: float) -> Iterator[Self]:
         """Close it at `now`, and give what is to be sent: several where it is large, none where nobody waits."""
         self.open = False
-        asked = [one for one in self.asked if not one[0].done()]
+        if any(map(_done, self.futures)):
+            waiting = [not future.done() for future in self.futures]
+            self.futures = list(compress(self.futures, waiting))
+            self.entries = list(compress(self.entries, waiting))
+            self.markers = list(compress(self.markers, waiting))
         most = self._size.fitting()
-        for at in range(0, len(asked), most):
-            part = self if len(asked) <= most else type(self)(self.loop, self.timeout, self._size)
-            part.open = False
-            part.asked = asked[at : at + most]
-            lists = {id(markers): markers for _, _, markers in part.asked}
-            part._keys = list(dict.fromkeys(chain(*lists.values(), [entry for _, entry, _ in part.asked])))
+        for at in range(0, len(self.futures), most):
+            part = self
+            if len(self.futures) > most:
+                part = type(self)(self.loop, self.timeout, self._size)
+                part.open = False
+                part.futures = self.futures[at : at + most]
+                part.entries = self.entries[at : at + most]
+                part.markers = self.markers[at : at + most]
+            lists = dict(zip(map(id, part.markers), part.markers, strict=True))
+            part._keys = list(dict.fromkeys(chain(*lists.values(), part.entries)))
             part.ask = Ask(pack("MGET", *part._keys), 1, harmless=True)
             part.deadline = now + self.timeout
             yield part
 
     def wanted(self) -> bool:
         """See `Request.wanted`."""
-        return any(not future.done() for future, _, _ in self.asked)
+        return not all(map(_done, self.futures))
 
     def answered(self) -> None:
         """See `Request.answered`."""
@@ -87,14 +110,16 @@ class Batch(Request):
         known = dict(zip(self._keys, found, strict=True))
         before: Sequence[str] | None = None
         marks: list[Any] = []
-        for future, entry, markers in self.asked:
+        for future, entry, markers in zip(self.futures, self.entries, self.markers, strict=True):
             if markers is not before:  # most have those of the one before them
                 before, marks = markers, [known[marker] for marker in markers]
-            if not future.done():
+            try:
                 future.set_result((entry, known[entry], marks))
+            except asyncio.InvalidStateError:  # it was cancelled
+                pass
 
     def fail(self, error: Exception) -> None:
         """See `Request.fail`; each reader gets an error of its own."""
-        for future, _, _ in self.asked:
+        for future in self.futures:
             if not future.done():
                 future.set_result(like(error, str(error)))

@@ -555,8 +555,10 @@ def test_everybody_is_given_what_stands_at_their_own_keys(asked: Any, there: dic
     try:
         batch = Batch(loop, 1.0, Size())
         for entry, which, _ in asked:
-            batch.asked.append((batch.new_future(), entry, MARKERS[which]))
-        futures = [future for future, _, _ in batch.asked]
+            batch.futures.append(batch.new_future())
+            batch.entries.append(entry)
+            batch.markers.append(MARKERS[which])
+        futures = batch.futures
         for future, (_, _, cancelled) in zip(futures, asked, strict=True):
             if cancelled:
                 future.cancel()
@@ -577,7 +579,7 @@ def test_each_has_an_error_of_its_own() -> None:
         for error in (ReplyError("OOM", "OOM text"), TimeoutError("late"), ConnectionResetError("gone")):
             batch = Batch(loop, 1.0, Size())
             futures = [batch.new_future() for _ in range(3)]
-            batch.asked += [(future, "e", ["p"]) for future in futures]
+            batch.futures += futures
             batch.fail(error)
             results = [future.result() for future in futures]
             assert len({*map(id, results), id(error)}) == 4
