@@ -21,14 +21,15 @@ class AsyncCache:
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
         self._operations = cache._operations
+        self._get_soon, self._glance = cache._operations.get_soon, cache._operations.glance
 
     async def get(self, key: str, default: Any = None) -> Any:
         """As `Cache.get`."""
-        soon = self._operations.get_soon(key)
+        soon = self._get_soon(key)
         if soon is None:
             return await arun(self._operations.get(key, default))
         answer = await soon
-        value = self._operations.glance(answer)
+        value = self._glance(answer)
         return value if value is not UNFIT else await arun(self._operations.get(key, default, answer))
 
     async def set(self, key: str, value: Any, ttl: Any = MISSING, tags: Iterable[str] = ()) -> None:

@@ -56,6 +56,7 @@ class Guard:
     def __init__(self, backend: Backend, on_fault: Callable[[str, str], None] | None = None) -> None:
         self.backend = backend
         self.breaker = Breaker()
+        self._outcomes = self.breaker.outcomes
         self._aio = getattr(backend, "aio", None)
         # of its own class: a wrapper around it may have more to do
         aio: Any = self._aio
@@ -76,7 +77,7 @@ class Guard:
         """As `memocache.typing.ReadSoon`; None where that is no way to ask, or something failed, lately or now, that
         has to be weighed.
         """
-        if self._read_soon is None or self.breaker.outcomes:
+        if self._outcomes or self._read_soon is None:
             return None
         try:
             return self._read_soon(entry, markers, seconds)

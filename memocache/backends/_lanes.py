@@ -5,7 +5,7 @@ order. So one caller pays nothing, and a hundred at once share a handful of writ
 (a slow command, a large value) is passed over, and what had queued behind it unsent moves to the next.
 
 What is merely to be read may be given a moment more (`Lanes.read_soon`): all that is asked for in one turn of the
-loop is one command.
+loop is one command, or two where it is much.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ T = TypeVar("T")
 
 _LANES = 3
 _PRIVATE = 4
+_EARLY = 50  # reads that leave at once, for the server to work on while the loop's turn asks for more
 _BLOCKED = 0.1  # seconds by which a tick is late when it is the loop that stood still, and no server
 
 
@@ -229,7 +230,7 @@ class Lanes:
         return await lanes.run(op, self._timeout if timeout is None else timeout)
 
     def read_soon(self, entry: str, markers: Sequence[str], timeout: float) -> asyncio.Future[Answer]:
-        """See `memocache.typing.ReadSoon`: in one command with everything else that this turn of the loop reads."""
+        """See `memocache.typing.ReadSoon`: in one command with whatever else this turn of the loop reads."""
         loop = asyncio.get_running_loop()
         latest = self._latest
         batch = None if latest is None else latest()
@@ -239,6 +240,8 @@ class Lanes:
         batch.futures.append(future)
         batch.entries.append(entry)
         batch.markers.append(markers)
+        if len(batch.futures) == _EARLY:
+            self._loops[loop]._leave(batch)
         return future
 
     def _gather(self, loop: asyncio.AbstractEventLoop, timeout: float) -> Batch:

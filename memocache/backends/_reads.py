@@ -1,4 +1,4 @@
-"""What one turn of an event loop reads, as one command: a hundred look-ups at once cost the server and us one."""
+"""What one turn of an event loop reads, as few commands: a hundred look-ups at once cost the server and us two."""
 
 from __future__ import annotations
 
