@@ -5,7 +5,7 @@ order. So one caller pays nothing, and a hundred at once share a handful of writ
 (a slow command, a large value) is passed over, and what had queued behind it unsent moves to the next.
 
 What is merely to be read may be given a moment more (`Lanes.read_soon`): all that is asked for in one turn of the
-loop is one command, or two where it is much.
+loop is one command, or two where it is much. Who reads one thing after another waits for nothing.
 """
 
 from __future__ import annotations
@@ -46,6 +46,9 @@ class _LoopLanes:
         self._tick_due = 0.0
         self._gathering: dict[float, Batch] = {}
         self._size = Size()
+        # whether the last turn that read anything read one thing, so that the next one is sent without waiting for more
+        self._alone = False
+        self._left_alone = False
 
     async def run(self, op: Op[T], timeout: float) -> T:
         deadline = time.monotonic() + timeout
@@ -125,18 +128,29 @@ class _LoopLanes:
         asyncio.get_running_loop().call_later(seconds, self._tick)
 
     def gather(self, timeout: float) -> Batch:
-        """The batch of reads that leaves at the end of this turn of the loop, and whose answer may take `timeout`
-        seconds from then on.
+        """The batch of reads that leaves at the end of this turn of the loop (or once it is full), and whose answer may
+        take `timeout` seconds from then on.
         """
         batch = self._gathering.get(timeout)
         if batch is None:
             loop = asyncio.get_running_loop()
-            batch = self._gathering[timeout] = Batch(loop, timeout, self._size)
-            loop.call_soon(self._leave, batch)
+            alone = self._alone and not self._left_alone and not self._shared[0].busy()
+            batch = self._gathering[timeout] = Batch(loop, timeout, self._size, 1 if alone else _EARLY)
+            if alone:
+                self._left_alone = True
+                loop.call_soon(self._turned)
+            else:
+                loop.call_soon(self.leave, batch)
         return batch
 
-    def _leave(self, batch: Batch) -> None:
+    def _turned(self) -> None:
+        self._left_alone = False
+
+    def leave(self, batch: Batch) -> None:
+        """Send what was gathered."""
         if batch.open:
+            if batch.full > 1:
+                self._alone = len(batch.futures) == 1 and not self._left_alone
             del self._gathering[batch.timeout]
             for part in batch.parts(time.monotonic()):
                 self._send(self._choose(), part)
@@ -240,8 +254,8 @@ class Lanes:
         batch.futures.append(future)
         batch.entries.append(entry)
         batch.markers.append(markers)
-        if len(batch.futures) == _EARLY:
-            self._loops[loop]._leave(batch)
+        if len(batch.futures) == batch.full:
+            self._loops[loop].leave(batch)
         return future
 
     def _gather(self, loop: asyncio.AbstractEventLoop, timeout: float) -> Batch:

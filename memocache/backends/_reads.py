@@ -42,7 +42,7 @@ class Batch(Request):
 
     `futures`, `entries` and `markers` have one element a reader: three lists, for a tuple each would be one more thing
     for the garbage collector to follow. What `new_future` makes is answered with an `Answer`. `size` is that of the
-    loop's values.
+    loop's values, `full` how many readers it is not to wait for more with.
     """
 
     __slots__ = (
@@ -50,6 +50,7 @@ class Batch(Request):
         "_keys",
         "_size",
         "entries",
+        "full",
         "futures",
         "loop",
         "markers",
@@ -58,8 +59,9 @@ class Batch(Request):
         "timeout",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float, size: Size) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float, size: Size, full: int = 0) -> None:
         super().__init__(_NOTHING, 0.0)
+        self.full = full
         self.loop = loop
         self.new_future = loop.create_future
         self.timeout = timeout

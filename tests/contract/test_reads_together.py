@@ -65,12 +65,17 @@ def commands(server: Server, name: str) -> int:
         return int(client.info("commandstats").get(f"cmdstat_{name}", {"calls": 0})["calls"])
 
 
+async def crowd(cache: Cache) -> None:
+    """Two gets at once, so that more than one is expected of the next turn too; it also connects."""
+    await asyncio.gather(cache.aio.get("k0"), cache.aio.get("k0"))
+
+
 def test_a_hundred_gets_are_two_commands(server: Server, cache: Cache) -> None:
     """100 distinct gets begun in one turn cost the server two MGETs, and give each its own value."""
     cache.set_many({f"k{n}": n for n in range(100)})
 
     async def scenario() -> None:
-        await cache.aio.get("k0")  # connects
+        await crowd(cache)
         before = commands(server, "mget")
         assert await asyncio.gather(*(cache.aio.get(f"k{n}") for n in range(100))) == list(range(100))
         assert commands(server, "mget") == before + 2
@@ -100,6 +105,38 @@ def test_a_hundred_calls_are_two_commands(server: Server, cache: Cache) -> None:
     run(cache, scenario)
     for function in (plain, tagged):
         assert function.cache_info()[:2] == (50, 50)
+
+
+def test_one_after_the_other_is_sent_without_waiting(
+    server: Server, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A get that follows one that was alone is on its way when it waits; one that follows a crowd waits for more."""
+    cache.set_many({f"k{n}": n for n in range(20)})
+    sent: list[int] = []
+    honest = _lanes._LoopLanes.leave
+
+    def leave(lanes: _LoopLanes, batch: Batch) -> None:
+        if batch.open:
+            sent.append(len(batch.futures))
+        honest(lanes, batch)
+
+    monkeypatch.setattr(_lanes._LoopLanes, "leave", leave)
+
+    async def scenario() -> None:
+        async def begun(key: str) -> int:
+            """How many reads have left when this one waits."""
+            del sent[:]
+            task = asyncio.ensure_future(cache.aio.get(key))
+            await asyncio.sleep(0)
+            count = sum(sent)
+            await task
+            return count
+
+        assert [await begun(f"k{n}") for n in range(4)] == [0, 1, 1, 1]
+        await asyncio.gather(*(cache.aio.get(f"k{n}") for n in range(20)))
+        assert [await begun(f"k{n}") for n in range(3)] == [0, 1, 1]
+
+    run(cache, scenario)
 
 
 def test_values_defaults_and_the_stale_keep_apart(server: Server, leisurely: None) -> None:
@@ -141,7 +178,7 @@ def test_cancelling_some_harms_no_other(server: Server, leisurely: None, when: s
     with FaultProxy(server.port) as proxy, Cache(proxy.url + LEISURE) as cache:
 
         async def scenario() -> None:
-            await cache.aio.get("k0")
+            await crowd(cache)
             if when == "sent":
                 proxy.fault("stall")
             tasks = [asyncio.ensure_future(cache.aio.get(f"k{n}")) for n in range(60)]
@@ -162,7 +199,7 @@ def test_nothing_is_sent_for_nobody(server: Server, cache: Cache) -> None:
     cache.set("k", 1)
 
     async def scenario() -> None:
-        assert await cache.aio.get("k") == 1
+        await crowd(cache)
         before = commands(server, "mget")
         tasks = [asyncio.ensure_future(cache.aio.get("k")) for _ in range(5)]
         await asyncio.sleep(0)
@@ -201,7 +238,7 @@ def test_a_reply_that_is_none_ends_the_connection(server: Server, reply: bytes) 
         cache.set_many({f"k{n}": n for n in range(3)})
 
         async def scenario() -> None:
-            assert await cache.aio.get("k0") == 0
+            await crowd(cache)
             opened = fake.opened
             fake.answer(reply, "MGET", times=1)
             gets = await asyncio.gather(*(cache.aio.get(f"k{n}") for n in range(3)), return_exceptions=True)
@@ -217,7 +254,7 @@ def test_a_connection_closed_while_idle_is_not_noticed(server: Server, cache: Ca
     cache.set_many({f"k{n}": n for n in range(20)})
 
     async def scenario() -> None:
-        await cache.aio.get("k0")
+        await crowd(cache)
 
         def kick() -> None:
             with server.client() as client:
@@ -358,7 +395,7 @@ def test_many_are_several_commands(server: Server, cache: Cache, monkeypatch: py
     cache.set_many({f"k{n}": n for n in range(95)})
 
     async def scenario() -> None:
-        await cache.aio.get("k0")
+        await crowd(cache)
         before = commands(server, "mget")
         assert await asyncio.gather(*(cache.aio.get(f"k{n}") for n in range(95))) == list(range(95))
         assert commands(server, "mget") == before + 10
