@@ -21,11 +21,12 @@ from collections.abc import Callable
 from inspect import Parameter
 from typing import Any
 
-from memocache import Cache
+from memocache import Cache, _runtime
 from memocache.backends.disk import DiskBackend
 from memocache.backends.memory import MemoryBackend
 from memocache.testing import FakeClock
 from memocache.typing import Put
+from tests.flight.support import until
 from tests.near.support import Heard
 from tests.patience import unhurried
 from tests.scratch import scratch
@@ -216,7 +217,9 @@ class World:
         return self._client.execute_command("PEXPIRETIME", key)
 
     def close(self) -> None:
-        """Close what was opened."""
+        """Close what was opened, once nothing is refreshed in the background, and stored into the next world."""
+        if self._runner is None:
+            until(lambda: _runtime._background == 0)
         if "_client" in vars(self) and self.kind != "cluster":
             self._client.close()
         for cache in self._caches:
@@ -227,7 +230,9 @@ class World:
             self._runner.close()
         if self._directory is not None:
             self._object.close()
-            shutil.rmtree(self._directory)
+            # whoever lets go of a lease at this moment may make a file that was not there
+            shutil.rmtree(self._directory, ignore_errors=True)
+            shutil.rmtree(self._directory, ignore_errors=True)
 
 
 def _all(backend: Any) -> list[str]:

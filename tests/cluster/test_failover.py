@@ -46,7 +46,7 @@ def test_a_master_that_sentinels_replace() -> None:
 
 def test_replicas_have_what_an_invalidation_waited_for() -> None:
     """With ``wait=1`` nothing is lost with a master that dies: not one answer needs the exemption."""
-    report = storm("sentinel", ["stop"], seed=22, server=_SERVER, workers=2, wait=1)
+    report = storm("sentinel", ["calm_down", "stop", "calm_down"], seed=22, server=_SERVER, workers=2, wait=1)
     _check(report, faults=1)
     assert report.exempt == 0
 
