@@ -33,7 +33,7 @@ TAG_HASH_BYTES = 16
 _TAG_PERSON = b"memocache-tags-1"
 _SAFE_NAME = "<>"
 _SAFE_KEY = "<>:/@+=,;!$&'()|~"
-is_plain = re.compile(r"[\w.\-<>:/@+=,;!$&'()|~]*", re.ASCII).fullmatch
+_is_plain = re.compile(r"[\w.\-<>:/@+=,;!$&'()|~]*", re.ASCII).fullmatch
 
 
 def escape(text: str, safe: str = _SAFE_NAME) -> str:
@@ -97,7 +97,7 @@ def _escaped(name: str) -> str:
 
 def plain_rest(key: str) -> str:
     """The last part of the key of a plain key-value entry; any str has one, and only one."""
-    return key if is_plain(key) else escape(key, _SAFE_KEY)
+    return key if _is_plain(key) else escape(key, _SAFE_KEY)
 
 
 def function_marker(name: str) -> str:

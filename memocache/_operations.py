@@ -18,7 +18,7 @@ from memocache._envelope import Outcome
 from memocache._finding import Finder, S
 from memocache._guard import DIRECT_SECONDS, Budget
 from memocache._guard import Guard as BackendGuard
-from memocache._layout import function_marker, is_plain, plain_rest
+from memocache._layout import function_marker, plain_rest
 from memocache._options import plain_tags, ttl_setting
 from memocache._signature import Values
 from memocache._store import Address, Record, Unstorable
@@ -52,7 +52,7 @@ class Operations(Finder):
         """
         if self._read_soon is None or type(key) is not str:
             return None
-        return self._read_soon(self._start + (key if is_plain(key) else plain_rest(key)), self._markers, DIRECT_SECONDS)
+        return self._read_soon(self._start + plain_rest(key), self._markers, DIRECT_SECONDS)
 
     def get(self, key: str, default: Any, answer: Answer | None = None) -> S:
         """The value of a key, or `default`; `answer` as of `get_soon`."""
@@ -104,10 +104,10 @@ class Operations(Finder):
     def delete(self, key: str) -> S:
         """Remove a key; whether it was there. Of an entry, what is computed meanwhile is not stored either."""
         address, store, found, _ = yield from self._find(key)
-        entry = self._entry_address(key)
+        entry = address if address.name else self._entry_address(key)
         try:
             yield from store.forget(address)
-            if entry is not None and self.shared is not None and not (store is self.shared and address.name):
+            if entry is not None and self.shared is not None and (entry is not address or store is not self.shared):
                 yield from self.shared.forget(entry)
         finally:
             if entry is not None:

@@ -161,7 +161,9 @@ class Tallies:
         self._stop = threading.Event()
 
     def touch(self, entries: Sequence[str]) -> None:
-        """Count a hit on each of some entries' keys: one step of C code, which is atomic."""
+        """Count a hit on each of some entries' keys, in steps of C code that are atomic each: none is lost, and what
+        another thread puts between them moves a time by a moment.
+        """
         self._touched.append(self._clock.time())
         self._touched.extend(entries)
         if self._thread is None:

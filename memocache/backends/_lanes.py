@@ -147,13 +147,16 @@ class _LoopLanes:
         self._left_alone = False
 
     def leave(self, batch: Batch) -> None:
-        """Send what was gathered."""
+        """Send what was gathered; whoever waits is told where that fails."""
         if batch.open:
             if batch.full > 1:
                 self._alone = len(batch.futures) == 1 and not self._left_alone
             del self._gathering[batch.timeout]
-            for part in batch.parts(time.monotonic()):
-                self._send(self._choose(), part)
+            try:
+                for part in batch.parts(time.monotonic()):
+                    self._send(self._choose(), part)
+            except Exception as error:  # no memory, say
+                batch.fail(error)
 
     def _choose(self) -> Lane:
         first = self._shared[0]

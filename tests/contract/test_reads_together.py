@@ -460,6 +460,28 @@ def test_two_loops_at_once(cache: Cache) -> None:
     assert wrong == []
 
 
+def test_what_cannot_be_sent_is_told(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a command cannot even be made, each get raises and each call computes; nobody waits for ever."""
+
+    def refuse(*words: object) -> bytes:
+        raise MemoryError
+
+    @cache.cached(ttl=60)
+    async def f(n: int) -> int:
+        return n
+
+    async def scenario() -> None:
+        await crowd(cache)
+        with monkeypatch.context() as patch:
+            patch.setattr(_reads, "pack", refuse)
+            gets = await asyncio.gather(*(cache.aio.get(f"k{n}") for n in range(3)), return_exceptions=True)
+            assert all(isinstance(error, BackendError) for error in gets), gets
+            cache._guard.breaker.closed()  # type: ignore[union-attr]  # it is shared; ask in the same way once more
+            assert await asyncio.gather(*map(f, range(3))) == list(range(3))
+
+    run(cache, scenario)
+
+
 def test_closed_while_gathering(cache: Cache) -> None:
     """Gets that had not left when the loop's connections were closed raise, and later ones are answered."""
     cache.set("k", 1)
