@@ -5,7 +5,7 @@ fall on all keys alike. A key's life is a chain of *generations*: the first read
 which is good until its ttl ends or it is invalidated. With copies in the process (`local`), each other process asks
 the server once a generation, if it reads the key at all in it.
 
-Keys are placed as in a cluster, by `memocache._layout`: 256 buckets over the nodes in ranges of slots.
+Keys are placed as in a cluster, by `memocache._stores.remote.keyspace`: 256 buckets over the nodes in ranges of slots.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from typing import Any
 
-from memocache._layout import BUCKETS, Layout
-from memocache.backends._tracker import BEAT_SECONDS
+from memocache._stores.remote.keyspace import BUCKETS, Layout
+from memocache.backends._redis.client_tracking import BEAT_SECONDS
 
 SEED = 1
 _GENERATIONS = 4.0  # for how many ttls a simulation watches

@@ -121,13 +121,14 @@ PATHS: dict[str, Callable[[], Turns]] = {
 
 def main(report: str, few: str, many: str) -> None:
     """Run each path in a child of its own, few times and many times."""
-    import memocache._cache
-    import memocache._tally
-    from memocache.backends import _disk_tidy, disk
+    import memocache._cache.cache
+    import memocache._cache.stats_reporter
+    from memocache.backends import disk
+    from memocache.backends._disk import janitor as _disk_tidy
 
     # what is done once a second (hits sent, a directory looked at, a map brought to the disk): how often that falls
     # into a run is chance
-    memocache._tally.FLUSH_SECONDS = _disk_tidy.TICK_SECONDS = 3_600.0
+    memocache._cache.stats_reporter.FLUSH_SECONDS = _disk_tidy.TICK_SECONDS = 3_600.0
     disk.LOOK_SECONDS = 3_600.0
     gc.disable()
     with Path(report).open("w", encoding="utf-8") as file:

@@ -20,7 +20,7 @@ _LINES = {
 @contextmanager
 def _without(*what: str) -> Iterator[None]:
     """Have look-ups compiled without these lines. Raises `Unavailable` if one is not to be found in them."""
-    from memocache import _signature
+    from memocache._calls import signature as _signature
 
     original: Callable[[str], Any] = _signature._code
     found: set[str] = set()

@@ -1,6 +1,6 @@
 """What an expiry costs, simulated in virtual time: ``python -m benchmarks freshness``.
 
-Reads of one key arrive at random (a Poisson process); the entry is judged by `memocache._policy` itself. An *expiry* is
+Reads of one key arrive at random (a Poisson process); the entry is judged by `memocache._calls.freshness` itself. An *expiry* is
 a computation that begins while none is under way; what is counted is how many computations each brings about, and how
 many reads find nothing to serve and wait.
 """
@@ -22,7 +22,7 @@ from rich.table import Table
 from benchmarks import _plots
 from benchmarks._plots import BLUE, FAINT, ORANGE, bare
 from benchmarks._results import RESULTS, ROOT, facts
-from memocache._policy import Verdict, early_margin, jittered, judge, smoothed
+from memocache._calls.freshness import Verdict, early_margin, jittered, judge, smoothed
 
 ABOUT = "recomputations and waits an expiry, simulated, under each freshness option"
 TTL = 60.0

@@ -10,8 +10,8 @@
     price.invalidate("book")
 """
 
-from memocache._cache import Cache
-from memocache._default import cached, cached_many, configure, default_cache, disabled
+from memocache._cache.cache import Cache
+from memocache._cache.default import cached, cached_many, configure, default_cache, disabled
 from memocache.exceptions import (
     BackendError,
     ComputeTimeout,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
-from memocache._causes import CAUSES
+from memocache._stores.memory.miss_reasons import CAUSES
 
 COUNTED = (
     "hits",
@@ -191,7 +191,7 @@ class Counters:
 
     ``counters.hits += 1`` written out, without a call in the expression, is exact under the GIL: CPython switches
     threads only at calls and backward jumps. So nothing here takes a lock. Hits on entries held in the process are
-    counted on the entry, and come here when it leaves (see `memocache._local`).
+    counted on the entry, and come here when it leaves (see `memocache._stores.memory.tier`).
 
     The times are counts by `bucket`, and `causes` counts by cause: ``counters.hit_times[index] += 1`` is as exact.
     """

@@ -44,17 +44,22 @@ TIMEOUT = 600.0  # seconds, for tests without a mutant; a mutant may loop for ev
 PRELOADED = ["pytest", "hypothesis", "msgpack", "numpy", "pandas", "redis", "sqlite3"]
 
 TESTS: dict[str, tuple[str, ...]] = {
-    "_policy": ("test_policy", "test_policy_edges"),
-    "_duration": ("test_duration", "test_policy_edges"),
-    "_layout": ("test_layout", "test_slots"),
-    "_envelope": ("test_envelope_edges", "test_envelope_front", "test_golden_envelope", "test_damaged_envelopes"),
-    "_canonical": ("test_golden_keys", "test_canonical_edges", "test_canonical"),
-    "_canonical_types": ("test_golden_keys", "test_canonical_edges", "test_canonical"),
-    "_marks": ("test_policy_edges",),
-    "_breaker": ("test_policy_edges",),
-    "_eviction": ("test_policy_edges", "test_eviction"),
+    "_calls/freshness": ("calls/test_freshness", "calls/test_freshness_bounds"),
+    "_calls/duration": ("calls/test_duration", "calls/test_freshness_bounds"),
+    "_stores/remote/keyspace": ("stores/test_keyspace", "backends/test_slots"),
+    "_stores/remote/envelope": (
+        "stores/test_envelope",
+        "stores/test_envelope_front",
+        "stores/test_golden_envelope",
+        "stores/test_damaged_envelopes",
+    ),
+    "_calls/keys/canonical": ("calls/test_golden_keys", "calls/test_canonical_limits", "calls/test_canonical"),
+    "_calls/keys/types": ("calls/test_golden_keys", "calls/test_canonical_limits", "calls/test_canonical"),
+    "_runtime/generations": ("calls/test_freshness_bounds",),
+    "_runtime/circuit_breaker": ("calls/test_freshness_bounds",),
+    "_stores/s3fifo": ("calls/test_freshness_bounds", "stores/test_s3fifo"),
 }
-"""The tests (of tests/unit) that concern a module, quick ones first."""
+"""The tests (below tests) that concern a module, quick ones first."""
 
 _JUDGE = "now: float, expires: float, stale_until: float, *, early: float = 0.0, cost: float = 0.0, draw: float = 1.0"
 _EARLY = "early and now - cost * early * math.log(draw) >= expires"
@@ -76,57 +81,57 @@ _SIZE = "a size of a buffer, or from which on one is not kept: no result depends
 _ANSWER = "asked only whether it is true"
 
 EQUIVALENT: dict[str, str] = {
-    "_policy: FRESH = \"fresh\": 'fresh'  ->  'freshX'": _NAME,
-    "_policy: REFRESH = \"refresh\"  # fresh, and due for an early refresh: 'refresh'  ->  'refreshX'": _NAME,
-    "_policy: STALE = \"stale\": 'stale'  ->  'staleX'": _NAME,
-    "_policy: MISS = \"miss\": 'miss'  ->  'missX'": _NAME,
-    f"_policy: {_JUDGE}: 0.0  ->  -1.0": _DOMAIN,
-    f"_policy: {_JUDGE}: 1.0  ->  2.0": _DOMAIN,
-    f"_policy: if {_EARLY}:: {_EARLY}  ->  {_EARLY.removeprefix('early and ')}": _SHORTCUT,
-    "_layout: _SAFE_NAME = \"<>\": '<>'  ->  '<>X'": _LETTER,
-    f'_layout: _SAFE_KEY = {_SAFE}: {_SAFE}  ->  {_SAFE[:-1]}X"': _LETTER,
-    "_canonical: return b\"(\" + _pack(values): return b'(' + _pack(values)  ->  pass": _SHORTCUT,
-    "_canonical: pack = Packer(buf_size=4096).pack: 4096  ->  4097": _SIZE,
-    "_canonical: pack = Packer(buf_size=4096).pack: 4096  ->  4095": _SIZE,
-    "_canonical: if len(packed) < _BIG_PACKER:  # a packer never gives its buffer back: "
+    "_calls/freshness: FRESH = \"fresh\": 'fresh'  ->  'freshX'": _NAME,
+    "_calls/freshness: REFRESH = \"refresh\"  # fresh, and due for an early refresh: 'refresh'  ->  'refreshX'": _NAME,
+    "_calls/freshness: STALE = \"stale\": 'stale'  ->  'staleX'": _NAME,
+    "_calls/freshness: MISS = \"miss\": 'miss'  ->  'missX'": _NAME,
+    f"_calls/freshness: {_JUDGE}: 0.0  ->  -1.0": _DOMAIN,
+    f"_calls/freshness: {_JUDGE}: 1.0  ->  2.0": _DOMAIN,
+    f"_calls/freshness: if {_EARLY}:: {_EARLY}  ->  {_EARLY.removeprefix('early and ')}": _SHORTCUT,
+    "_stores/remote/keyspace: _SAFE_NAME = \"<>\": '<>'  ->  '<>X'": _LETTER,
+    f'_stores/remote/keyspace: _SAFE_KEY = {_SAFE}: {_SAFE}  ->  {_SAFE[:-1]}X"': _LETTER,
+    "_calls/keys/canonical: return b\"(\" + _pack(values): return b'(' + _pack(values)  ->  pass": _SHORTCUT,
+    "_calls/keys/canonical: pack = Packer(buf_size=4096).pack: 4096  ->  4097": _SIZE,
+    "_calls/keys/canonical: pack = Packer(buf_size=4096).pack: 4096  ->  4095": _SIZE,
+    "_calls/keys/canonical: if len(packed) < _BIG_PACKER:  # a packer never gives its buffer back: "
     "len(packed) < _BIG_PACKER  ->  len(packed) <= _BIG_PACKER": _SIZE,
-    "_canonical: _packers.append(pack): _packers.append(pack)  ->  pass": _SHORTCUT,
-    "_canonical: return False: return False  ->  return None": _ANSWER,
-    "_canonical: return b\"\": b''  ->  b'X'": "made by the search for what has no identity, which drops its output",
-    "_canonical: _Out = list[bytes]: _Out = list[bytes]  ->  pass": _ALIAS,
-    "_canonical: _Process = TokenSource | None: _Process = TokenSource | None  ->  pass": _ALIAS,
-    "_canonical: return len(kinds) <= 1 and kinds <= _SORTABLE: kinds <= _SORTABLE  ->  kinds < _SORTABLE": (
+    "_calls/keys/canonical: _packers.append(pack): _packers.append(pack)  ->  pass": _SHORTCUT,
+    "_calls/keys/canonical: return False: return False  ->  return None": _ANSWER,
+    "_calls/keys/canonical: return b\"\": b''  ->  b'X'": "made by the search for what has no identity, which drops its output",
+    "_calls/keys/canonical: _Out = list[bytes]: _Out = list[bytes]  ->  pass": _ALIAS,
+    "_calls/keys/canonical: _Process = TokenSource | None: _Process = TokenSource | None  ->  pass": _ALIAS,
+    "_calls/keys/canonical: return len(kinds) <= 1 and kinds <= _SORTABLE: kinds <= _SORTABLE  ->  kinds < _SORTABLE": (
         "a set of one is a subset of three, and never all of them"
     ),
-    '_envelope: _packb: Callable[[object], bytes] = cast("Any", msgpack.packb)  # msgpack ships no types: '
+    '_stores/remote/envelope: _packb: Callable[[object], bytes] = cast("Any", msgpack.packb)  # msgpack ships no types: '
     "'Any'  ->  'AnyX'": _ALIAS,
-    "_layout: if len(self.buckets) == 1:: 1  ->  0": _SHORTCUT,
-    "_canonical_types: for base in mro_of(cls)[1:]:: 1  ->  0": "only classes that are in no table come here",
-    '_canonical_types: id(datetime): lambda value: ("datetime", *datetime.__reduce_ex__(value, 4)[1]),: '
+    "_stores/remote/keyspace: if len(self.buckets) == 1:: 1  ->  0": _SHORTCUT,
+    "_calls/keys/types: for base in mro_of(cls)[1:]:: 1  ->  0": "only classes that are in no table come here",
+    '_calls/keys/types: id(datetime): lambda value: ("datetime", *datetime.__reduce_ex__(value, 4)[1]),: '
     "4  ->  5": _PROTOCOL,
-    '_canonical_types: id(time): lambda value: ("time", *time.__reduce_ex__(value, 4)[1]),: 4  ->  5': _PROTOCOL,
+    '_calls/keys/types: id(time): lambda value: ("time", *time.__reduce_ex__(value, 4)[1]),: 4  ->  5': _PROTOCOL,
     **{
         f"{module}: __slots__ = {slots}: __slots__ = {slots.replace(chr(34), chr(39))}  ->  pass": _SLOTS
         for module, slots in (
-            ("_marks", '("__weakref__", "alive")'),
-            ("_marks", '("_functions", "_prefix", "_tags", "epoch")'),
-            ("_breaker", '("_outcomes", "_stalled_at", "open")'),
+            ("_runtime/generations", '("__weakref__", "alive")'),
+            ("_runtime/generations", '("_functions", "_prefix", "_tags", "epoch")'),
+            ("_runtime/circuit_breaker", '("_outcomes", "_stalled_at", "open")'),
         )
     },
-    "_layout: if len(self.buckets) > 1:: 1  ->  2": "there is one, or there are 256",
-    f"_layout: {_BUCKET_CACHE}: 1024  ->  1025": _SIZE,
-    f"_layout: {_BUCKET_CACHE}: 1024  ->  1023": _SIZE,
-    "_layout: return self.buckets[0]: return self.buckets[0]  ->  pass": _SHORTCUT,
-    "_layout: return self.buckets[0]: 0  ->  -1": _ONLY,
-    '_canonical: return out[0] if len(out) == 1 else b"".join(out): 1  ->  0': _SHORTCUT,
-    '_canonical: return out[0] if len(out) == 1 else b"".join(out): 0  ->  -1': _ONLY,
-    "_envelope: return None: return None  ->  pass": "the end of the function",
+    "_stores/remote/keyspace: if len(self.buckets) > 1:: 1  ->  2": "there is one, or there are 256",
+    f"_stores/remote/keyspace: {_BUCKET_CACHE}: 1024  ->  1025": _SIZE,
+    f"_stores/remote/keyspace: {_BUCKET_CACHE}: 1024  ->  1023": _SIZE,
+    "_stores/remote/keyspace: return self.buckets[0]: return self.buckets[0]  ->  pass": _SHORTCUT,
+    "_stores/remote/keyspace: return self.buckets[0]: 0  ->  -1": _ONLY,
+    '_calls/keys/canonical: return out[0] if len(out) == 1 else b"".join(out): 1  ->  0': _SHORTCUT,
+    '_calls/keys/canonical: return out[0] if len(out) == 1 else b"".join(out): 0  ->  -1': _ONLY,
+    "_stores/remote/envelope: return None: return None  ->  pass": "the end of the function",
     **{
-        f"_envelope: {_UNPACKER}: {change}": "types are checked after it; this bounds what is allocated"
+        f"_stores/remote/envelope: {_UNPACKER}: {change}": "types are checked after it; this bounds what is allocated"
         for change in ("len(raw) or 1  ->  len(raw)", "1  ->  2", "1  ->  0", "0  ->  1", "0  ->  -1")
     },
-    "_envelope: if end > len(raw):: end > len(raw)  ->  end >= len(raw)": _CUT,
-    "_envelope: raise ValueError(\"cut short\"): raise ValueError('cut short')  ->  pass": _CUT,
+    "_stores/remote/envelope: if end > len(raw):: end > len(raw)  ->  end >= len(raw)": _CUT,
+    "_stores/remote/envelope: raise ValueError(\"cut short\"): raise ValueError('cut short')  ->  pass": _CUT,
 }
 """Mutants, as printed without the number of the line, that no test can tell from the original, and why."""
 
@@ -272,7 +277,7 @@ def _run(room: str, module: str, source: bytes, tests: tuple[str, ...]) -> None:
         "mutation", phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate], database=None, derandomize=True
     )
     hypothesis.settings.load_profile("mutation")  # what fails need not be made smaller
-    paths = [f"tests/unit/{name}.py" for name in tests]
+    paths = [f"tests/{name}.py" for name in tests]
     status = int(pytest.main([*_PYTEST, "--rootdir", room, *paths]))
     imported = sys.modules.get("memocache")
     if imported is not None and not str(imported.__file__).startswith(room):
@@ -297,7 +302,8 @@ class Rooms:
                 shutil.copy(ROOT / file, room / file)
             compileall.compile_dir(room, quiet=1)
             for module in TESTS:  # a mutant may have the size and the second of the original
-                for stale in room.glob(f"memocache/__pycache__/{module}.*"):
+                folder, _, name = module.rpartition("/")
+                for stale in room.glob(f"memocache/{folder}/__pycache__/{name}.*"):
                     stale.unlink()
             self._free.put(room)
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Sequence
 
 import pytest
 
-from memocache._guard import Budget, Guard
+from memocache._stores.remote.guard import Budget, Guard
 from memocache.typing import Answer
 
 SECONDS = 60.0

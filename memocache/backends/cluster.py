@@ -16,12 +16,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
-from memocache.backends._checkup import findings, slots, worst
-from memocache.backends._jobs import Job, Plan
-from memocache.backends._plans import Call, Plans
-from memocache.backends._router import Router
-from memocache.backends._slots import slot_of
-from memocache.backends._urls import ClusterSettings, cluster_settings
+from memocache.backends._cluster.fan_out import Job, Plan
+from memocache.backends._cluster.operations import Call, Plans
+from memocache.backends._cluster.router import Router
+from memocache.backends._cluster.slots import slot_of
+from memocache.backends._redis.server_checks import findings, slots, worst
+from memocache.backends._registry import ClusterSettings, cluster_settings
 from memocache.backends.redis import AsyncRedis, RedisBackend
 from memocache.typing import Finding, ReadSoon, Watcher
 
@@ -205,7 +205,7 @@ class _Listeners:
         self._router = router
 
     def subscribe(self, channel: str, wake: Callable[[], None]) -> Callable[[], None] | None:
-        """See `memocache.backends._listener.Listener.subscribe`."""
+        """See `memocache.backends._redis.pubsub.Listener.subscribe`."""
         node = self._router.holder(slot_of(channel))
         return None if node is None or node.breaker.open else node.listener.subscribe(channel, wake)
 

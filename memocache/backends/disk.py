@@ -1,7 +1,7 @@
 """`DiskBackend`: a directory on this machine, shared by its processes; no server. What ``disk:///path`` names.
 
 An LMDB map holds the keys, files beside it the large values. A hit is one read transaction, which waits for nobody and
-writes nothing; only misses write, in turns. See `memocache.backends._disk_store` for processes, threads and forks,
+writes nothing; only misses write, in turns. See `memocache.backends._disk.store` for processes, threads and forks,
 `_disk_table` for expiry and eviction, `_disk_files` for large values and `_disk_state` for power cuts.
 """
 
@@ -21,14 +21,14 @@ from typing import Any, Final, TypeVar
 import lmdb
 from xxhash import xxh3_64_digest
 
-from memocache._units import amount, size
-from memocache.backends import _disk_records as records
-from memocache.backends._disk_files import Filed
-from memocache.backends._disk_place import Unusable, make_directory
-from memocache.backends._disk_state import EPOCH_WORD
-from memocache.backends._disk_store import LOOK_SECONDS, Refused, Store, give_back, share
-from memocache.backends._disk_table import Table, number, touched
-from memocache.backends._disk_tidy import STEP, Tidy, room
+from memocache._runtime.humanize import amount, size
+from memocache.backends._disk import records
+from memocache.backends._disk.blob_files import Filed
+from memocache.backends._disk.directory import Unusable, make_directory
+from memocache.backends._disk.janitor import STEP, Tidy, room
+from memocache.backends._disk.schema import Table, number, touched
+from memocache.backends._disk.state_file import EPOCH_WORD
+from memocache.backends._disk.store import LOOK_SECONDS, Refused, Store, give_back, share
 from memocache.backends.base import NO_ROOM, BaseBackend, counted, holds, in_thread, with_member
 from memocache.exceptions import ConfigurationError
 from memocache.typing import BackendFacts, Finding, Guard, Pieces, Put, Tally

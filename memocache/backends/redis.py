@@ -15,14 +15,14 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
-from memocache.backends._checkup import findings
-from memocache.backends._commands import Commands
-from memocache.backends._lanes import Lanes
-from memocache.backends._listener import Listener
-from memocache.backends._pool import Pool
-from memocache.backends._tracker import Tracker
-from memocache.backends._urls import RedisSettings, redis_settings
-from memocache.backends._wire import dialer
+from memocache.backends._redis.client_tracking import Tracker
+from memocache.backends._redis.commands import Commands
+from memocache.backends._redis.connection import dialer
+from memocache.backends._redis.multiplexer import Lanes
+from memocache.backends._redis.pool import Pool
+from memocache.backends._redis.pubsub import Listener
+from memocache.backends._redis.server_checks import findings
+from memocache.backends._registry import RedisSettings, redis_settings
 from memocache.typing import BackendFacts, Finding, Guard, Put, ReadSoon, Tally, Watcher
 
 

@@ -18,15 +18,15 @@ from dataclasses import replace
 from random import SystemRandom
 from typing import Any, NamedTuple
 
-from memocache.backends._checkup import findings
-from memocache.backends._commands import Commands
-from memocache.backends._lanes import Lanes
-from memocache.backends._listener import Listener
-from memocache.backends._pool import Pool
-from memocache.backends._resp import pack
-from memocache.backends._tracker import Tracker
-from memocache.backends._urls import RedisSettings, SentinelSettings, sentinel_settings
-from memocache.backends._wire import Dial, Wire, dialer
+from memocache.backends._redis.client_tracking import Tracker
+from memocache.backends._redis.commands import Commands
+from memocache.backends._redis.connection import Dial, Wire, dialer
+from memocache.backends._redis.multiplexer import Lanes
+from memocache.backends._redis.pool import Pool
+from memocache.backends._redis.pubsub import Listener
+from memocache.backends._redis.resp import pack
+from memocache.backends._redis.server_checks import findings
+from memocache.backends._registry import RedisSettings, SentinelSettings, sentinel_settings
 from memocache.backends.base import ProtocolError, ReplyError
 from memocache.backends.redis import AsyncRedis, RedisBackend
 from memocache.typing import Finding, ReadSoon, Watcher

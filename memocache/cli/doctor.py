@@ -6,7 +6,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from memocache._examination import examine
+from memocache._cache.doctor import examine
 from memocache.cli._common import (
     JsonOption,
     PrefixOption,

@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from memocache._explain import Explanation
+from memocache._cache.explain import Explanation
 from memocache.cli._common import (
     Failure,
     JsonOption,

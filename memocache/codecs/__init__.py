@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
+from memocache.codecs.codec import Codec
 from memocache.codecs.copying import copier
-from memocache.codecs.msgpack import Codec
 
 __all__ = ["Codec", "copier"]

@@ -23,8 +23,8 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from memocache.codecs._classes import slots_of, state_of
-from memocache.codecs.msgpack import Codec
+from memocache.codecs.classes import slots_of, state_of
+from memocache.codecs.codec import Codec
 
 _IMMUTABLE = frozenset(
     (

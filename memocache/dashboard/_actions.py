@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from memocache._cache import Cache
+from memocache._cache.cache import Cache
 from memocache.exceptions import MemocacheError
 
 log = logging.getLogger("memocache.dashboard")

@@ -18,13 +18,13 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from memocache._cache import Cache
-from memocache._examination import examine
-from memocache._runtime import arun
-from memocache.dashboard import _show
+from memocache._cache.cache import Cache
+from memocache._cache.doctor import examine
+from memocache._runtime.effects import arun
+from memocache.dashboard import _template_filters as _show
 from memocache.dashboard._actions import KINDS, Actions, matching
-from memocache.dashboard._answers import Answers
 from memocache.dashboard._poller import IDLE, WATCHED, Poller
+from memocache.dashboard._rendering import Answers
 from memocache.dashboard._requests import address, asked, base, form, integer
 from memocache.dashboard._security import Gate
 from memocache.dashboard._sessions import Session, Sessions, Throttle, same

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from memocache._cache import Cache
+from memocache._cache.cache import Cache
 from memocache.dashboard._history import History
 from memocache.exceptions import MemocacheError
 from memocache.stats import CacheStats, FunctionDetails

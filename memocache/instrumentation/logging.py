@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from memocache._events import BackendFault, Event
+from memocache._runtime.events import BackendFault, Event
 
 
 class LoggingObserver:

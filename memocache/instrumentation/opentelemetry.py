@@ -22,9 +22,9 @@ from opentelemetry import metrics, trace
 from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation
 from opentelemetry.trace import SpanKind, Status, StatusCode, TracerProvider
 
-from memocache._events import BackendFault, Computed, Event, Hit, Miss, StaleHit
+from memocache._runtime.events import BackendFault, Computed, Event, Hit, Miss, StaleHit
 from memocache.exceptions import BackendError
-from memocache.instrumentation._figures import FIGURES, SECONDS, Figure
+from memocache.instrumentation._metrics import FIGURES, SECONDS, Figure
 
 if TYPE_CHECKING:
     from memocache import Cache

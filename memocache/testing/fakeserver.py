@@ -16,7 +16,7 @@ import socket
 import threading
 from typing import Any, Self
 
-from memocache.testing._door import Door
+from memocache.testing._listening_socket import Door
 
 _CHUNK = 65536
 

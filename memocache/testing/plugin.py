@@ -44,7 +44,8 @@ def memocache_disabled() -> Iterator[None]:
 @pytest.fixture
 def memocache_memory() -> Iterator[Cache]:
     """The default cache is a fresh one in the process during the test; the former one comes back afterwards."""
-    from memocache import Cache, _default
+    from memocache import Cache
+    from memocache._cache import default as _default
 
     with Cache("memory://") as fresh, _default.replaced(fresh):
         yield fresh
@@ -58,8 +59,9 @@ def memocache_strict() -> Iterator[Cache]:
     """
     import warnings
 
-    from memocache import Cache, UncacheableWarning, UnsharedWarning, _default
-    from memocache._events import Event, Rejected
+    from memocache import Cache, UncacheableWarning, UnsharedWarning
+    from memocache._cache import default as _default
+    from memocache._runtime.events import Event, Rejected
     from memocache.backends.memory import MemoryBackend
 
     complaints: list[str] = []

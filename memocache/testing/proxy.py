@@ -20,7 +20,7 @@ import struct
 import threading
 from typing import Literal, NamedTuple, Self, get_args
 
-from memocache.testing._door import Door
+from memocache.testing._listening_socket import Door
 
 Kind = Literal["delay", "drip", "drop", "duplicate", "swap", "cut", "reset", "stall", "refuse"]
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 import memocache
-from memocache import Cache, _default
+from memocache import Cache
+from memocache._cache import default as _default
 from memocache.testing import assert_computed, assert_hits, servers
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"

@@ -12,8 +12,8 @@ from typing import Any
 
 import msgpack
 
-from memocache.codecs._frames import LOADS as FRAME_LOADS
-from memocache.codecs._types import ENUM, LOADS, PYDANTIC, REGISTERED
+from memocache.codecs.dataframes import LOADS as FRAME_LOADS
+from memocache.codecs.ext_types import ENUM, LOADS, PYDANTIC, REGISTERED
 
 CODES = sorted({*LOADS, *FRAME_LOADS, *range(ENUM, PYDANTIC + 1), REGISTERED, 127})
 _CONSTANTS = (b"\xc0", b"\xc2", b"\xc3", b"\x00", b"\x01", b"\xff", b"\x90", b"\x80", b"\xa0", b"\xc4\x00")

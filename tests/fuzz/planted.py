@@ -13,9 +13,14 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from memocache import _duration, _envelope
-from memocache.backends import _urls, _wire, base
-from memocache.codecs import _classes, _types, seal
+from memocache._calls import duration as _duration
+from memocache._stores.remote import envelope as _envelope
+from memocache._stores.remote import signing as seal
+from memocache.backends import _registry as _urls
+from memocache.backends import base
+from memocache.backends._redis import connection as _wire
+from memocache.codecs import classes as _classes
+from memocache.codecs import ext_types as _types
 from memocache.exceptions import ConfigurationError
 from tests.fuzz import shapes, targets
 from tests.fuzz.watch import SECONDS

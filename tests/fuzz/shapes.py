@@ -1,4 +1,4 @@
-"""Classes that the fuzzed codec may rebuild; each tells if its own code ran (see `memocache.codecs._classes`)."""
+"""Classes that the fuzzed codec may rebuild; each tells if its own code ran (see `memocache.codecs.classes`)."""
 
 from __future__ import annotations
 

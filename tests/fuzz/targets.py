@@ -18,9 +18,13 @@ from datetime import timedelta
 from functools import cache
 from typing import Any, NamedTuple
 
-from memocache import Cache, _duration, _envelope
-from memocache.backends import _resp, _urls, base
-from memocache.backends._wire import Wire
+from memocache import Cache
+from memocache._calls import duration as _duration
+from memocache._stores.remote import envelope as _envelope
+from memocache.backends import _registry as _urls
+from memocache.backends import base
+from memocache.backends._redis import resp as _resp
+from memocache.backends._redis.connection import Wire
 from memocache.codecs import Codec
 from memocache.exceptions import ConfigurationError, DecodeError, EncodeError
 from memocache.testing import FakeClock
@@ -192,9 +196,9 @@ def _words() -> list[str]:
 def _payloads() -> list[bytes]:
     import pytest
 
+    from tests.codecs.test_bombs import bombs
+    from tests.codecs.test_golden_payload import VALUES, registered
     from tests.fuzz import shapes
-    from tests.unit.test_codec_bombs import bombs
-    from tests.unit.test_golden_payload import VALUES, registered
 
     codec = Codec(max_bytes=MAX_BYTES)
     registered(codec)

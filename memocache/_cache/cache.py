@@ -1,0 +1,484 @@
+"""`Cache`: wires the parts, and is the face of their operations in both colours."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
+
+from memocache._cache.aio import AsyncCache
+from memocache._cache.function_details import Details
+from memocache._cache.key_pages import Pages
+from memocache._cache.key_value import Operations, is_glob
+from memocache._cache.scan import Looking
+from memocache._cache.settings import clock_of, digest_key, sealer_of, secrets_of
+from memocache._cache.statistics import Statistics
+from memocache._cache.stats_reporter import Tallies
+from memocache._calls import bulk_lookup as _many
+from memocache._calls.call_key import Binding, Places
+from memocache._calls.decorators import Decorator, LoaderDecorator
+from memocache._calls.engine import Engine
+from memocache._calls.function import Function, name_of, name_or_none
+from memocache._calls.options import ttl_setting
+from memocache._runtime import disabled as _disabled
+from memocache._runtime import events
+from memocache._runtime.effects import Steps, run
+from memocache._runtime.singleflight import Flights
+from memocache._stores.memory.store import LocalStore, UnsharedStore
+from memocache._stores.memory.tier import LocalTier
+from memocache._stores.remote.compression import Compression
+from memocache._stores.remote.envelope import Outcome
+from memocache._stores.remote.guard import Guard as BackendGuard
+from memocache._stores.remote.guard import tell_of_writes
+from memocache._stores.remote.keyspace import Layout
+from memocache._stores.remote.store import SharedStore
+from memocache.backends._registry import MemorySettings, make_backend
+from memocache.codecs.codec import Codec
+from memocache.codecs.copying import copier
+from memocache.exceptions import ConfigurationError
+from memocache.stats import CacheStats, EntryInfo, FunctionDetails, FunctionStats, Health, KeysPage
+from memocache.typing import MISSING, Backend, Clock, Observer
+
+if TYPE_CHECKING:
+    from memocache._stores.layered.near_cache import NearTier
+
+T = TypeVar("T")
+MAX_VALUE_BYTES = 16 * 2**20
+CODEC_BYTES = 64 * 2**20
+COMPRESS_ABOVE = 1024
+_caches: weakref.WeakSet[Cache] = weakref.WeakSet()
+
+
+class Cache:
+    """A cache over one backend; for sync and async callers, any number of threads and event loops.
+
+    Args:
+        backend: a URL (``memory://?maxsize=10000``, ``redis://``, ``rediss://``, ``unix://``, ``valkey://``,
+            ``redis+cluster://``, ``redis+sentinel://``,
+            ``null://``, or a scheme registered under the entry points ``memocache.backends``), or an object of
+            `memocache.typing.Backend`.
+        prefix: what every key in the backend begins with; caches of different prefixes share nothing.
+        default_ttl: seconds (or any duration) for entries whose ttl is left out; None: they never expire.
+        local: entries held in the process in front of a shared backend, at most 1 s behind it; 0 is off. ``memory://``
+            is in the process as it is.
+        secret: text or bytes (or several: the first signs, all verify) that make key digests a MAC and sign envelopes.
+        encrypt: encrypt results and errors under `secret` too (extra ``encryption``); only envelopes so encrypted are
+            believed.
+        compress: "zstd" or "lz4" (extras of these names) for what is stored in a shared backend, or None. Entries
+            compressed by other caches are read whatever this says.
+        compress_above: encoded results of at most this many bytes are not compressed.
+        on_error: "compute" (backend trouble costs a decorated call its caching) or "raise" (`BackendError`).
+        max_value_bytes: encoded results larger than this are not stored in a shared backend; left out, 16 MiB, and on
+            ``disk://`` 1 GiB.
+        max_wait: seconds a call waits for somebody else's computation before it computes itself.
+        clock: an object with ``time()`` and ``monotonic()``, or one callable for both.
+        observers: called with each frozen event of `memocache._runtime.events`.
+        trust: modules whose classes may be rebuilt from stored values, besides those seen as results or annotations.
+
+    Raises `ConfigurationError` or `ValueError` for settings that cannot work. No I/O until first use.
+    """
+
+    def __init__(
+        self,
+        backend: str | Backend = "memory://",
+        *,
+        prefix: str = "memo",
+        default_ttl: Any = 3600,
+        local: int = 0,
+        secret: str | bytes | Sequence[str | bytes] | None = None,
+        encrypt: bool = False,
+        compress: Literal["zstd", "lz4"] | None = None,
+        compress_above: int = COMPRESS_ABOVE,
+        on_error: Literal["compute", "raise"] = "compute",
+        max_value_bytes: int | None = None,
+        max_wait: Any = 300,
+        clock: Clock | Callable[[], float] | None = None,
+        observers: Iterable[Observer] = (),
+        trust: Iterable[str] = (),
+    ) -> None:
+        if not isinstance(prefix, str) or not prefix:
+            raise ConfigurationError("prefix= takes a text that is not empty")
+        if on_error not in ("compute", "raise"):
+            raise ConfigurationError('on_error= takes "compute" or "raise"')
+        if type(local) is not int or local < 0:
+            raise ConfigurationError("local= takes how many entries to hold in the process: an int, 0 for none")
+        if max_value_bytes is not None and (type(max_value_bytes) is not int or max_value_bytes < 1):
+            raise ConfigurationError("max_value_bytes= takes an int of at least 1")
+        if type(compress_above) is not int or compress_above < 0:
+            raise ConfigurationError("compress_above= takes a number of bytes, an int of at least 0")
+        ttl = ttl_setting(default_ttl, "default_ttl")
+        if ttl is MISSING or callable(ttl):
+            raise ValueError("default_ttl takes a duration or None")
+        wait = ttl_setting(max_wait, "max_wait")
+        if wait is MISSING or callable(wait):
+            raise ValueError("max_wait takes a duration or None")
+        made: Any = make_backend(backend) if isinstance(backend, str) else backend
+        if not isinstance(made, MemorySettings) and not callable(getattr(made, "transact", None)):
+            raise ConfigurationError("backend= takes a URL or an object with the methods of memocache.typing.Backend")
+        largest: int = max_value_bytes or getattr(made, "max_value_bytes", None) or MAX_VALUE_BYTES
+        observers = (observers,) if callable(observers) else observers
+        if not isinstance(observers, Iterable) or not all(map(callable, observers := tuple(observers))):
+            raise ConfigurationError("observers= takes callables of one event")
+        self._settings = {"prefix": prefix, "default_ttl": ttl, "on_error": on_error, "max_wait": wait}
+        self._retired = False
+        self._observers = tuple(observers)
+        self._fast = not self._observers
+        emit = self._emit if self._observers else None
+        time_source = clock_of(clock)
+        secrets = secrets_of(secret)
+        key = digest_key(secrets)
+        sealer = sealer_of(secrets, encrypt)
+        compression = Compression(compress, compress_above)
+        layout = Layout(prefix, clustered=getattr(made, "clustered", False))
+        self._codec = Codec(trust=trust, max_bytes=max(largest, CODEC_BYTES))
+        self._tier = LocalTier(made.maxsize if isinstance(made, MemorySettings) else 10_000, time_source)
+        self._flights = Flights()
+        local_store = LocalStore(self._tier, self._flights, self._codec)
+        self._guard: BackendGuard | None = None
+        self._near: NearTier | None = None
+        shared: SharedStore | None = None
+        tallies: Tallies | None = None
+        if not isinstance(made, MemorySettings):
+            self._guard = BackendGuard(made, self._on_fault)
+            tallies = Tallies(self._guard, layout, self._tier, time_source)
+            make_store: Any = SharedStore
+            if local:
+                from memocache._stores.layered.near_cache import NearTier
+                from memocache._stores.layered.store import TieredStore
+
+                self._near = NearTier(local, time_source, [layout.start(kind) for kind in "ekg"])
+                tell_of_writes(self._near)
+                tallies.near = self._near
+                make_store = partial(TieredStore, near=self._near, tier=self._tier)
+            shared = make_store(
+                self._guard,
+                layout,
+                self._codec,
+                time_source,
+                sealer,
+                compression,
+                max_value_bytes=largest,
+                on_decode_error=self._on_decode_error,
+                on_hits=tallies.touch,
+                on_hit=tallies.touch_one,
+            )
+        unshared = None if shared is None else UnsharedStore(self._tier, self._flights, self._codec, shared)
+        self._places = Places(self._tier, layout, local_store, shared, unshared, key, tiered=bool(local))
+        self._engine = Engine(
+            self._tier,
+            self._flights,
+            default_ttl=ttl,
+            max_wait=wait,
+            raise_faults=on_error == "raise",
+            emit=emit,
+            freeze=lambda value: copier(value, self._codec),
+        )
+        self._operations = Operations(self._places, self._engine, self._guard)
+        self._looking = Looking(self._places, self._engine, self._guard)
+        self._pages = Pages(self._looking)
+        self._statistics = Statistics(self._looking, tallies)
+        self._details = Details(self._looking, self._statistics, tallies)
+        if emit is not None:
+            self._tier.on_evict = lambda name, cause: self._emit(events.Evicted(name or None, cause))
+        self.aio = AsyncCache(self)
+        _caches.add(self)
+
+    def __repr__(self) -> str:
+        kind = "memory" if self._guard is None else type(self._guard.backend).__name__
+        return f"<Cache {kind} prefix={self._settings['prefix']!r}>"
+
+    @property
+    def backend(self) -> Backend | None:
+        """The backend; None where the process itself is the only place."""
+        return None if self._guard is None else self._guard.backend
+
+    # -- decorators
+
+    @property
+    def cached(self) -> Decorator:
+        """Decorates functions whose results this cache is to remember; see `memocache.cached` for the options."""
+        return Decorator(lambda: self)
+
+    @property
+    def cached_many(self) -> LoaderDecorator:
+        """Decorates loaders ``load(ids, *rest) -> Mapping[id, value]``; see `memocache.cached_many` for the options."""
+        return LoaderDecorator(lambda: self)
+
+    def register(self, type_: type[T], encode: Callable[[T], object], decode: Callable[[Any], T]) -> None:
+        """Teach the cache a type: `encode` makes of an instance something storable, `decode` the instance of that."""
+        self._codec.register(type_, encode, decode)
+
+    def disabled(self) -> AbstractContextManager[None]:
+        """Inside the block, functions on this cache compute and store nothing (in this thread or task)."""
+        return _disabled.off(frozenset({id(self)}))
+
+    # -- key-value use
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of `key`, or `default`. Raises `BackendError`."""
+        return run(self._operations.get(key, default))
+
+    def set(self, key: str, value: Any, ttl: Any = MISSING, tags: Iterable[str] = ()) -> None:
+        """Store `value` for `ttl` (left out: `default_ttl`; None: for ever). Raises `BackendError`, `EncodeError`,
+        `ValueError`.
+        """
+        run(self._operations.set(key, value, ttl, tags))
+
+    def delete(self, key: str) -> bool:
+        """Remove `key`; whether it was there. Raises `BackendError`."""
+        return cast(bool, run(self._operations.delete(key)))
+
+    def exists(self, key: str) -> bool:
+        """Whether `key` has a value. Raises `BackendError`."""
+        return cast(bool, run(self._operations.exists(key)))
+
+    def expire(self, key: str, ttl: Any) -> bool:
+        """Let `key` live for `ttl` from now; whether it was there. Raises `BackendError`, `ValueError`."""
+        return cast(bool, run(self._operations.expire(key, ttl)))
+
+    def ttl(self, key: str) -> float | None:
+        """Seconds left; `math.inf` if it never expires; None if there is no such key. Raises `BackendError`."""
+        return cast("float | None", run(self._operations.ttl(key)))
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
+        """The values of those of `keys` that have one, in one round trip a node. Raises `BackendError`."""
+        return cast("dict[str, Any]", run(self._operations.get_many(keys)))
+
+    def set_many(self, mapping: Mapping[str, Any], ttl: Any = MISSING, tags: Iterable[str] = ()) -> None:
+        """Store every value of `mapping`. Raises `BackendError`, `EncodeError`, `ValueError`."""
+        run(self._operations.set_many(mapping, ttl, tags))
+
+    def delete_many(self, keys: Iterable[str]) -> int:
+        """Remove `keys`; how many were there. Raises `BackendError`."""
+        return cast(int, run(self._operations.delete_many(keys)))
+
+    # -- invalidation
+
+    def invalidate(self, function: Any = None, *, tag: str | None = None) -> None:
+        """Forget every call of a function (the function, its name, or a pattern such as ``"shop.*"``), or every entry
+        with `tag`.
+
+        Raises `BackendError` when the backend cannot be reached: then nothing may be believed forgotten.
+        """
+        run(self._invalidate(function, tag))
+
+    def clear(self) -> None:
+        """Forget everything under the prefix. Raises `BackendError`."""
+        run(self._operations.clear())
+
+    def purge(self, progress: Callable[[int, int], None] | None = None) -> int:
+        """Delete dead entries for good, in bounded batches; how many. `progress` is called with (looked at, deleted).
+
+        Raises `BackendError`.
+        """
+        return cast(int, run(self._statistics.purge(progress)))
+
+    # -- looking in
+
+    def keys(self, function: Any = None) -> Iterator[str]:
+        """The keys of live entries, plain ones as they were given, or those of one function. Raises `BackendError`."""
+        step = run(self._looking.scan_step(None, name_or_none(function)))
+        seen: set[str] = set()
+        while True:
+            cursor, found = step
+            for key in found:
+                if key not in seen:
+                    seen.add(key)
+                    yield key
+            if cursor is None:
+                return
+            step = run(self._looking.scan_step(cursor, name_or_none(function)))
+
+    def keys_page(self, function: Any = None, cursor: str | None = None, limit: int = 100) -> KeysPage:
+        """At most `limit` keys as `keys` gives them, and the cursor for the next ones; each page takes a bounded number
+        of requests.
+
+        A page may be short, or empty, before the last, whose cursor is None; a key may come twice. A cursor is a text
+        that only this object understands, for about 50 pages. Raises `BackendError`, `ConfigurationError`.
+        """
+        return run(self._pages.page(name_or_none(function), cursor, limit))
+
+    def inspect(self, key: str) -> EntryInfo | None:
+        """What is known about the entry of `key` (plain, or as `keys` and ``key_for`` give it), or None. Raises
+        `BackendError`.
+        """
+        return cast("EntryInfo | None", run(self._statistics.inspect(key)))
+
+    def stats(self, scope: Literal["process", "fleet"] = "process", *, entries: bool = True) -> CacheStats:
+        """The figures of this process, or of every process that shares the backend; without `entries`, only those that
+        need no look at every key (no total_keys, no average ttl). Raises `BackendError`.
+        """
+        return cast(CacheStats, run(self._statistics.stats(scope, entries)))
+
+    def details(
+        self, name: str, scope: Literal["process", "fleet"] = "process", *, entries: bool = True
+    ) -> FunctionDetails | None:
+        """What there is to know of one function name, in this process or in every one that shares the backend; None if
+        it is not known there. Without `entries` none is looked at (no ttl_left). Raises `BackendError`.
+        """
+        return cast("FunctionDetails | None", run(self._details.details(name, scope, entries)))
+
+    def health(self) -> Health:
+        """Whether the backend answers and a probe key comes back as written. Never raises."""
+        return cast(Health, run(self._looking.health()))
+
+    def breaker(self) -> dict[str, Literal["closed", "open"]]:
+        """Whether this process leaves the backend alone ("open"), by the backend's kind ("redis", "disk" …), and in a
+        cluster each node known by now, by its address; nothing for ``memory://``. Asks nobody.
+        """
+        return {} if self._guard is None else self._guard.breakers()
+
+    def retire(self) -> None:
+        """Let the functions bound to this cache look for theirs anew; called when another default cache takes over."""
+        self._retired = True
+        self.unbind()
+        self.close()
+
+    def unbind(self) -> None:
+        """Let every function bound to this cache look for its cache anew."""
+        for table in self._tier.tables():
+            for user in list(table.users):
+                user.unbind()
+
+    def close(self) -> None:
+        """Let go of connections and threads. Using the cache again reopens it."""
+        if self._guard is not None:
+            self._statistics.close()
+            if self._near is not None:
+                self._near.close()
+            self._guard.backend.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- for decorated functions
+
+    def _bind(self, function: Function, *, method: bool, user: Any) -> Binding:
+        self._codec.trust_annotations(function.plain)
+        for error in function.options.errors:
+            if error.__module__ != "builtins":
+                try:
+                    self._codec.trust(error)
+                except ConfigurationError:
+                    pass  # no name leads to it: its errors cannot be stored, and will count as rejected
+        binding = Binding(self._places, function, method=method)
+        binding.table.users.add(user)
+        more = {"cache_missing": user.cache_missing} if hasattr(user, "cache_missing") else {}
+        self._details.declare(function.name, self._parameters(binding) | more)
+        return binding
+
+    def _entries(self, binding: Binding) -> Any:
+        """The entries that the compiled look-up may serve, by key."""
+        if self._near is None:
+            return binding.table.entries
+        from memocache._stores.layered.near_cache import Copies
+
+        shared: Any = self._places.shared
+        return Copies(self._near, shared.beside(binding.table))
+
+    def _off_here(self) -> bool:
+        off = _disabled.DISABLED.get()
+        return off is not None and self._is_off(off)
+
+    def _is_off(self, ids: frozenset[int]) -> bool:
+        return not ids.isdisjoint(_disabled.ALL) or id(self) in ids
+
+    def _parameters(self, binding: Binding) -> dict[str, Any]:
+        options = binding.function.options
+        shown = {name: getattr(options, name) for name in options.__slots__}
+        shown["name"] = binding.function.name
+        if shown["ttl"] is MISSING:
+            shown["ttl"] = self._engine.default_ttl
+        for name in ("stale", "stale_if_error", "soft_timeout", "hard_timeout"):
+            shown[name] = shown[name] or None
+        if shown["ttl"] == float("inf"):
+            shown["ttl"] = None
+        return shown
+
+    def _function_stats(self, name: str) -> FunctionStats:
+        return self._statistics.function(name)
+
+    def _invalidate(self, function: Any, tag: str | None) -> Steps[None]:
+        if (function is None) == (tag is None):
+            raise ConfigurationError("invalidate() takes a function or its name, or tag=, and not both")
+        if tag is not None:
+            yield from self._operations.invalidate_tag(tag)
+            return
+        name = name_of(function)
+        if isinstance(function, str) and is_glob(name):
+            yield from self._operations.invalidate_glob(name)
+        else:
+            yield from self._operations.invalidate_function(name)
+
+    def _invalidate_function(self, name: str) -> Steps[None]:
+        yield from self._operations.invalidate_function(name)
+
+    def _clear_function(self, binding: Binding) -> Steps[None]:
+        yield from self._operations.invalidate_function(binding.function.name)
+        yield from self._statistics.zero(binding.table)
+
+    def _invalidate_call(self, binding: Binding, values: tuple[Any, ...]) -> Steps[None]:
+        yield from self._operations.invalidate_call(binding, values)
+
+    def _put_call(self, binding: Binding, values: tuple[Any, ...], value: Any) -> Steps[None]:
+        yield from self._operations.put_call(binding, values, value)
+
+    def _peek_call(self, binding: Binding, values: tuple[Any, ...]) -> Steps[Any]:
+        return (yield from self._operations.peek_call(binding, values))
+
+    def _explain_call(self, binding: Binding, values: tuple[Any, ...]) -> Steps[Any]:
+        from memocache._cache.explain import explain
+
+        return explain(self._operations, binding, values)
+
+    def _refresh_call(self, binding: Binding, values: tuple[Any, ...]) -> Steps[Outcome]:
+        if self._off_here():
+            return self._engine.direct(binding.function, values)
+        return self._engine.refresh(binding, values)
+
+    def _map_calls(self, binding: Binding, calls: list[tuple[Any, ...]]) -> Steps[Outcome]:
+        run_calls = _many.map_directly if self._off_here() else _many.map_calls
+        return run_calls(self._engine, binding, calls)
+
+    # -- reporting
+
+    def _emit(self, event: events.Event) -> None:
+        for observer in self._observers:
+            try:
+                observer(event)
+            except Exception:
+                pass  # an observer's trouble is not the caller's
+
+    def _on_fault(self, operation: str, error: str) -> None:
+        if self._observers:
+            self._emit(events.BackendFault(None, operation, error))
+
+    def _on_decode_error(self, name: str) -> None:
+        for table in self._tier.tables(name):
+            table.counters.add(decode_errors=1)
+            break
+
+
+def _after_fork() -> None:
+    """In a child: other threads are gone, and with them what they held and led."""
+    for cache in list(_caches):
+        cache._tier.after_fork()
+        if cache._near is not None:
+            cache._near.after_fork()
+        cache._flights.after_fork()
+        if cache._guard is not None:
+            cache._guard.after_fork()
+        shared = cache._places.shared
+        if isinstance(shared, SharedStore):
+            shared.keeper.after_fork()
+        cache._statistics.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

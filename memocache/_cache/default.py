@@ -1,0 +1,85 @@
+"""The default cache: what `cached` decorates on when nobody says otherwise."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from memocache._cache.cache import Cache
+from memocache._calls.decorators import Decorator, LoaderDecorator
+from memocache._runtime import disabled as _disabled
+
+_lock = threading.Lock()
+_cache: Cache | None = None
+
+
+def default_cache() -> Cache:
+    """The cache of `cached`; made when first asked for, of ``MEMOCACHE_URL``, ``MEMOCACHE_PREFIX`` and
+    ``MEMOCACHE_SECRET``.
+    """
+    global _cache
+    cache = _cache
+    if cache is None:
+        with _lock:
+            cache = _cache
+            if cache is None:
+                cache = _cache = Cache(**_from_environment({}))
+    return cache
+
+
+def configure(backend: Any = None, **options: Any) -> Cache:
+    """Replace the default cache's settings; functions decorated before follow with their next call.
+
+    `backend` and `options` are those of `Cache`; what is left out comes from the environment, then from `Cache`'s
+    defaults. Raises `ConfigurationError` for settings that cannot work; then the old default cache stays.
+    """
+    global _cache
+    if backend is not None:
+        options["backend"] = backend
+    made = Cache(**_from_environment(options))
+    with _lock:
+        old, _cache = _cache, made
+    if old is not None:
+        old.retire()
+    return made
+
+
+@contextmanager
+def replaced(cache: Cache) -> Iterator[None]:
+    """Let `cache` be the default one inside the block."""
+    global _cache
+    with _lock:
+        old, _cache = _cache, cache
+    if old is not None:
+        old.unbind()
+    try:
+        yield
+    finally:
+        with _lock:
+            _cache = old
+        cache.unbind()
+
+
+def _from_environment(options: dict[str, Any]) -> dict[str, Any]:
+    for name, variable in (
+        ("backend", "MEMOCACHE_URL"),
+        ("prefix", "MEMOCACHE_PREFIX"),
+        ("secret", "MEMOCACHE_SECRET"),
+    ):
+        if name not in options and variable in os.environ:
+            options[name] = os.environ[variable]
+    return options
+
+
+def disabled() -> AbstractContextManager[None]:
+    """Inside the block, decorated functions compute and store nothing (in this thread or task, and the tasks it
+    starts).
+    """
+    return _disabled.off(_disabled.ALL)
+
+
+cached = Decorator(default_cache)
+cached_many = LoaderDecorator(default_cache)

@@ -1,0 +1,312 @@
+"""What a cache can be asked to do besides calling a function, as `Steps` that both colours carry out.
+
+Direct operations raise `BackendError`; they may take `DIRECT_SECONDS`.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from memocache._cache.resolve import Finder, S
+from memocache._calls.call_key import Binding, Places
+from memocache._calls.engine import Engine
+from memocache._calls.options import plain_tags, ttl_setting
+from memocache._calls.signature import Values
+from memocache._runtime import events
+from memocache._stores.memory.miss_reasons import INVALIDATED
+from memocache._stores.memory.store import LocalStore
+from memocache._stores.remote.envelope import Outcome
+from memocache._stores.remote.guard import DIRECT_SECONDS, Budget
+from memocache._stores.remote.guard import Guard as BackendGuard
+from memocache._stores.remote.keyspace import function_marker, plain_rest
+from memocache._stores.store import Address, Record, Unstorable
+from memocache.exceptions import ConfigurationError, DecodeError, EncodeError
+from memocache.typing import MISSING, Answer
+
+_GLOB = frozenset("*?[")
+
+
+class Operations(Finder):
+    """Key-value use, invalidation, and what decorated functions are asked besides being called."""
+
+    def __init__(self, places: Places, engine: Engine, guard: BackendGuard | None) -> None:
+        super().__init__(places, engine, guard)
+        shared = self.shared
+        self.glance: Any = None if shared is None else partial(shared.glance, self.plain)
+        """As `SharedStore.glance`, of a plain key."""
+        self._read_soon: Callable[[str, Sequence[str], float], Awaitable[Answer] | None] | None = None
+        # a copy in the process comes first, and observers are told from one place
+        if shared is not None and shared.reads_soon and not shared.tiered and engine.emit is None:
+            site = shared.site("", "")  # what reads soon has no buckets
+            self._read_soon, self._start, self._markers = shared.read_soon, site.entries, site.markers
+
+    # -- key-value use
+
+    def get_soon(self, key: str) -> Awaitable[Answer] | None:
+        """As `memocache.typing.ReadSoon`, of a plain key; the answer is for `glance`, and for `get` if it is unfit.
+
+        None: ask `get`.
+        """
+        if self._read_soon is None or type(key) is not str:
+            return None
+        return self._read_soon(self._start + plain_rest(key), self._markers, DIRECT_SECONDS)
+
+    def get(self, key: str, default: Any, answer: Answer | None = None) -> S:
+        """The value of a key, or `default`; `answer` as of `get_soon`."""
+        values = None
+        if answer is not None and self.shared is not None:
+            values = self.shared.replied(answer, Budget(DIRECT_SECONDS))
+        near = None if self.shared is None else self.shared.near_outcome(self._address(key))
+        if near is not None:
+            self._count(hits=1)
+            return near.value
+        address, store, found, _ = yield from self._find(key, values)
+        if found.load is not None and found.now < found.expires:
+            try:
+                outcome = found.load()
+            except DecodeError:
+                self.plain.counters.add(decode_errors=1)
+            else:
+                if outcome.error is None:
+                    store.touch(address, found)
+                    self._count(hits=1)
+                    return outcome.value
+        self._count(misses=1)
+        return default
+
+    def _count(self, hits: int = 0, misses: int = 0) -> None:
+        """Count the misses among look-ups of plain keys (the store has counted the hits), and tell of all."""
+        if misses:
+            self.plain.counters.add(misses=misses)
+        if self.engine.emit is not None:
+            for event in (*[events.Hit(None)] * hits, *[events.Miss(None)] * misses):
+                self.engine.emit(event)
+
+    def set(self, key: str, value: Any, ttl: Any, tags: Iterable[str]) -> S:
+        """Store a value."""
+        names = plain_tags(tags)
+        address = self._address(key, tuple(map(self.places.tag_hash, names)))
+        record = Record(Outcome(value), self._ttl(ttl), tags=names)
+        try:
+            yield from self.store.put(address, record)
+        except Unstorable as refusal:
+            raise EncodeError(f"the value cannot be stored: {refusal.detail or refusal.cause}") from None
+
+    def _ttl(self, ttl: Any) -> float:
+        made = ttl_setting(ttl)
+        if callable(made):
+            raise ValueError("ttl takes a duration here, not a callable")
+        return self.engine.default_ttl if made is MISSING else float(made)
+
+    def delete(self, key: str) -> S:
+        """Remove a key; whether it was there. Of an entry, what is computed meanwhile is not stored either."""
+        address, store, found, _ = yield from self._find(key)
+        entry = address if address.name else self._entry_address(key)
+        try:
+            yield from store.forget(address)
+            if entry is not None and self.shared is not None and (entry is not address or store is not self.shared):
+                yield from self.shared.forget(entry)
+        finally:
+            if entry is not None:
+                self._void(entry)
+        self.engine.gone(address, store, INVALIDATED)
+        return found.load is not None
+
+    def _void(self, entry: Address) -> None:
+        """Let no computation of an entry, known by name and digest, that this process began be joined or stored."""
+        tables = {id(table): table for table in self.tier.tables(entry.name)}
+        self.engine.flights.void_where(
+            lambda key: key[0] in tables and self.digest_of(tables[key[0]], key[1]) == entry.digest
+        )
+
+    def glimpse(self, key: str) -> S:
+        """The value of a key, plain or an entry's, or MISSING (also for a remembered error); never counts. Raises
+        `DecodeError`.
+        """
+        _, _, found, _ = yield from self._find(key)
+        if found.load is None:
+            return MISSING
+        outcome = found.load()
+        return MISSING if outcome.error is not None else outcome.value
+
+    def exists(self, key: str) -> S:
+        """Whether a key has a value."""
+        _, _, found, _ = yield from self._find(key)
+        return found.load is not None and found.now < found.expires
+
+    def ttl(self, key: str) -> S:
+        """Seconds left; infinite without expiry; None without key."""
+        _, _, found, _ = yield from self._find(key)
+        return found.expires - found.now if found.load is not None and found.now < found.expires else None
+
+    def expire(self, key: str, ttl: Any) -> S:
+        """Give a key another ttl from now; whether it was there."""
+        seconds = self._ttl(ttl)
+        while True:
+            address, store, found, _ = yield from self._find(key)
+            if found.load is None or found.now >= found.expires:
+                return False
+            if isinstance(store, LocalStore):
+                return self.tier.expire(address.table, address.key, seconds)
+            assert self.shared is not None
+            changed = yield from self.shared.expire(address, found, seconds)
+            if changed:
+                return True
+
+    def get_many(self, keys: Iterable[str], *, counting: bool = True) -> S:
+        """The values of those keys that have one, in one round trip a node; look-ups of the user's unless `counting` is
+        off.
+        """
+        wanted = list(dict.fromkeys(keys))
+        values: dict[str, Any] = {}
+        if self.shared is None:
+            for key in wanted:
+                value = yield from self.get(key, MISSING)
+                if value is not MISSING:
+                    values[key] = value
+            return values
+        budget = Budget(DIRECT_SECONDS)
+        addresses = [self._address(key) for key in wanted]
+        spots = [self.shared.spot(address) for address in addresses]
+        markers = list(dict.fromkeys(marker for spot in spots for marker in spot.markers))
+        names = [*(spot.entry for spot in spots), *markers]
+        replies = yield self.guard_io("read", names, budget=budget)
+        known = dict(zip(names, replies, strict=True))
+        for key, address, spot in zip(wanted, addresses, spots, strict=True):
+            found, _ = yield from self._judge(address, [known[spot.entry], *(known[m] for m in spot.markers)])
+            try:
+                if found.load is not None and found.now < found.expires:
+                    outcome = found.load()
+                    if outcome.error is None:
+                        values[key] = outcome.value
+                        if counting:
+                            self.shared.touch(address, found)
+            except DecodeError:
+                self.plain.counters.add(decode_errors=1)
+        if counting:
+            self._count(len(values), len(wanted) - len(values))
+        return values
+
+    def set_many(self, mapping: Mapping[str, Any], ttl: Any, tags: Iterable[str]) -> S:
+        """Store every value of a mapping; all or none of those in one bucket."""
+        names = plain_tags(tags)
+        hashes = tuple(map(self.places.tag_hash, names))
+        record = Record(Outcome(), self._ttl(ttl), tags=names)
+        records = [
+            (self._address(key, hashes), record._replace(outcome=Outcome(value))) for key, value in mapping.items()
+        ]
+        try:
+            if self.shared is None:
+                for address, one in records:
+                    yield from self.store.put(address, one)
+            else:
+                yield from self.shared.put_many(records)
+        except Unstorable as refusal:
+            raise EncodeError(f"a value cannot be stored: {refusal.detail or refusal.cause}") from None
+
+    def delete_many(self, keys: Iterable[str]) -> S:
+        """Remove keys; how many were there."""
+        wanted = list(dict.fromkeys(keys))
+        count = 0
+        if self.shared is None:
+            for key in wanted:
+                count += yield from self.delete(key)
+            return count
+        spots = [self.shared.spot(self._address(key)) for key in wanted]
+        budget = Budget(DIRECT_SECONDS)
+        there = yield from self.get_many(wanted, counting=False)
+        yield self.guard_io("delete", [name for s in spots for name in (s.entry, s.witness, s.lease)], budget=budget)
+        return len(there)
+
+    # -- invalidation
+
+    def invalidate_function(self, *names: str) -> S:
+        """Forget every call of these function names, here and in the backend."""
+        try:
+            if self.shared is not None and names:
+                layout = self.places.layout
+                rests = list(map(function_marker, names))
+                markers = [layout.key("g", bucket, rest) for bucket in layout.buckets for rest in rests]
+                yield self.guard_io("delete", markers, budget=Budget(DIRECT_SECONDS))
+        finally:
+            for name in names:
+                self.tier.invalidate_function(name)
+
+    def invalidate_tag(self, tag: str) -> S:
+        """Forget every entry with this tag, here and in the backend."""
+        if not isinstance(tag, str) or not tag:
+            raise ConfigurationError("tag= takes a text that is not empty")
+        hashed = self.places.tag_hash(tag)
+        try:
+            if self.shared is not None:
+                layout = self.places.layout
+                markers = [layout.key("g", bucket, f"t:{hashed}") for bucket in layout.buckets]
+                yield self.guard_io("delete", markers, budget=Budget(DIRECT_SECONDS))
+        finally:
+            self.tier.invalidate_tag(hashed)
+
+    def invalidate_glob(self, pattern: str) -> S:
+        """Forget every function whose name matches; the registry of names tells which there are."""
+        names = yield from self.names()
+        # `pattern` may also be a name that only looks like a pattern
+        matching = [name for name in names if name == pattern or fnmatch.fnmatchcase(name, pattern)]
+        yield from self.invalidate_function(*matching)
+
+    def clear(self) -> S:
+        """Forget everything under the prefix."""
+        try:
+            if self.shared is not None:
+                layout = self.places.layout
+                markers = [layout.key("g", bucket, "p") for bucket in layout.buckets]
+                yield self.guard_io("delete", markers, budget=Budget(DIRECT_SECONDS))
+        finally:
+            self.tier.clear()
+
+    # -- decorated functions
+
+    def invalidate_call(self, binding: Binding, values: Values) -> S:
+        """Forget one call."""
+        address, store = binding.address(values)
+        address.budget = Budget(DIRECT_SECONDS)
+        key = (id(address.table), address.key)
+        try:
+            yield from store.forget(address)
+            self.engine.gone(address, store, INVALIDATED)
+        finally:
+            self.engine.flights.void(key)
+
+    def put_call(self, binding: Binding, values: Values, value: Any) -> S:
+        """Store a value for one call."""
+        address, store = binding.address(values)
+        address.budget = Budget(DIRECT_SECONDS)
+        now = self.tier.clock.monotonic()
+        try:
+            record = self.engine.record(binding, value)
+            yield from store.put(address, record)
+            self.engine.stored(address, store, now + record.ttl)
+        except Unstorable as refusal:
+            raise EncodeError(f"{binding.function.name}: {refusal.detail or refusal.cause}") from None
+        finally:
+            self.engine.flights.void((id(address.table), address.key))
+        binding.counters.add(stores=1)
+
+    def peek_call(self, binding: Binding, values: Values) -> S:
+        """The cached value, stale ones too, or MISSING."""
+        address, store = binding.address(values)
+        found = yield from store.look(address)
+        options = binding.function.options
+        if found.load is None or found.now >= max(found.stale_until, found.expires + options.stale_if_error):
+            return MISSING
+        try:
+            outcome = found.load()
+        except DecodeError:
+            return MISSING
+        return MISSING if outcome.error is not None else outcome.value
+
+
+def is_glob(name: str) -> bool:
+    """Whether a function name is a pattern."""
+    return not _GLOB.isdisjoint(name)

@@ -1,0 +1,233 @@
+"""What a cache says about itself: figures of functions, entries, the process and the fleet; the removal of dead
+entries.
+
+On a shared backend some figures are sampled, and say so: `CacheStats.ttl_sample_size` is how many entries the average
+ttl was taken over.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Generator
+from dataclasses import replace
+from math import inf, isinf
+from typing import Any
+
+from memocache._cache.scan import Looking
+from memocache._cache.stats_reporter import DAY, Tallies
+from memocache._runtime.effects import Effect
+from memocache._stores.entry import Table
+from memocache._stores.memory.sizeof import sizeof
+from memocache._stores.remote.guard import DIRECT_SECONDS, Budget
+from memocache.exceptions import BackendError, ConfigurationError
+from memocache.stats import COUNTED, CacheStats, EntryInfo, FunctionStats, function_stats
+
+S = Generator[Effect, Any, Any]
+TOP_KEYS = 20
+TTL_SAMPLE = 1000
+
+
+class Statistics:
+    """Reads the counters of one cache."""
+
+    def __init__(self, looking: Looking, tallies: Tallies | None) -> None:
+        self._looking = looking
+        self._tallies = tallies
+        self._tier = looking.tier
+
+    # -- figures
+
+    def function(self, name: str) -> FunctionStats:
+        """The figures of one function name, in this process."""
+        return self._of_tables(name, self._tier.tables(name))
+
+    def _of_tables(self, name: str, tables: list[Table]) -> FunctionStats:
+        total: dict[str, float] = dict.fromkeys(COUNTED, 0.0)
+        size = 0
+        for table in tables:
+            size += self._tier.currsize(table)
+            for key, amount in self._tier.counted(table).items():
+                total[key] += amount
+        return function_stats(name, total, size)
+
+    def stats(self, scope: str, entries: bool = True) -> S:
+        """The figures of this process, or of all that share the backend; without `entries` no key is looked at."""
+        if scope not in ("process", "fleet"):
+            raise ConfigurationError('scope= takes "process" or "fleet"')
+        fleet = scope == "fleet" and self._tallies is not None
+        if fleet:
+            counts = yield from self._fleet()
+            gone = counts.get("", {})
+            plain = of_fleet("", gone)
+            functions = {name: of_fleet(name, one) for name, one in counts.items() if name and one}
+        else:
+            gone = {"expired": self._tier.expired, "evicted": self._tier.evicted}
+            tables: dict[str, list[Table]] = {"": []}
+            for table in self._tier.tables():
+                tables.setdefault(table.name, []).append(table)
+            functions = {name: self._of_tables(name, those) for name, those in sorted(tables.items())}
+            plain = functions.pop("")
+        hits = sum(one.hits for one in functions.values()) + plain.hits
+        misses = sum(one.misses for one in functions.values()) + plain.misses
+        calls = hits + misses
+        return (yield from self._of_entries(fleet, entries))(
+            hits=hits,
+            misses=misses,
+            hit_rate=hits / calls if calls else 0.0,
+            miss_rate=misses / calls if calls else 0.0,
+            expired_keys=gone.get("expired", 0),
+            evicted_keys=gone.get("evicted", 0),
+            functions=functions,
+        )
+
+    def _of_entries(self, fleet: bool, counted: bool) -> S:
+        """The figures that entries give, as a function of the others."""
+        now = self._tier.clock.monotonic()
+        live = [entry for entry in self._tier.live() if entry.fresh_until > now]
+        left = [entry.expires - now for entry in live[:TTL_SAMPLE] if not isinf(entry.expires)]
+        count = len(live)
+        memory: int | None = sum(sizeof(entry) + sizeof(entry.key) + sizeof(entry.value) for entry in live)
+        hottest = yield from self.hottest(fleet)
+        if self._tallies is not None:
+            more, left_there = (yield from self._backend_entries(TTL_SAMPLE - len(left))) if counted else (0, [])
+            count += more
+            left += left_there
+            facts = yield self._looking.guard_io("facts", budget=Budget(DIRECT_SECONDS))
+            memory = facts.memory_bytes
+        base = CacheStats(
+            total_keys=count,
+            memory_usage_bytes=memory,
+            average_ttl_seconds=sum(left) / len(left) if left else None,
+            ttl_sample_size=len(left),
+            most_accessed_keys=hottest,
+        )
+        return lambda **figures: replace(base, **figures)
+
+    def hottest(self, fleet: bool, function: str | None = None) -> S:
+        """The hottest keys, or those of one function, hottest first."""
+        tallies = self._tallies
+        if tallies is None:
+            top = heapq.nlargest(TOP_KEYS, self._hits_in_process(function).items(), key=lambda item: item[1])
+            return [self._looking.shown(table, key) for (table, key), _ in top]
+        counts: Counter[str] = Counter()
+        if fleet:
+            today = int(self._tier.clock.time()) // DAY
+            days = [tallies.hot_key(today - 1), tallies.hot_key(today)]
+            for some in (yield self._looking.guard_io("counts", days, budget=Budget(DIRECT_SECONDS))):
+                counts.update(some)
+        else:
+            tallies.gather()
+            counts.update(tallies.hottest.counts)
+        if function is not None:
+            counts = Counter({key: hits for key, hits in counts.items() if self._looking.is_of(key, function)})
+        return [self._looking.given(key) for key, _ in counts.most_common(TOP_KEYS)]
+
+    def _hits_in_process(self, function: str | None) -> Counter[Any]:
+        counts: Counter[Any] = Counter()
+        for (table, key), hits in list(self._tier.departed.counts.items()):
+            if function in (None, table.name):
+                counts[table, key] += hits
+        for entry in self._tier.live(function):
+            if entry.hits:
+                counts[entry.table, entry.key] += entry.hits
+        return counts
+
+    def _fleet(self) -> S:
+        """The counters by function name ("" for plain keys), of all processes, as far as they have sent them."""
+        tallies = self._tallies
+        assert tallies is not None
+        yield from self.send()
+        names = ["", *sorted((yield from self._looking.names()))]
+        keys = [tallies.function_key(name) for name in names]
+        replies = yield self._looking.guard_io("counts", keys, budget=Budget(DIRECT_SECONDS))
+        return dict(zip(names, replies, strict=True))
+
+    def send(self) -> S:
+        """Send what this process has counted, so that its own figures are in the fleet's."""
+        assert self._tallies is not None
+        yield self._tallies.sending()
+
+    def _backend_entries(self, sample: int) -> S:
+        """How many live entries the backend holds, and the seconds left of the first `sample` that expire."""
+        seen: set[str] = set()
+        left: list[float] = []
+        at: Any = None
+        while True:
+            at, looked = yield from self._looking.look_step(at)
+            for one in looked:
+                if one.alive and one.key not in seen:
+                    seen.add(one.key)
+                    if 0 < one.left < inf and len(left) < sample:
+                        left.append(one.left)
+            if at is None:
+                return len(seen), left
+
+    def zero(self, table: Table) -> S:
+        """Begin the counters of a function again at nothing; the fleet's figures of its name too."""
+        if self._tallies is not None:
+            yield from self.send()
+            keys = [self._tallies.function_key(table.name), self._tallies.details_key(table.name)]
+            yield self._looking.guard_io("delete", keys, budget=Budget(DIRECT_SECONDS))
+        for one in self._tier.tables(table.name):
+            self._tier.zero(one)
+        if self._tallies is not None:
+            self._tallies.zeroed(table.name)
+
+    def inspect(self, key: str) -> S:
+        """What is known about one entry, its accesses included."""
+        info: EntryInfo | None = yield from self._looking.inspect(key)
+        full = yield from self._looking.full_key(key)
+        if info is None or self._tallies is None or full is None:
+            return info
+        access = self._tallies.access_key(full)
+        (counts,) = yield self._looking.guard_io("counts", [access], budget=Budget(DIRECT_SECONDS))
+        pending, last = self._tallies.pending(full)
+        last = last or (counts["last"] / 1000 if "last" in counts else None)
+        return replace(info, access_count=counts.get("n", 0) + pending, last_accessed=last)
+
+    # -- removal
+
+    def purge(self, progress: Callable[[int, int], None] | None) -> S:
+        """Delete dead entries, in batches; how many."""
+        looked = 0
+        held = [entry for table in self._tier.tables() for entry in list(table.entries.values())]
+        deleted = sum(self._tier.find(entry.table, entry.key) is None for entry in held)
+        self._tier.sweep()
+        at: Any = None
+        while self._looking.shared is not None:
+            at, batch = yield from self._looking.look_step(at)
+            looked += len(batch)
+            deleted += yield from self._looking.bury([one for one in batch if not one.alive])
+            if progress is not None:
+                progress(looked, deleted)
+            if at is None:
+                return deleted
+        if progress is not None:
+            progress(looked, deleted)
+        return deleted
+
+    # -- life
+
+    def close(self) -> None:
+        """Send what was counted."""
+        if self._tallies is not None:
+            self._tallies.close()
+
+    async def aclose(self) -> None:
+        """Send what was counted, without blocking the loop."""
+        if self._tallies is not None:
+            try:
+                await self._tallies.sending().awaiting()
+            except BackendError:
+                pass  # kept, and sent at the next occasion
+
+    def after_fork(self) -> None:
+        """In a child: what the parent counted is not ours to send."""
+        if self._tallies is not None:
+            self._tallies.after_fork()
+
+
+def of_fleet(name: str, counts: dict[str, int]) -> FunctionStats:
+    """The figures of one function of its counters in the backend."""
+    return function_stats(name, {**counts, "compute_seconds": counts.get("compute_us", 0) / 1e6})

@@ -1,0 +1,365 @@
+"""`cached_many`: a loader that takes many ids, remembered id by id.
+
+A call looks all ids up; what is missing it *claims*: it becomes leader of every id that nobody computes, here or in
+another process. Then, in this order, it loads what it claimed in one call of the loader, stores and finishes each id
+on its own, and only then waits for what others load. So two overlapping calls never wait for each other in a circle:
+nobody waits while holding what another may wait for. Where all that is missing is being loaded by other processes,
+it waits for the first of these, holding nothing else, and looks again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping
+from inspect import Parameter
+from typing import TYPE_CHECKING, Any, cast
+
+from memocache._calls import bulk_lookup as _many
+from memocache._calls.call_key import Binding
+from memocache._calls.engine import Engine
+from memocache._calls.function import Function
+from memocache._calls.signature import Values
+from memocache._calls.wrapper import Memoized, State
+from memocache._runtime import events
+from memocache._runtime.effects import Effect, Steps, Wait
+from memocache._runtime.singleflight import LEADING, Flight, Role, Token
+from memocache._stores.remote.envelope import Outcome
+from memocache._stores.store import Address, Found, Record, Store
+from memocache.exceptions import BackendError, ConfigurationError
+from memocache.typing import MISSING
+
+if TYPE_CHECKING:
+    from memocache._cache.cache import Cache
+
+S = Generator[Effect, Any, Any]
+
+
+def memoize_loader(target: Any, settings: dict[str, Any], find_cache: Callable[[], Cache]) -> Memoized:
+    """Decorate a loader; `settings` are those of `cached` and ``cache_missing``."""
+    settings = dict(settings)
+    cache_missing = settings.pop("cache_missing", False)
+    if not isinstance(cache_missing, bool):
+        raise ConfigurationError("cache_missing= takes True or False")
+    function = Function(target, settings)
+    function.direct = False
+    made = cast("type[_MemoizedLoader]", type("MemoizedLoader", (_MemoizedLoader,), {}))
+    loader = made(function, find_cache, lambda *args: _LoaderState(*args, cache_missing=cache_missing))
+    ids = function.signature.parameters[loader._self_state.ids_at :][:1]
+    if not ids or ids[0].kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
+        raise TypeError(f"cached_many() takes a loader whose first parameter is the ids; {function.name} has none")
+    return loader
+
+
+class _LoaderState(State):
+    """Binds a loader; a call is one bulk look-up and one call of the loader for what is missing."""
+
+    def __init__(self, *args: Any, cache_missing: bool) -> None:
+        super().__init__(*args)
+        self.cache_missing = cache_missing
+
+    @property
+    def ids_at(self) -> int:
+        """Which parameter the ids are."""
+        return 1 if self.method and self.function.descriptor is not staticmethod else 0
+
+    def look(self, values: Values) -> None:
+        """A bulk call has more than one look-up; `steps` makes them."""
+
+    look_soon = look
+
+    def steps(self, cache: Cache, binding: Binding, values: Values, begun: Any = None) -> Steps[Outcome]:
+        """One call: the mapping of those ids that have a value."""
+        return self.load(cache, binding, values).steps()
+
+    def load(self, cache: Cache, binding: Binding, values: Values) -> _Load:
+        """A call that is about to be made."""
+        return _Load(cache._engine, binding, values, self.ids_at, self.cache_missing)
+
+
+class _MemoizedLoader(Memoized):
+    """A decorated loader: a call is about many ids, the attributes that take arguments are about one."""
+
+    _self_state: _LoaderState
+
+    def cache_parameters(self) -> dict[str, Any]:
+        """The settings in force, by name."""
+        return super().cache_parameters() | {"cache_missing": self._self_state.cache_missing}
+
+    def key_for(self, /, *args: Any, **kwargs: Any) -> str:
+        """The key of one id as the backend sees it."""
+        self._self_one(args, kwargs)
+        return super().key_for(*args, **kwargs)
+
+    def put(self, value: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Store the value of one id."""
+        self._self_one(args, kwargs)
+        return super().put(value, *args, **kwargs)
+
+    def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Load one id now, store its value and return it; MISSING, and the id forgotten, if it has none."""
+        values = self._self_one(args, kwargs)
+        cache, binding = self._self_state.bound()
+        return self._self_result(self._self_state.load(cache, binding, values).refresh())
+
+    def _self_map(self, calls: list[tuple[Any, ...]]) -> Any:
+        state = self._self_state
+        each = [state.call(self._self_values(args, {})) for args in calls]
+        return self._self_result(_all(each))
+
+    def _self_do(self, what: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self._self_one(args, kwargs)
+        return super()._self_do(what, args, kwargs)
+
+    def _self_one(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Values:
+        """The values of a call about one id. Raises TypeError for a list of ids, which would be about nothing."""
+        values = self._self_values(args, kwargs)
+        one = values[self._self_state.ids_at]
+        if not _hashable(one):
+            raise TypeError(f"{self._self_function.name}: takes one id here, and this is a {type(one).__name__}")
+        return values
+
+
+def _all(each: Iterable[Steps[Outcome]]) -> Generator[Effect, Any, Outcome]:
+    results = []
+    for steps in each:
+        outcome = yield from steps
+        if outcome.error is not None:
+            return outcome
+        results.append(outcome.value)
+    return Outcome(results)
+
+
+class _Claim:
+    """An id that this call loads: where it goes, the flight it leads, and the right to store it (None: it cannot)."""
+
+    __slots__ = ("address", "flight", "lease", "store", "token")
+
+    def __init__(self, looked: _many.Looked, flight: Flight, token: Token) -> None:
+        self.address: Address = looked.address
+        self.store: Store = looked.store
+        self.flight = flight
+        self.token = token
+        self.lease: Any = None
+
+
+class _Load:
+    """One call of a loader under way; see the module for the order of things."""
+
+    def __init__(self, engine: Engine, binding: Binding, values: Values, at: int, cache_missing: bool) -> None:
+        self._engine = engine
+        self._binding = binding
+        self._values = values
+        self._at = at
+        self._cache_missing = cache_missing
+        self._leading = LEADING.get()
+        self._results: dict[Any, Any] = {}  # MISSING: known to be absent
+        self._missed: dict[Any, bool] = {}  # and whether somebody else's computation was waited for
+        self._claims: dict[Any, _Claim] = {}
+        self._direct: set[Any] = set()  # recursive or circular: loaded here, and shared with nobody
+        self._followed: dict[Any, tuple[Flight, bool]] = {}  # and whether its outcome may be taken
+
+    def steps(self) -> Generator[Effect, Any, Outcome]:
+        """The call: the mapping of those ids that have a value, in the order asked for."""
+        ids = self._ids()
+        coalesce = self._binding.function.options.coalesce
+        begun, waiting = time.monotonic(), False
+        while True:
+            todo = yield from self._look([one for one in ids if one not in self._results])
+            left = self._engine.max_wait - (time.monotonic() - begun)
+            if not todo:
+                self._report()
+                return Outcome({one: self._results[one] for one in ids if self._results[one] is not MISSING})
+            try:
+                if coalesce is None or left <= 0:
+                    yield from self._claim(todo, 0.0, alone=True)
+                elif coalesce == "process":
+                    yield from self._claim(todo, 0.0)
+                elif not waiting:
+                    yield from self._claim(todo, None)
+                else:
+                    first, *rest = todo
+                    yield from self._claim({first: todo[first]}, left)
+                    if self._claims:  # whoever held it is gone
+                        yield from self._claim({one: todo[one] for one in rest}, None)
+                wanted = [one for one in todo if one in self._claims or one in self._direct]
+                waiting = not (wanted or self._followed or waiting)
+                failure = (yield from self._compute(wanted)) if wanted else None
+                if failure is None:
+                    failure = yield from self._follow(begun)
+            finally:
+                self._let_go()
+            if failure is not None:
+                self._report()
+                return failure
+
+    def refresh(self) -> Generator[Effect, Any, Outcome]:
+        """Load one id now, voiding computations of it under way. Raises `BackendError`."""
+        engine, one = self._engine, self._values[self._at]
+        address, store = self._binding.address(self._values)
+        marks = engine.tier.marks(address.name, address.tags)
+        flight, token = engine.flights.takeover((id(address.table), address.key), marks)
+        claim = self._claims[one] = _Claim(_many.Looked(address, store), flight, token)
+        del token
+        try:
+            found = yield from store.look(address)
+            claim.lease = yield from store.begin(address, found, flight, patient=0.0, force=True)
+            failure = yield from self._compute([one], force=True)
+            if failure is not None:
+                return failure
+            if self._results[one] is MISSING and not self._cache_missing:
+                yield from store.forget(address)
+        except BackendError as fault:
+            engine.fault(self._binding.counters, fault, raising=True)
+        finally:
+            self._let_go()
+        return Outcome(self._results[one])
+
+    def _ids(self) -> list[Any]:
+        """What is asked for, each once. Raises TypeError if that is no iterable of hashable ids."""
+        given, name = self._values[self._at], self._binding.function.name
+        if not isinstance(given, Iterable):
+            raise TypeError(f"{name}: takes an iterable of ids, not {type(given).__name__}")
+        ids = list(given)
+        for one in ids:
+            if not _hashable(one):
+                raise TypeError(f"{name}: ids are to be hashable, and one of these is a {type(one).__name__}")
+        return list(dict.fromkeys(ids))
+
+    def _with(self, ids: Any) -> Values:
+        """The values of this call about other ids (or one)."""
+        return (*self._values[: self._at], ids, *self._values[self._at + 1 :])
+
+    def _look(self, ids: list[Any]) -> Generator[Effect, Any, dict[Any, _many.Looked]]:
+        """Take what is there; return what the look-up knows of the other ids."""
+        again = bool(self._missed)
+        looked = yield from _many.look_up(self._engine, self._binding, [self._with(one) for one in ids], again=again)
+        todo = {}
+        for one, its in zip(ids, looked, strict=True):
+            if isinstance(its, Outcome):
+                self._results[one] = its.value
+            elif its.outcome is not None and its.outcome.error is None:
+                self._results[one] = its.outcome.value
+            else:
+                todo[one] = its
+        if not again and todo:
+            self._missed = dict.fromkeys(todo, False)
+            for its in todo.values():
+                self._engine.count_miss(self._binding, its.address, its.store, its.found)
+        return todo
+
+    def _claim(self, todo: Mapping[Any, _many.Looked], patient: float | None, *, alone: bool = False) -> S:
+        """Lead what nobody computes here and, as far as the backend answers, elsewhere; follow what others lead here.
+
+        `patient` is as of `Store.begin`; at most one id is waited for. `alone`: follow nobody.
+        """
+        engine, counters = self._engine, self._binding.counters
+        mine, coalesced = [], 0
+        for one, looked in todo.items():
+            address = looked.address
+            marks, key = engine.tier.marks(address.name, address.tags), (id(address.table), address.key)
+            if alone:
+                flight, token = engine.flights.solo(key, marks)
+            else:
+                flight, role, led = engine.flights.enter(key, marks, self._leading)
+                if role is Role.FOLLOW:
+                    self._followed[one] = (flight, flight.open)
+                    coalesced += not self._missed[one]
+                    self._missed[one] = True
+                    continue
+                if role is Role.DIRECT:
+                    self._direct.add(one)
+                    continue
+                token = cast(Token, led)
+            self._claims[one] = _Claim(looked, flight, token)
+            mine.append(one)
+        if coalesced:
+            counters.add(coalesced=coalesced)
+        for one in mine:
+            claim, found = self._claims[one], todo[one].found
+            if found is None:
+                continue  # the backend did not answer the look-up
+            try:
+                got = yield from claim.store.begin(claim.address, found, claim.flight, patient=patient)
+            except BackendError as fault:
+                engine.fault(counters, fault)
+                return  # it need not refuse each
+            if got is None or isinstance(got, Found):
+                engine.flights.finish(claim.flight, None)
+                del self._claims[one]
+            else:
+                claim.lease = got
+
+    def _compute(self, wanted: list[Any], *, force: bool = False) -> Generator[Effect, Any, Outcome | None]:
+        """One call of the loader; every id is stored and finished on its own. Returns the first failure, if any."""
+        engine, binding = self._engine, self._binding
+        flights = tuple(claim.flight for claim in self._claims.values())
+        loaded, seconds = yield from engine.compute(binding, self._with(list(wanted)), flights)
+        # the figures are an id's: a hit on one of them saves its share
+        binding.counters.add(computations=len(wanted) - 1)
+        seconds /= len(wanted)
+        if loaded.error is None and not isinstance(loaded.value, Mapping):
+            kind = type(loaded.value).__name__
+            error = TypeError(f"{binding.function.name} is to return a mapping of ids to values, not {kind}")
+            loaded = Outcome(None, error)
+        failure = None
+        for one in wanted:
+            outcome, record = self._result(one, loaded, seconds)
+            claim = self._claims.get(one)
+            if claim is not None:
+                outcome = yield from engine.settle_flight(
+                    binding, claim.address, claim.store, claim.lease, record, outcome, claim.flight, force=force
+                )
+                claim.lease = None
+            if outcome.error is None:
+                self._results[one] = outcome.value
+            elif failure is None:
+                failure = outcome
+        return failure
+
+    def _result(self, one: Any, loaded: Outcome, seconds: float) -> tuple[Outcome, Record | None]:
+        """What the loader's answer is for one id, and what is to be stored of that."""
+        if loaded.error is not None:
+            return loaded, None
+        try:
+            value = loaded.value.get(one, MISSING)
+            if value is MISSING and not self._cache_missing:
+                return Outcome(MISSING), None
+            return Outcome(value), self._engine.record(self._binding, value, seconds)
+        except Exception as error:  # what the mapping or the ttl callable raised: this id's outcome, not the others'
+            return Outcome(None, error, error.__traceback__), None
+
+    def _follow(self, begun: float) -> Generator[Effect, Any, Outcome | None]:
+        """Take what others lead in this process, until patience ends; returns the first failure, if any."""
+        for one, (flight, joined_open) in self._followed.items():
+            left = self._engine.max_wait - (time.monotonic() - begun)
+            ended = yield Wait(flight.signal, max(0.0, left))
+            outcome = flight.shared_outcome() if ended and joined_open else None
+            if outcome is None:
+                continue
+            if outcome.error is not None:
+                return outcome
+            self._results[one] = outcome.value
+        return None
+
+    def _let_go(self) -> None:
+        """End what is held, however the pass ended."""
+        for flight, _ in self._followed.values():
+            self._engine.flights.leave(flight, self._leading)
+        for claim in self._claims.values():
+            if claim.lease is not None:
+                claim.store.give_up(claim.lease)
+            self._engine.flights.finish(claim.flight, None)
+        self._followed, self._claims, self._direct = {}, {}, set()
+
+    def _report(self) -> None:
+        if self._engine.emit is not None:
+            for shared in self._missed.values():
+                self._engine.emit(events.Miss(self._binding.function.name, shared))
+
+
+def _hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True

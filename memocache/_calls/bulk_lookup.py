@@ -1,0 +1,177 @@
+"""Bulk: many calls of one function, and the look-ups of loaders that take many ids (`memocache._calls.bulk_loader`).
+
+All look-ups go out together, `BATCH` in a command; then only what is missing is computed, each under single-flight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any, NamedTuple
+
+from memocache._calls.call_key import Binding
+from memocache._calls.engine import Engine
+from memocache._calls.questions import Question, place, question
+from memocache._calls.signature import Values
+from memocache._runtime.effects import Effect
+from memocache._stores.memory.miss_reasons import INVALIDATED
+from memocache._stores.memory.store import UnsharedStore
+from memocache._stores.remote import envelope as _envelope
+from memocache._stores.remote.envelope import Outcome
+from memocache._stores.remote.envelope_io import UNFIT
+from memocache._stores.remote.guard import Budget
+from memocache._stores.remote.store import SharedStore
+from memocache._stores.store import Address, Found, Store
+from memocache.exceptions import BackendError
+
+BATCH = 1000
+"""How many look-ups go out in one command: more would keep the server from its other callers."""
+
+
+class Looked(NamedTuple):
+    """A call that is not a plain fresh hit: where its outcome is kept, what the look-up `found` there (None: it could
+    not ask), and the outcome if that is fresh after all.
+    """
+
+    address: Address
+    store: Store
+    found: Found | None = None
+    outcome: Outcome | None = None
+
+
+def look_up(
+    engine: Engine, binding: Binding, calls: Sequence[Values], *, again: bool = False
+) -> Generator[Effect, Any, list[Outcome | Looked]]:
+    """Look for the fresh outcomes of calls; one round trip for all that are in the backend, up to `BATCH`.
+
+    With `again` nothing is counted: these calls were counted as misses before.
+    """
+    looked: list[Outcome | Looked] = []
+    asking = True
+    shared = binding.places.shared
+    for begin in range(0, len(calls), BATCH):
+        batch = calls[begin : begin + BATCH]
+        if not isinstance(shared, SharedStore):
+            for values in batch:
+                address, store = binding.address(values)
+                found = yield from store.look(address)
+                looked.append(_judged(engine, binding, address, store, found, again))
+            continue
+        questions = [question(binding, shared, values) for values in batch]
+        held = _copies(engine, binding, shared, questions, again)
+        missing = [asked for asked, copy in zip(questions, held, strict=True) if copy is None]
+        answers: list[Outcome | Looked] | None = None
+        if asking and missing:
+            try:
+                answers = yield from _ask(engine, binding, shared, missing, again)
+            except BackendError as fault:
+                engine.fault(binding.counters, fault)
+                asking = False  # one stall is enough
+        if answers is None:
+            answers = [Looked(*place(binding, shared, asked)) for asked in missing]
+        rest = iter(answers)
+        looked += [next(rest) if copy is None else copy for copy in held]
+    return looked
+
+
+def _copies(
+    engine: Engine, binding: Binding, shared: SharedStore, questions: list[Question], again: bool
+) -> list[Outcome | None]:
+    """What the process holds copies of, which is not asked for."""
+    if not shared.tiered or again or engine.emit is not None:
+        return [None] * len(questions)
+    return [None if asked[0] is None else shared.near_outcome(place(binding, shared, asked)[0]) for asked in questions]
+
+
+def _ask(
+    engine: Engine, binding: Binding, shared: SharedStore, questions: list[Question], again: bool
+) -> Generator[Effect, Any, list[Outcome | Looked]]:
+    entries = [entry for entry, _, _, _ in questions if entry is not None]
+    lists = {id(some): some for _, some, _, _ in questions}
+    markers = list(dict.fromkeys(marker for some in lists.values() for marker in some))
+    expected = [
+        shared.expect(place(binding, shared, asked)[0]) if shared.tiered and asked[0] is not None else None
+        for asked in questions
+    ]
+    replies = yield shared.guard.io("read", [*entries, *markers], budget=Budget())
+    known = dict(zip(markers, replies[len(entries) :], strict=True))
+    standing = {mine: [known[marker] for marker in some] for mine, some in lists.items()}
+    generations = {mine: None if None in some else b"".join(some) for mine, some in standing.items()}
+    plain = engine.emit is None and not binding.function.options.early and not shared.tiered
+    now = shared.clock.time()
+    raws = iter(replies)
+    starts: dict[tuple[int, int], bytes] = {}
+    looked: list[Outcome | Looked] = []
+    hits: list[str] = []
+    for asked, expectation in zip(questions, expected, strict=True):
+        entry, mine = asked[0], id(asked[1])
+        current = generations[mine]
+        if entry is None:
+            address, store = place(binding, shared, asked)
+            looked.append(_judged(engine, binding, address, store, _held(engine, address, store, current), again))
+            continue
+        raw = next(raws)
+        if plain and current is not None and type(raw) is bytes:
+            key = entry.encode()
+            # the echoes of one function's entries begin alike
+            start = starts.get((mine, len(key)))
+            if start is None:
+                start = starts[mine, len(key)] = _envelope.echo_start(current, len(key))
+            value = shared.fresh(raw, start + key, now)
+            if value is not UNFIT:
+                looked.append(Outcome(value))
+                hits.append(entry)
+                continue
+        address, store = place(binding, shared, asked)
+        found = shared.read(address, shared.spot(address), [raw, *standing[mine]])
+        shared.keep_when_loaded(address, found, expectation)
+        looked.append(_judged(engine, binding, address, store, found, again))
+    if hits and not again:
+        shared.touch_all(binding.table, hits)
+    return looked
+
+
+def _held(engine: Engine, address: Address, store: Store, generations: bytes | None) -> Found:
+    """What the process holds, if the backend's markers are those it was computed under."""
+    assert isinstance(store, UnsharedStore)
+    entry = engine.tier.find(address.table, address.key)
+    if entry is not None and entry.sealed != generations:
+        return Found(entry, cause=INVALIDATED)
+    return store.found(address, entry)
+
+
+def _judged(engine: Engine, binding: Binding, address: Address, store: Store, found: Found, again: bool) -> Looked:
+    return Looked(address, store, found, engine.fresh(binding, address, store, found, counted=again))
+
+
+def map_calls(engine: Engine, binding: Binding, calls: Sequence[Values]) -> Generator[Effect, Any, Outcome]:
+    """The list of the results of calls, in order, or the first failure; only what is missing is computed, each under
+    single-flight.
+    """
+    looked = yield from look_up(engine, binding, calls)
+    results = []
+    asked: set[Any] = set()
+    for values, one in zip(calls, looked, strict=True):
+        if isinstance(one, Outcome):
+            results.append(one.value)
+            continue
+        address, store, found, outcome = one
+        if outcome is None:
+            # a stale value may be past serving by now, and a call made twice was answered the first time
+            again = found is None or found.load is not None or address.key in asked
+            asked.add(address.key)
+            outcome = yield from engine.call(binding, values, None if again else (address, store, found))
+        if outcome.error is not None:
+            return outcome
+        results.append(outcome.value)
+    return Outcome(results)
+
+
+def map_directly(engine: Engine, binding: Binding, calls: Sequence[Values]) -> Generator[Effect, Any, Outcome]:
+    """As `map_calls`, with caching disabled."""
+    results = []
+    for values in calls:
+        outcome = yield from engine.direct(binding.function, values)
+        if outcome.error is not None:
+            return outcome
+        results.append(outcome.value)
+    return Outcome(results)

@@ -1,0 +1,280 @@
+"""A function on a cache: where the entries of its calls live, and how their keys are made."""
+
+from __future__ import annotations
+
+import os
+import string
+import warnings
+from collections.abc import Iterator
+from functools import partial
+from hashlib import blake2b
+from typing import Any, Final
+
+from memocache._calls.function import Function
+from memocache._calls.keys.canonical import canonical, canonical_args
+from memocache._calls.options import plain_tags
+from memocache._calls.signature import SELF, Values
+from memocache._runtime.identity import Identities, NoIdentity, Recorder, inherited
+from memocache._stores.entry import Table
+from memocache._stores.memory.tier import LocalTier
+from memocache._stores.remote.keyspace import Layout, entry_rest, tag_hash
+from memocache._stores.store import Address, Store, Unstorable
+from memocache.exceptions import EncodeError, UncacheableWarning, UnsharedWarning, UnstableKeyError
+from memocache.stats import Counters
+
+DIGEST_BYTES: Final = 16
+_WAYS_OUT = (
+    "give its class a __cache_key__() method, or pass key= (a template or callable that picks what identifies "
+    "the call), or exclude= for a parameter that does not change the result"
+)
+
+
+class Places:
+    """What of a cache a binding needs: the process's store, and those where there is a backend."""
+
+    __slots__ = ("layout", "local", "secret", "shared", "tier", "tiered", "unshared")
+
+    def __init__(
+        self,
+        tier: LocalTier,
+        layout: Layout,
+        local: Store,
+        shared: Store | None,
+        unshared: Store | None,
+        secret: bytes,
+        *,
+        tiered: bool = False,
+    ) -> None:
+        self.tier = tier
+        self.layout = layout
+        self.local = local
+        self.shared = shared
+        self.unshared = unshared
+        self.secret = secret
+        self.tiered = tiered
+        """Whether the process holds copies of what is in `shared`."""
+
+    def digest(self, *parts: bytes) -> str:
+        """The digest of a call; a MAC where the cache has a secret."""
+        return blake2b(b"".join(parts), digest_size=DIGEST_BYTES, key=self.secret).hexdigest()
+
+    def tag_hash(self, tag: str) -> str:
+        """What stands for a rendered tag; a MAC where the cache has a secret."""
+        return tag_hash(tag, self.secret)
+
+
+def key_digest(places: Places, function: Function, seed: bytes, key: Any) -> str:
+    """The digest of a call held in the process under `key`: the digest itself, or a key of the compiled look-up.
+
+    For plain arguments it is the digest that the call has in a shared backend.
+    """
+    if isinstance(key, str):
+        return key
+    parts, kinds = key[: len(key) // 2], key[len(key) // 2 :]
+    if kinds[:1] == (SELF,) or function.key_fields is not None:
+        return places.digest(seed, b"scalars", b"self" if kinds[:1] == (SELF,) else b"", canonical(parts))
+    return places.digest(seed, canonical_args(function.signature.regroup(parts, function.included())))
+
+
+class Binding:
+    """The calls of one function on one cache."""
+
+    def __init__(self, places: Places, function: Function, *, method: bool) -> None:
+        self.places = places
+        self.function = function
+        self.method = method
+        self.mean_seconds = 0.0
+        self._warned: set[str] = set()
+        self._included = function.included()
+        self._unshared_because: str | None
+        try:
+            identity, self._unshared_because = function.identity(Recorder(places.tier.identities))
+        except NoIdentity as refusal:  # not even this process can name it: then it is known by nothing but itself
+            identity = os.urandom(DIGEST_BYTES)
+            self._unshared_because = f"it captured an object of {refusal.type_name}, which nothing can name"
+        self._seed = blake2b(identity, digest_size=DIGEST_BYTES).digest()
+        # of the seed, to be copied: what `places.digest` would begin with
+        self._digest = blake2b(self._seed, digest_size=DIGEST_BYTES, key=places.secret)
+        options = function.options
+        self._plain_key = options.key is None and not options.exclude
+        self.table: Table = places.tier.table(
+            function.name,
+            self._seed,
+            maxsize=options.maxsize,
+            stale=options.stale,
+            retention=max(options.stale, options.stale_if_error),
+        )
+        self.table.digest = partial(key_digest, places, function, self._seed)
+        self.counters: Counters = self.table.counters
+
+    @property
+    def shares(self) -> bool:
+        """Whether other processes can name its entries."""
+        return self._unshared_because is None
+
+    # -- where
+
+    def address(self, values: Values) -> tuple[Address, Store]:
+        """Where a call's outcome is kept. Raises `UnstableKeyError`, and what the user's `key` or `tags` callable
+        raises.
+        """
+        places = self.places
+        tags = self._tags(values) if self.function.options.tags else ()
+        if places.shared is None:
+            return self._local_address(values, tags), places.local
+        if self._unshared_because is None:
+            digest = self.shared_digest(values)
+            if digest is not None:
+                key: Any = digest
+                if places.tiered and self.function.direct and not self.method:
+                    key = self.function.signature.scalar_key(values, self._included) or digest
+                return Address(self.table, key, self.function.name, digest, tags), places.shared
+            self._check_unshared(values)
+        else:
+            self._warn_unshared(self._unshared_because)
+        assert places.unshared is not None
+        return self._local_address(values, tags), places.unshared
+
+    def shared_digest(self, values: Values) -> str | None:
+        """What names a call's entry in the shared backend; None if it stays in the process or has no name at all (then
+        `address` says so).
+        """
+        if self._unshared_because is not None:
+            return None
+        try:
+            data = canonical_args(values if self._plain_key else self._key_values(values))
+        except NoIdentity:
+            return None
+        digest = self._digest.copy()
+        digest.update(data)
+        return digest.hexdigest()
+
+    def key_for(self, values: Values) -> str:
+        """The key as the backend sees it. Raises `UnstableKeyError`."""
+        address, _ = self.address(values)
+        digest = address.digest or self.table.digest(address.key)
+        layout = self.places.layout
+        rest = entry_rest(self.function.name, digest)
+        return layout.key("e", layout.bucket(rest), rest)
+
+    def _local_address(self, values: Values, tags: tuple[str, ...]) -> Address:
+        name, tier = self.function.name, self.places.tier
+        number = None
+        if self.function.direct:
+            if self.method and values:
+                number = self._self_number(values[0])
+            if not self.method or number is not None:
+                key = self.function.signature.scalar_key(values, self._included, number)
+                if key is not None:
+                    return Address(self.table, key, name, None, tags, () if number is None else (number,))
+        recorder = Recorder(tier.identities)
+        try:
+            data = canonical_args(self._key_values(values), recorder)
+        except NoIdentity as refusal:
+            raise self._unstable(values, refusal, recorder) from None
+        digest = self.places.digest(self._seed, data)
+        return Address(self.table, digest, name, digest, tags, tuple(recorder.numbers))
+
+    def _self_number(self, instance: Any) -> int | None:
+        """The token's number of a method's `self` that hashes by identity; None if it has an identity as a value."""
+        if (
+            inherited(type(instance), "__hash__") is not object.__hash__
+            or self.function.signature.names[0] not in self._included
+        ):
+            return None
+        try:
+            canonical(instance)
+        except NoIdentity as refusal:
+            if refusal.local_class:
+                return None  # it has a value, only its class has no name outside this process
+            try:
+                return Identities.number(self.places.tier.identities.identity(instance))
+            except NoIdentity:
+                return None
+        return None
+
+    def _key_values(self, values: Values) -> Values:
+        """What identifies the call, before it is encoded."""
+        function = self.function
+        signature, key = function.signature, function.options.key
+        if callable(key):
+            args, kwargs = signature.split(values)
+            return (key(*args, **kwargs),)
+        if function.key_fields is not None:
+            formatter, named = string.Formatter(), dict(zip(signature.names, values, strict=True))
+            return tuple(formatter.get_field(field, (), named)[0] for field in function.key_fields)
+        excluded = function.options.exclude
+        if not excluded:
+            return values
+        return tuple(
+            {k: v for k, v in value.items() if k not in excluded} if name == signature.var_keyword else value
+            for name, value in zip(signature.names, values, strict=True)
+            if name not in excluded
+        )
+
+    def _tags(self, values: Values) -> tuple[str, ...]:
+        """The hashes of the rendered tags of a call; the function has some. Raises what the user's `tags` callable
+        raises."""
+        tags, signature = self.function.options.tags, self.function.signature
+        if callable(tags):
+            args, kwargs = signature.split(values)
+            return tuple(map(self.places.tag_hash, plain_tags(tags(*args, **kwargs))))
+        named = dict(zip(signature.names, values, strict=True))
+        formatter = string.Formatter()
+        rendered = (formatter.vformat(tag, (), named) if "{" in tag or "}" in tag else tag for tag in tags)
+        return tuple(map(self.places.tag_hash, rendered))
+
+    # -- refusals
+
+    def _culprits(self, values: Values, process: Recorder | None) -> Iterator[tuple[str, NoIdentity]]:
+        """The parameters without identity, by name."""
+        function = self.function
+        if callable(function.options.key):
+            names = ["the result of key="]
+        elif function.key_fields is not None:
+            names = function.key_fields
+        else:
+            names = [name for name in function.signature.names if name not in function.options.exclude]
+        for name, value in zip(names, self._key_values(values), strict=True):
+            try:
+                canonical(value, process)
+            except NoIdentity as refusal:
+                yield name, refusal
+
+    def _unstable(self, values: Values, refusal: NoIdentity, process: Recorder | None) -> UnstableKeyError:
+        name = next((name for name, _ in self._culprits(values, process)), "an argument")
+        return UnstableKeyError(
+            f"{self.function.name}: parameter {name!r} holds a {refusal.type_name}, which has no identity as a "
+            f"value; {_WAYS_OUT}"
+        )
+
+    def _check_unshared(self, values: Values) -> None:
+        """Raise `UnstableKeyError` unless the call may stay in the process; warn once that it does."""
+        for name, refusal in self._culprits(values, None):
+            is_self = self.method and name == self.function.signature.names[0]
+            if not is_self and not refusal.local_class:
+                raise self._unstable(values, refusal, None)
+            why = "its instances have no identity as values" if is_self else "the class is not importable by its name"
+            self._warn_unshared(f"parameter {name!r} holds a {refusal.type_name}: {why}")
+
+    def _warn_unshared(self, why: str) -> None:
+        if "unshared" in self._warned:
+            return
+        self._warned.add("unshared")
+        warnings.warn(
+            f"{self.function.name}: entries stay in this process and are not shared ({why}). To share them, "
+            "give the class a __cache_key__() method, pass key= or exclude=, or name= for a function "
+            "that its name identifies",
+            UnsharedWarning,
+            stacklevel=2,
+        )
+
+    def rejected(self, refusal: Unstorable) -> EncodeError | None:
+        """Warn once of a result that cannot be stored; in strict mode return the error to raise."""
+        message = f"{self.function.name}: the result was returned uncached: {refusal.detail or refusal.cause}"
+        if self.function.options.strict:
+            return EncodeError(message)
+        if "rejected" not in self._warned:
+            self._warned.add("rejected")
+            warnings.warn(message, UncacheableWarning, stacklevel=2)
+        return None

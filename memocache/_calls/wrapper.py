@@ -1,0 +1,397 @@
+"""The decorated function: `Memoized`, its bound form, and the compiled look-up that serves a hit.
+
+A `Memoized` is a `wrapt.FunctionWrapper` of a class of its own, whose ``__call__`` is the generated look-up as a
+staticmethod: the call goes straight into a function with the user's signature. It is bound to a cache when first
+used; until then, and whenever the default cache is replaced, its look-up reads an empty table.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+import weakref
+from collections.abc import Callable, Iterable
+from itertools import repeat
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING, Any, cast
+
+import wrapt
+
+from memocache._calls.call_key import Binding
+from memocache._calls.fast_path import Soon, look_now, look_soon
+from memocache._calls.function import Function
+from memocache._runtime.disabled import DISABLED
+from memocache._runtime.effects import Steps, arun, run, unwrap
+from memocache._stores.remote.envelope import Outcome
+from memocache._stores.remote.envelope_io import UNFIT
+from memocache.stats import CacheInfo, FunctionStats
+
+if TYPE_CHECKING:
+    from memocache._cache.cache import Cache
+
+
+class _Nobody:
+    """An entry that is never fresh."""
+
+    fresh_until = -inf
+
+
+class _Nothing(dict[Any, Any]):
+    """The table of a look-up that finds nothing: it answers with `_Nobody`, which costs less than a KeyError."""
+
+    def __missing__(self, key: Any) -> Any:
+        return _Nobody
+
+
+_NOTHING = _Nothing()
+
+
+class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wraps may be anything
+    """A function whose results are remembered; made by `cached`. See SPEC section 3 for what each attribute does."""
+
+    def __init__(
+        self, function: Function, find_cache: Callable[[], Cache], make_state: Callable[..., State] | None = None
+    ) -> None:
+        super().__init__(function.plain, _never)
+        self._self_function = function
+        self._self_state = (make_state or State)(self, function, find_cache)
+        type(self).__call__ = staticmethod(self._self_state.compile())  # type: ignore[method-assign]  # a class of its own
+
+    # -- the call
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        kind = self._self_function.descriptor
+        if kind is staticmethod or (kind is None and instance is None):
+            return self
+        self._self_state.become_method()
+        return type(self).__get__(self, instance, owner)
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        if self._self_function.descriptor is not staticmethod:
+            self._self_state.become_method()
+
+    def __repr__(self) -> str:
+        return f"<memocache.cached {self._self_function.name}>"
+
+    def __reduce__(self) -> str:
+        return str(self._self_function.plain.__qualname__)
+
+    def __reduce_ex__(self, protocol: Any) -> str:
+        return self.__reduce__()
+
+    def __copy__(self) -> Memoized:
+        return self  # as any function
+
+    def __deepcopy__(self, memo: Any) -> Memoized:
+        return self
+
+    # -- what one can ask and do
+
+    def cache_info(self) -> CacheInfo:
+        """Hits, misses, maxsize and currsize, in this process."""
+        cache, binding = self._self_state.bound()
+        counted = cache._tier.counted(binding.table)
+        size = cache._tier.currsize(binding.table)
+        return CacheInfo(int(counted["hits"]), int(counted["misses"]), binding.function.options.maxsize, size)
+
+    def cache_parameters(self) -> dict[str, Any]:
+        """The settings in force, by name."""
+        cache, binding = self._self_state.bound()
+        return cache._parameters(binding)
+
+    def stats(self) -> FunctionStats:
+        """The counters of this function's name, in this process."""
+        cache, binding = self._self_state.bound()
+        return cache._function_stats(binding.function.name)
+
+    def key_for(self, /, *args: Any, **kwargs: Any) -> str:
+        """The key of a call as the backend sees it."""
+        _, binding = self._self_state.bound()
+        return binding.key_for(self._self_values(args, kwargs))
+
+    def cache_clear(self) -> Any:
+        """Forget this function's entries everywhere and zero its counters."""
+        cache, binding = self._self_state.bound()
+        return self._self_run(cache._clear_function(binding))
+
+    def invalidate_all(self) -> Any:
+        """Forget every call of this function, everywhere."""
+        cache, binding = self._self_state.bound()
+        return self._self_run(cache._invalidate_function(binding.function.name))
+
+    def invalidate(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Forget one call."""
+        return self._self_do("_invalidate_call", args, kwargs)
+
+    def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Compute now, store, and return the value."""
+        cache, binding = self._self_state.bound()
+        return self._self_result(cache._refresh_call(binding, self._self_values(args, kwargs)))
+
+    def peek(self, /, *args: Any, **kwargs: Any) -> Any:
+        """The cached value, a stale one too, or MISSING; never computes, never counts."""
+        return self._self_do("_peek_call", args, kwargs)
+
+    def put(self, value: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Store a value for one call."""
+        cache, binding = self._self_state.bound()
+        return self._self_run(cache._put_call(binding, self._self_values(args, kwargs), value))
+
+    def map(self, *iterables: Iterable[Any]) -> Any:
+        """Like ``map``, but a list: one round trip of look-ups, then only the misses are computed."""
+        return self._self_map(list(zip(*iterables, strict=False)))
+
+    def _self_explain(self, /, *args: Any, **kwargs: Any) -> Any:
+        cache, binding = self._self_state.bound()
+        return run(cache._explain_call(binding, self._self_values(args, kwargs)))
+
+    def _self_map(self, calls: list[tuple[Any, ...]]) -> Any:
+        cache, binding = self._self_state.bound()
+        # a thousand at once: the question of the class costs a call each, and is asked where there is one
+        bind = self._self_values if self._self_function.wants_class else binding.function.signature.bind
+        return self._self_result(cache._map_calls(binding, [bind(args, {}) for args in calls]))
+
+    def _self_do(self, what: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        cache, binding = self._self_state.bound()
+        return self._self_run(getattr(cache, what)(binding, self._self_values(args, kwargs)))
+
+    def _self_values(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        """The values of a call that something is asked about. Raises TypeError where the class of it is not given."""
+        function = self._self_function
+        if function.wants_class and not isinstance(args[0] if args else kwargs.get("cls"), type):
+            # since Python 3.13 a classmethod around us does not tell us its class, and no other call is meant
+            raise TypeError(
+                f"{function.name}: give the class first, as in C.method.invalidate(C, ...), or decorate it with "
+                "@cached above @classmethod"
+            )
+        return function.signature.bind(args, kwargs)
+
+    def _self_run(self, steps: Steps[Any]) -> Any:
+        return arun(steps) if self._self_function.is_async else run(steps)
+
+    def _self_result(self, steps: Steps[Outcome]) -> Any:
+        # unwrapped outside the steps, where the function's own StopIteration may pass
+        return _result(steps) if self._self_function.is_async else unwrap(run(steps))
+
+
+class State:
+    """What binds a decorated function to a cache, and the namespace its compiled look-up reads."""
+
+    def __init__(self, memoized: Memoized, function: Function, find_cache: Callable[[], Cache]) -> None:
+        self.function = function
+        self.find_cache = find_cache
+        self.method = _looks_like_method(function)
+        self._memoized = weakref.ref(memoized)
+        self._namespace: dict[str, Any] = {}
+        self._bound: tuple[Cache, Binding] | None = None
+
+    def compile(self) -> Callable[..., Any]:
+        """The look-up of this function, unbound."""
+        function = self.function
+        name = function.signature.name
+        self._namespace = namespace = {
+            name("unwrap"): unwrap,
+            name("run"): arun if function.is_async else run,
+            name("off"): DISABLED.get,
+            name("call"): self.call,
+            name("look"): self.look_soon if function.is_async else self.look,
+            name("Outcome"): Outcome,
+            name("Soon"): Soon,
+            name("UNFIT"): UNFIT,
+            name("nobody"): _Nobody,
+        }
+        self.unbind()
+        return function.signature.lookup(  # type: ignore[no-any-return]  # generated code has no types
+            function.included() if function.direct else [],
+            namespace,
+            colour="async" if function.is_async else "sync",
+            method=self.method
+            and function.signature.names[:1] != []
+            and function.signature.names[0] in function.included(),
+            tagged=bool(function.options.tags),
+        )
+
+    def become_method(self) -> None:
+        """The function turned out to be a method: its first parameter is known by identity, and it binds without
+        wrapt's help.
+        """
+        memoized = self._memoized()
+        if memoized is None or "__get__" in vars(type(memoized)):
+            return
+        if not self.method:
+            self.method = True
+            self._bound = None
+            type(memoized).__call__ = staticmethod(self.compile())  # type: ignore[method-assign]  # a class of its own
+        lookup = type(memoized).__call__
+        namespace: dict[str, Any] = {"__slots__": (), "__doc__": memoized.__doc__, "__module__": memoized.__module__}
+        namespace["_memoized"] = staticmethod(lambda: memoized)
+        bound = type("BoundMemoized", (BoundMemoized,), namespace)
+        if self.function.descriptor is classmethod:
+
+            def get_class(self: Memoized, instance: Any, owner: type | None = None) -> Any:
+                return bound(lookup, type(instance) if owner is None else owner)
+
+            type(memoized).__get__ = get_class  # type: ignore[method-assign]  # a class of its own
+
+        else:
+
+            def get(self: Memoized, instance: Any, owner: type | None = None) -> Any:
+                return self if instance is None else bound(lookup, instance)
+
+            type(memoized).__get__ = get  # type: ignore[method-assign]  # a class of its own
+
+    def unbind(self) -> None:
+        """Forget the cache; the next call finds it anew."""
+        self._bound = None
+        name = self.function.signature.name
+        self._namespace |= {
+            name("entries"): _NOTHING,
+            name("monotonic"): monotonic,
+            name("identities"): {},
+            name("marks"): None,
+        }
+
+    def bound(self) -> tuple[Cache, Binding]:
+        """The cache and the function's binding to it."""
+        bound = self._bound
+        if bound is None or bound[0]._retired:
+            cache = self.find_cache()
+            binding = cache._bind(self.function, method=self.method, user=self)
+            bound = self._bound = (cache, binding)
+            # beside a shared backend every hit asks its markers, also one on an entry that stays in the process
+            if self._compiled_serves(cache, binding):
+                name = self.function.signature.name
+                self._namespace |= {
+                    name("monotonic"): cache._tier.clock.monotonic,
+                    name("identities"): cache._tier.identities._tracked,
+                    name("marks"): (cache._near or cache._tier).all_marks,
+                    # last: from here on the look-up reads this cache's table
+                    name("entries"): cache._entries(binding),
+                }
+                if cache._retired:  # meanwhile, and its `unbind` may have come before this
+                    self.unbind()
+        return bound
+
+    def _compiled_serves(self, cache: Cache, binding: Binding) -> bool:
+        """Whether hits may be served by the compiled look-up: from the process alone, and with nothing to weigh."""
+        options = self.function.options
+        reads_process = binding.places.shared is None or (cache._near is not None and binding.shares)
+        return self.function.direct and cache._fast and reads_process and not options.early
+
+    def look(self, values: tuple[Any, ...]) -> Any:
+        """A sync call's look-up in the backend, without a coroutine: an `Outcome`, or what `call` begins with."""
+        cache, binding = self.bound()
+        if binding.places.shared is None:
+            return None
+        return look_now(cache._engine, binding, values)
+
+    def look_soon(self, values: tuple[Any, ...]) -> Any:
+        """An async call's look-up in the backend: a `Soon`, or what `call` begins with."""
+        cache, binding = self.bound()
+        return None if binding.places.shared is None else look_soon(cache._engine, binding, values)
+
+    def call(self, values: tuple[Any, ...], begun: Any = None) -> Steps[Any]:
+        """The steps of a call that the look-up did not serve."""
+        cache, binding = self.bound()
+        off = DISABLED.get()
+        if off is not None and cache._is_off(off):
+            return cache._engine.direct(self.function, values)
+        if begun is not None and begun[0].table is not binding.table:
+            begun = None  # of a cache that was replaced while this call waited
+        return self.steps(cache, binding, values, begun)
+
+    def steps(self, cache: Cache, binding: Binding, values: tuple[Any, ...], begun: Any) -> Steps[Any]:
+        """The steps of a call with caching on."""
+        return cache._engine.call(binding, values, begun)
+
+
+class BoundMemoized(functools.partial):  # type: ignore[type-arg]  # what it returns is the function's business
+    """A decorated method of one object (or class): the look-up with its first argument filled in.
+
+    A partial, because its construction and its call are C; each decorated method has a class of its own, which knows
+    it.
+    """
+
+    __slots__ = ()
+    _memoized: Callable[[], Memoized]
+
+    def invalidate(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Forget one call."""
+        return self._memoized().invalidate(*self.args, *args, **kwargs)
+
+    def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Compute now, store, and return the value."""
+        return self._memoized().refresh(*self.args, *args, **kwargs)
+
+    def peek(self, /, *args: Any, **kwargs: Any) -> Any:
+        """The cached value, a stale one too, or MISSING."""
+        return self._memoized().peek(*self.args, *args, **kwargs)
+
+    def put(self, value: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Store a value for one call."""
+        return self._memoized().put(value, *self.args, *args, **kwargs)
+
+    def key_for(self, /, *args: Any, **kwargs: Any) -> str:
+        """The key of a call as the backend sees it."""
+        return self._memoized().key_for(*self.args, *args, **kwargs)
+
+    def map(self, *iterables: Iterable[Any]) -> Any:
+        """Like ``map``, but a list."""
+        return self._memoized().map(repeat(self.args[0]), *iterables)
+
+    @property
+    def __wrapped__(self) -> Any:
+        return types.MethodType(self._memoized().__wrapped__, self.args[0])
+
+    @property
+    def __self__(self) -> Any:
+        return self.args[0]
+
+    @property
+    def __func__(self) -> Memoized:
+        return self._memoized()
+
+    @property  # type: ignore[misc]  # so that inspect takes it for the bound method that it is
+    def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]  # nobody sets it
+        return types.MethodType
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._memoized(), name)
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return bool(self.args[0] is other.args[0])
+
+    def __hash__(self) -> int:
+        return hash((type(self), id(self.args[0])))
+
+    def __repr__(self) -> str:
+        return f"<bound {self._memoized()!r}>"
+
+    def __reduce__(self) -> Any:
+        return getattr, (self.args[0], self._memoized().__name__)
+
+
+def memoize(target: Any, settings: dict[str, Any], find_cache: Callable[[], Cache]) -> Memoized:
+    """Decorate `target`; `find_cache` gives the cache at call time."""
+    # a class of its own, because Python looks __call__ up on the type
+    made = cast("type[Memoized]", type("Memoized", (Memoized,), {}))
+    return made(Function(target, settings), find_cache)
+
+
+async def _result(steps: Steps[Outcome]) -> Any:
+    return unwrap(await arun(steps))
+
+
+def _never(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+    raise AssertionError("the compiled look-up replaces wrapt's call")
+
+
+def _looks_like_method(function: Function) -> bool:
+    """A function of a class body whose first parameter is named as a method's, where no class tells it."""
+    if function.descriptor is staticmethod:
+        return False
+    named = function.wants_class or (function.in_class and function.signature.names[:1] == ["self"])
+    return function.descriptor is classmethod or named

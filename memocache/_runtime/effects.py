@@ -1,0 +1,302 @@
+"""The two colours: drivers that carry out what the engine asks for.
+
+The engine is a generator that yields effects at the few points where sync and async differ, and is told the reply.
+The user's function is called by the driver and not from inside the generator, so a memoized recursion costs three
+frames a level, and ``StopIteration`` passes. The blocking driver never makes an event loop.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, final
+
+from memocache._runtime.singleflight import LEADING, Flight, Signal
+from memocache._stores.remote.envelope import Outcome
+
+if TYPE_CHECKING:
+    import asyncio
+
+T = TypeVar("T")
+
+MAX_BACKGROUND = 64
+"""How many background refreshes may run at once in a process; more are left for a later call to start."""
+
+
+@final
+class Compute:
+    """Run the user's function, as leader of `flights`. Reply: its `Outcome`."""
+
+    __slots__ = ("args", "flights", "function", "kwargs")
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        flights: tuple[Flight, ...] = (),
+    ) -> None:
+        self.function = function
+        self.args = args
+        self.kwargs = kwargs
+        self.flights = flights
+
+
+@final
+class Wait:
+    """Wait until `signal` fires, at most `timeout` seconds (None: without bound). Reply: whether it fired."""
+
+    __slots__ = ("signal", "timeout")
+
+    def __init__(self, signal: Signal, timeout: float | None) -> None:
+        self.signal = signal
+        self.timeout = timeout
+
+
+class Io:
+    """Ask the backend. `blocking()` and `awaiting()` do it in their colour. Reply: its answer; failure is raised."""
+
+    __slots__ = ()
+
+    def blocking(self) -> Any:
+        """Ask in this thread."""
+        raise NotImplementedError
+
+    def awaiting(self) -> Awaitable[Any]:
+        """Ask in this task."""
+        raise NotImplementedError
+
+
+@final
+class Spawn:
+    """Run `steps` in the background with the caller's context variables. Reply: whether it was started.
+
+    Unless it is `urgent` it is refused when too many run already.
+    """
+
+    __slots__ = ("steps", "urgent")
+
+    def __init__(self, steps: Steps[Any], *, urgent: bool = False) -> None:
+        self.steps = steps
+        self.urgent = urgent
+
+
+Effect: TypeAlias = Compute | Wait | Io | Spawn
+Steps: TypeAlias = Generator[Effect, Any, T]
+
+_background = 0
+_background_lock = threading.Lock()
+
+
+def _admit_background(urgent: bool) -> bool:
+    global _background
+    with _background_lock:
+        if not urgent and _background >= MAX_BACKGROUND:
+            return False
+        _background += 1
+        return True
+
+
+def _background_ended() -> None:
+    global _background
+    with _background_lock:
+        _background -= 1
+
+
+def run(steps: Steps[T]) -> T:
+    """Carry out `steps` in this thread."""
+    send = steps.send
+    reply: Any = None
+    try:
+        while True:
+            try:
+                effect = send(reply)
+            except StopIteration as stop:
+                return stop.value  # type: ignore[no-any-return]  # StopIteration.value is Any
+            send = steps.send
+            if type(effect) is Compute:
+                reset = None
+                if effect.flights:
+                    reset = LEADING.set(LEADING.get() + effect.flights)
+                try:
+                    reply = Outcome(effect.function(*effect.args, **effect.kwargs))
+                except Exception as error:
+                    reply = Outcome(None, error, error.__traceback__)
+                finally:
+                    if reset is not None:
+                        _no_longer_leading(reset)
+            elif isinstance(effect, Io):
+                try:
+                    reply = effect.blocking()
+                except Exception as error:
+                    # thrown in, so that the engine handles failure where it asked
+                    send, reply = _thrower(steps, error), None
+            elif type(effect) is Wait:
+                reply = _wait(effect)
+            else:
+                reply = _spawn_thread(effect)
+    finally:
+        steps.close()
+
+
+async def arun(steps: Steps[T]) -> T:
+    """Carry out `steps` in this task."""
+    send = steps.send
+    reply: Any = None
+    try:
+        while True:
+            try:
+                effect = send(reply)
+            except StopIteration as stop:
+                return stop.value  # type: ignore[no-any-return]  # StopIteration.value is Any
+            send = steps.send
+            if type(effect) is Compute:
+                reset = None
+                if effect.flights:
+                    reset = LEADING.set(LEADING.get() + effect.flights)
+                try:
+                    reply = Outcome(await effect.function(*effect.args, **effect.kwargs))
+                except Exception as error:
+                    reply = Outcome(None, error, error.__traceback__)
+                finally:
+                    if reset is not None:
+                        _no_longer_leading(reset)
+            elif isinstance(effect, Io):
+                try:
+                    reply = await effect.awaiting()
+                except Exception as error:
+                    send, reply = _thrower(steps, error), None
+            elif type(effect) is Wait:
+                reply = await _await(effect)
+            else:
+                reply = _spawn_task(effect)
+    finally:
+        steps.close()
+
+
+def _no_longer_leading(reset: contextvars.Token[tuple[Flight, ...]]) -> None:
+    try:
+        LEADING.reset(reset)
+    except ValueError:
+        pass  # a coroutine closed or collected in another context: what led there leads nothing here
+
+
+def unwrap(outcome: Outcome) -> Any:
+    """Return the value or raise the error, with the traceback it had when it was caught: sharing an error among callers
+    or raising it again and again does not grow its traceback."""
+    if outcome.error is None:
+        return outcome.value
+    try:
+        raise outcome.error.with_traceback(outcome.trace)
+    finally:
+        del outcome  # else the error's traceback holds this frame, and the frame the error
+
+
+def _thrower(steps: Steps[Any], error: Exception) -> Callable[[Any], Any]:
+    def throw(_: Any) -> Any:
+        return steps.throw(error)
+
+    return throw
+
+
+def _wait(effect: Wait) -> bool:
+    lock = threading.Lock()
+    lock.acquire()
+
+    def wake() -> None:
+        try:
+            lock.release()
+        except RuntimeError:
+            pass  # woken already: an interrupted `fire` was made again
+
+    if not effect.signal.add(wake):
+        return True
+    try:
+        timeout = effect.timeout
+        return lock.acquire(timeout=-1 if timeout is None else min(max(timeout, 0), threading.TIMEOUT_MAX))
+    finally:
+        effect.signal.discard(wake)
+
+
+async def _await(effect: Wait) -> bool:
+    import asyncio  # here and below: not when memocache is imported
+
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[None] = loop.create_future()
+
+    def set_result() -> None:
+        if not future.done():
+            future.set_result(None)
+
+    def wake() -> None:
+        try:
+            loop.call_soon_threadsafe(set_result)
+        except RuntimeError:
+            pass  # the follower's loop is closed: nobody waits there any more
+
+    if not effect.signal.add(wake):
+        return True
+    try:
+        async with asyncio.timeout(effect.timeout):
+            await future
+    except TimeoutError:
+        return False
+    finally:
+        effect.signal.discard(wake)
+    return True
+
+
+def _spawn_thread(effect: Spawn) -> bool:
+    if not _admit_background(effect.urgent):
+        effect.steps.close()
+        return False
+    context = contextvars.copy_context()
+    if not effect.urgent:
+        context.run(LEADING.set, ())  # nobody who leads waits for a refresh
+
+    def work() -> None:
+        try:
+            context.run(run, effect.steps)
+        except Exception:
+            pass  # a background run has no caller; the engine has counted and reported what failed
+        finally:
+            _background_ended()
+
+    try:
+        # a daemon: exit is never delayed by a refresh
+        threading.Thread(target=work, name="memocache-refresh", daemon=True).start()
+    except RuntimeError:  # no thread to be had: at exit, or out of resources
+        _background_ended()
+        effect.steps.close()
+        return False
+    return True
+
+
+_tasks: set[asyncio.Task[None]] = set()
+
+
+def _spawn_task(effect: Spawn) -> bool:
+    import asyncio
+
+    if not _admit_background(effect.urgent):
+        effect.steps.close()
+        return False
+
+    async def work() -> None:
+        if not effect.urgent:
+            LEADING.set(())  # nobody who leads waits for a refresh
+        try:
+            await arun(effect.steps)
+        except Exception:
+            pass  # as in a thread
+
+    def ended(task: asyncio.Task[None]) -> None:
+        _tasks.discard(task)
+        _background_ended()
+
+    # the loop keeps only a weak reference to its tasks
+    task = asyncio.get_running_loop().create_task(work(), name="memocache-refresh")
+    _tasks.add(task)
+    task.add_done_callback(ended)
+    return True

@@ -1,0 +1,122 @@
+"""What the process tier holds: an `Entry` is one outcome, a `Table` the entries of one function identity.
+
+Entries are many and small, so they hold what every hit needs and little else: what most have no use for stands in
+`MarkedEntry`, three small counts of the eviction share an int, and what can be told from something else is not held.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Hashable
+from math import inf
+from typing import Any, Final
+
+from memocache._runtime.generations import Mark
+from memocache._stores.s3fifo import S3Fifo, placed
+from memocache.stats import Counters
+
+Thaw = Callable[[Any], Any]
+
+NEVER: Final = 2.0**36
+"""The ttl in seconds (two thousand years) that stands for none: finite, so that what is left of it tells the age."""
+
+
+class Entry:
+    """One outcome in the process. `thaw` makes a hit's own copy of `value` (None: hand out `value` itself).
+
+    It is served while ``fresh_until > monotonic()``; one that left its table has ``fresh_until`` minus infinity.
+    `micros` are the microseconds it took to compute: small ones are ints that Python shares.
+    """
+
+    __slots__ = ("fresh_until", "hits", "key", "last", "micros", "rank", "table", "thaw", "ttl", "value")
+
+    # what a `MarkedEntry` has of its own; no epoch of the tier is -1
+    epoch = -1
+    marks: tuple[Mark, ...] = ()
+    sealed: bytes | None = None
+    tags: tuple[str, ...] = ()
+
+    def __init__(
+        self, table: Table, key: Hashable, value: Any, thaw: Thaw | None, *, now: float, ttl: float, compute: float
+    ) -> None:
+        self.table = table
+        self.key = key
+        self.value = value
+        self.thaw = thaw
+        self.ttl = ttl = min(ttl, NEVER)
+        self.fresh_until = now + ttl
+        self.micros = round(compute * 1e6)
+        self.hits = self.rank = 0
+        self.last: float | None = None
+
+    @property
+    def expires(self) -> float:
+        """When it stops being fresh (monotonic seconds), infinite if it never does."""
+        return self.fresh_until if self.ttl < NEVER else inf
+
+    @property
+    def held(self) -> bool:
+        """Whether it is in its table."""
+        return placed(self.rank)
+
+    @property
+    def compute(self) -> float:
+        """The seconds it took to compute."""
+        return self.micros / 1e6
+
+    def ghost(self) -> int:
+        """A hash that names the entry's key after the entry is gone."""
+        return hash((id(self.table), self.key))
+
+
+class MarkedEntry(Entry):
+    """An entry that has tags, or agrees with markers in a backend.
+
+    `marks` are those of its tags, asked again when the tier's epoch is no longer `epoch`; `tags` are the declared ones;
+    `sealed` are the backend's generations it was computed under.
+    """
+
+    __slots__ = ("epoch", "marks", "sealed", "tags")
+
+    def __init__(
+        self, *what: Any, marks: tuple[Mark, ...], epoch: int, sealed: bytes | None, tags: tuple[str, ...], **more: Any
+    ) -> None:
+        super().__init__(*what, **more)
+        self.marks = marks
+        self.epoch = epoch
+        self.sealed = sealed
+        self.tags = tags
+
+
+class Table:
+    """The entries of one function identity, and its counters.
+
+    Entries may be served for `stale` seconds after their ttl and are kept for `retention` seconds after it. Hits are
+    counted on the entry alone; those of entries that left are in `counters`.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "beside",
+        "counters",
+        "digest",
+        "entries",
+        "name",
+        "pool",
+        "retention",
+        "stale",
+        "users",
+    )
+
+    def __init__(self, name: str, pool: S3Fifo[Entry], on_count: Callable[[], None] | None = None) -> None:
+        self.name = name
+        self.stale = 0.0
+        self.entries: dict[Any, Entry] = {}
+        self.counters = Counters(on_count)
+        # the digest of an entry's key, set by who makes the keys
+        self.digest: Callable[[Any], str] = str
+        self.pool = pool
+        self.retention = 0.0
+        self.beside: Table | None = None
+        """The table of the copies of what these addresses name in a backend; its counters are this one's."""
+        self.users: weakref.WeakSet[Any] = weakref.WeakSet()

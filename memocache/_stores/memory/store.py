@@ -1,0 +1,206 @@
+"""The process as a store: entries held as objects in the `LocalTier`; no step of it waits for anything.
+
+`LocalStore` serves ``memory://``. `UnsharedStore` serves, on a shared backend, the entries that no other process
+could name: they are held here, but each look-up compares the function's markers in the backend, so that an
+invalidation from elsewhere reaches them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from functools import partial
+from math import inf
+from typing import Any, NamedTuple, NoReturn
+
+from memocache._runtime.effects import Effect
+from memocache._runtime.generations import Mark
+from memocache._runtime.singleflight import Flight, Flights
+from memocache._stores.entry import Entry
+from memocache._stores.memory.miss_reasons import INVALIDATED
+from memocache._stores.memory.tier import LocalTier
+from memocache._stores.remote.envelope import Outcome
+from memocache._stores.remote.store import SharedStore
+from memocache._stores.store import Address, Found, Record, Unstorable
+from memocache.codecs.codec import Codec
+from memocache.codecs.copying import copier
+from memocache.exceptions import EncodeError
+
+
+class LocalLease(NamedTuple):
+    """The marks read before computing, and the backend's generations where there are any."""
+
+    marks: tuple[Mark, ...]
+    generations: bytes | None = None
+
+
+class RaiseAgain:
+    """The `thaw` of a remembered error: raises it afresh."""
+
+    __slots__ = ("_decode",)
+
+    def __init__(self, decode: Callable[[bytes], Exception]) -> None:
+        self._decode = decode
+
+    def __call__(self, payload: bytes) -> NoReturn:
+        raise self._decode(payload)
+
+
+class LocalStore:
+    """Outcomes in this process; see `memocache._stores.store.Store` for what the methods promise."""
+
+    def __init__(self, tier: LocalTier, flights: Flights, codec: Codec) -> None:
+        self.tier = tier
+        self.flights = flights
+        self.codec = codec
+        self._raise_again = RaiseAgain(codec.decode_error)
+
+    def look(self, address: Address) -> Generator[Effect, Any, Found]:
+        """Find what is kept at `address`."""
+        return self.found(address, self.tier.find(address.table, address.key))
+        yield  # a generator without effects
+
+    def found(self, address: Address, entry: Entry | None) -> Found:
+        """What an entry of the table comes to."""
+        if entry is None:
+            return Found()
+        expires = entry.expires
+        is_error = entry.thaw is self._raise_again
+        stale = 0.0 if is_error else address.table.stale
+        return Found(
+            entry,
+            self.tier.clock.monotonic(),
+            expires,
+            expires + stale,
+            entry.compute,
+            partial(self._load, entry),
+            is_error,
+        )
+
+    def touch(self, address: Address, found: Found) -> None:
+        """Count a hit on what was found."""
+        entry: Entry = found.seen
+        if entry.fresh_until != -inf:
+            entry.hits += 1
+            entry.last = found.now
+        else:  # it left its table since
+            address.table.counters.hits += 1
+
+    def _load(self, entry: Entry) -> Outcome:
+        if entry.thaw is None:
+            return Outcome(entry.value)
+        if entry.thaw is self._raise_again:
+            return Outcome(None, self.codec.decode_error(entry.value))
+        return Outcome(entry.thaw(entry.value))
+
+    def begin(
+        self, address: Address, found: Found, flight: Flight, *, patient: float | None, force: bool = False
+    ) -> Generator[Effect, Any, LocalLease | Found | None]:
+        """The flight is the only right there is; but somebody may have stored since `found`."""
+        if not force:
+            entry = self.tier.find(address.table, address.key)
+            if entry is not None and entry is not found.seen:
+                return self.found(address, entry)
+        return LocalLease(flight.marks)
+        yield  # a generator without effects
+
+    def commit(
+        self, address: Address, lease: LocalLease, record: Record | None, flight: Flight
+    ) -> Generator[Effect, Any, bool]:
+        """Hold the record unless the flight or a mark of it was voided."""
+        if record is None:
+            return not flight.void and all(mark.alive for mark in flight.marks)
+        return self._hold(address, record, lease, lambda: flight.void)
+        yield  # a generator without effects
+
+    def give_up(self, lease: LocalLease) -> None:
+        """Nothing to let go of."""
+
+    def put(self, address: Address, record: Record) -> Generator[Effect, Any, None]:
+        """Hold the record, voiding the flights of this address."""
+        with self.tier.lock:
+            self.flights.void((id(address.table), address.key))
+            self._hold(address, record, LocalLease(self.tier.marks(address.name, address.tags)), None)
+        return
+        yield  # a generator without effects
+
+    def forget(self, address: Address) -> Generator[Effect, Any, bool]:
+        """Remove the entry and void its flights."""
+        with self.tier.lock:
+            self.flights.void((id(address.table), address.key))
+            there = self.tier.find(address.table, address.key) is not None
+            self.tier.discard(address.table, address.key)
+        return there
+        yield  # a generator without effects
+
+    def _hold(self, address: Address, record: Record, lease: LocalLease, unless: Callable[[], bool] | None) -> bool:
+        value, thaw = self._freeze(record)
+        return self.tier.put(
+            address.table,
+            address.key,
+            value,
+            thaw,
+            ttl=record.ttl,
+            compute=record.compute_seconds,
+            marks=lease.marks,
+            sealed=lease.generations,
+            tokens=address.tokens,
+            tags=record.tags,
+            unless=unless,
+        )
+
+    def _freeze(self, record: Record) -> tuple[Any, Callable[[Any], Any] | None]:
+        value, error, _ = record.outcome
+        if error is not None:
+            try:
+                return self.codec.encode_error(error), self._raise_again
+            except EncodeError as refused:
+                raise Unstorable("unencodable", str(refused)) from None
+        if record.share:
+            return value, None
+        try:
+            return copier(value, self.codec)
+        except EncodeError:
+            return value, None  # by reference: faithful as long as nobody changes it
+
+
+class UnsharedStore(LocalStore):
+    """Outcomes in this process that agree with the markers of a shared backend."""
+
+    def __init__(self, tier: LocalTier, flights: Flights, codec: Codec, shared: SharedStore) -> None:
+        super().__init__(tier, flights, codec)
+        self._shared = shared
+
+    def look(self, address: Address) -> Generator[Effect, Any, Found]:
+        """Find what is kept at `address`, if the backend's markers are those it was computed under."""
+        entry = self.tier.find(address.table, address.key)
+        if entry is not None:
+            generations = yield from self._shared.generations(address)
+            if entry.sealed != generations:
+                return Found(entry, cause=INVALIDATED)
+        return self.found(address, entry)
+
+    def begin(
+        self, address: Address, found: Found, flight: Flight, *, patient: float | None, force: bool = False
+    ) -> Generator[Effect, Any, LocalLease | Found | None]:
+        """As in the process, with the backend's markers read (and made) before computing."""
+        local = yield from super().begin(address, found, flight, patient=patient, force=force)
+        if not isinstance(local, LocalLease):
+            return local
+        return LocalLease(local.marks, (yield from self._shared.ensure_generations(address)))
+
+    def commit(
+        self, address: Address, lease: LocalLease, record: Record | None, flight: Flight
+    ) -> Generator[Effect, Any, bool]:
+        """As in the process, if the backend's markers still are those that the computation began under."""
+        generations = yield from self._shared.generations(address)
+        if generations != lease.generations:
+            return False
+        return (yield from super().commit(address, lease, record, flight))
+
+    def put(self, address: Address, record: Record) -> Generator[Effect, Any, None]:
+        """Hold the record under the markers of now."""
+        generations = yield from self._shared.ensure_generations(address)
+        with self.tier.lock:
+            self.flights.void((id(address.table), address.key))
+            marks = self.tier.marks(address.name, address.tags)
+            self._hold(address, record, LocalLease(marks, generations), None)

@@ -1,0 +1,338 @@
+"""The process tier: entries held as objects, found without a lock.
+
+It serves ``memory://`` and, on a shared backend, the entries that no other process could name. Each function identity
+has a `Table` (a dict of entries) that the compiled look-up of `_memoize` reads directly; everything that changes a
+table takes the tier's lock. Rules:
+
+1. An entry's outcome is never updated in place; a new outcome is a new entry. Under the lock, and only while it is in
+   its table, its ttl may change; its hit count and last access change without.
+2. A hit needs ``fresh_until > monotonic()``; that one comparison also covers eviction and invalidation of a call. It is
+   counted on the entry, with no step between comparing and counting at which Python would change threads. Who takes an
+   entry out of its table first sets `fresh_until` to minus infinity and then moves its hits to the table's counters, so
+   none is lost.
+3. A computation holds the marks it read before it ran, and is void if one was killed meanwhile (see `_marks`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from math import inf
+from typing import Any, Final
+
+from memocache._runtime.generations import Mark, Marks
+from memocache._runtime.identity import Identities
+from memocache._stores.entry import NEVER, Entry, MarkedEntry, Table, Thaw
+from memocache._stores.memory.miss_reasons import EVICTED, EXPIRED, INVALIDATED, REMEMBERED, Causes
+from memocache._stores.memory.space_saving import SpaceSaving
+from memocache._stores.s3fifo import S3Fifo
+from memocache.typing import Clock
+
+
+class LocalTier:
+    """All tables of one cache, their shared space of `maxsize` entries, and the marks."""
+
+    def __init__(self, maxsize: int | None, clock: Clock) -> None:
+        self.maxsize: Final = maxsize
+        self.clock = clock
+        self.lock = threading.RLock()
+        self.pool: S3Fifo[Entry] = S3Fifo(maxsize)
+        self.identities = Identities()
+        self.all_marks = Marks()
+        self.causes = Causes()
+        self.expired = 0
+        self.evicted = 0
+        # hits of the keys that have left, so that eviction does not make a hot key look cold
+        self.departed: SpaceSaving[tuple[Table, Hashable]] = SpaceSaving()
+        self.near: LocalTier | None = None
+        """The tier of the copies of what is in a backend, if there is one."""
+        self.on_evict: Callable[[str, str], None] | None = None
+        self.on_count: Callable[[], None] | None = None
+        self._tables: dict[Hashable, Table] = {}
+        self._by_token: dict[int, list[Entry]] = {}
+        self._since_sweep = 0
+        self._sweep_at = 64
+
+    # -- tables
+
+    def table(
+        self, name: str, identity: Hashable, *, maxsize: int | None = None, stale: float = 0.0, retention: float = 0.0
+    ) -> Table:
+        """The table of a function identity, made when first asked for; a `maxsize` gives it a space of its own."""
+        with self.lock:
+            table = self._tables.get((name, identity))
+            if table is None:
+                pool = self.pool if maxsize is None else S3Fifo[Entry](maxsize)
+                table = self._tables[name, identity] = Table(name, pool, self.on_count)
+            table.stale = max(table.stale, stale)
+            table.retention = max(table.retention, retention)
+            return table
+
+    def tables(self, name: str | None = None) -> list[Table]:
+        """All tables, or those of one function name."""
+        with self.lock:
+            return [table for table in self._tables.values() if name is None or table.name == name]
+
+    # -- looking
+
+    def find(self, table: Table, key: Hashable) -> Entry | None:
+        """The entry under `key` if it is not past keeping and no mark of it was invalidated; fresh or stale."""
+        entry = table.entries.get(key)
+        if entry is None:
+            return None
+        if self.clock.monotonic() >= entry.fresh_until + table.retention:
+            with self.lock:
+                if table.entries.get(key) is entry:
+                    self._drop(entry)
+                    self._count_gone("expired", entry)
+            return None
+        if isinstance(entry, MarkedEntry) and entry.epoch != self.all_marks.epoch and not self._revalidate(entry):
+            return None
+        return entry
+
+    def _revalidate(self, entry: MarkedEntry) -> bool:
+        epoch = self.all_marks.epoch
+        if all(mark.alive for mark in entry.marks):
+            # stamped with the epoch read before the marks: an invalidation in between raises it again
+            entry.epoch = epoch
+            return True
+        with self.lock:
+            if entry.table.entries.get(entry.key) is entry:
+                self._drop(entry)
+                self._gone(entry, INVALIDATED)
+        return False
+
+    def live(self, name: str | None = None) -> Iterator[Entry]:
+        """The entries that `find` would return now."""
+        for table in self.tables(name):
+            with self.lock:
+                entries = list(table.entries.values())
+            yield from (entry for entry in entries if self.find(table, entry.key) is entry)
+
+    def currsize(self, table: Table) -> int:
+        """How many fresh entries the table holds."""
+        now = self.clock.monotonic()
+        with self.lock, self._beside_lock:
+            entries = [e for one in (table, table.beside) if one is not None for e in one.entries.values()]
+        return sum(e.fresh_until > now and all(mark.alive for mark in e.marks) for e in entries)
+
+    def counted(self, table: Table) -> dict[str, float]:
+        """The counters of a table by name, with the hits of the entries it holds."""
+        with self.lock, self._beside_lock:
+            counted = table.counters.read()
+            counted["hits"] += _held_hits(table)
+            return counted
+
+    def zero(self, table: Table) -> None:
+        """Begin the counters of a table again at nothing."""
+        with self.lock, self._beside_lock:
+            table.counters.zero()
+            table.counters.hits -= _held_hits(table)
+
+    @property
+    def _beside_lock(self) -> AbstractContextManager[object]:
+        return nullcontext() if self.near is None else self.near.lock
+
+    # -- marks
+
+    def marks(self, function: str, tags: tuple[str, ...] = ()) -> tuple[Mark, ...]:
+        """The marks of the prefix, the function and the tags, in this order, made alive where there is none."""
+        with self.lock:
+            return self.all_marks.of(function, tags)
+
+    def invalidate_tag(self, tag: str) -> None:
+        """Void every entry and every computation under way that has this tag (by its hash)."""
+        with self.lock:
+            self.all_marks.kill_tag(tag)
+
+    def invalidate_function(self, name: str) -> None:
+        """Void every entry and every computation under way of this function name."""
+        with self.lock:
+            self.all_marks.kill_function(name)
+            for table in self.tables(name):
+                self.empty(table)
+
+    def clear(self) -> None:
+        """Void everything."""
+        with self.lock:
+            self.all_marks.kill_prefix()
+            for table in self.tables():
+                self.empty(table)
+
+    # -- changing
+
+    def put(
+        self,
+        table: Table,
+        key: Hashable,
+        value: Any,
+        thaw: Thaw | None,
+        *,
+        ttl: float,
+        compute: float = 0.0,
+        marks: tuple[Mark, ...] = (),
+        sealed: bytes | None = None,
+        tokens: tuple[int, ...] = (),
+        tags: tuple[str, ...] = (),
+        unless: Callable[[], bool] | None = None,
+    ) -> bool:
+        """Hold an outcome for `ttl` seconds; False, and nothing changed, if a mark was invalidated or `unless` says so.
+
+        `marks` are those read before the outcome was computed; the entry keeps the tags' (a function's entries are
+        removed when it is invalidated, a tag's are found out).
+
+        `tags` are the declared ones, `tokens` are the identity tokens the key is made of: the entry goes when one of
+        their objects dies.
+        """
+        with self.lock:
+            if not all(mark.alive for mark in marks) or (unless is not None and unless()):
+                return False
+            now = self.clock.monotonic()
+            if len(marks) > 2 or tags or sealed is not None:
+                epoch = self.all_marks.epoch
+                entry: Entry = MarkedEntry(
+                    table, key, value, thaw, now=now, ttl=ttl, compute=compute,
+                    marks=marks[2:], epoch=epoch, sealed=sealed, tags=tags,
+                )  # fmt: skip
+            else:
+                entry = Entry(table, key, value, thaw, now=now, ttl=ttl, compute=compute)
+            self._sweep()
+            old = table.entries.get(key)
+            if old is not None:
+                table.pool.remove(old)
+            gone = table.pool.add(entry, 0 if old is None else old.hits)
+            for evicted in gone:
+                cause = "expired" if self._past(evicted) else "size"
+                self._unlink(evicted)
+                self._count_gone(cause, evicted)
+            table.entries[key] = entry
+            if old is not None:
+                # dead before its hits are read: whoever still holds it looks again
+                old.fresh_until = -inf
+                entry.hits += old.hits
+                entry.last = entry.last or old.last
+            for token in tokens:
+                self._by_token.setdefault(token, []).append(entry)
+        del gone, old  # destructors of values run outside the lock
+        return True
+
+    def expire(self, table: Table, key: Hashable, ttl: float) -> bool:
+        """Give an entry another ttl from now; whether it was there."""
+        with self.lock:
+            entry = self.find(table, key)
+            if entry is None:
+                return False
+            now, stored = self.clock.monotonic(), entry.fresh_until - entry.ttl
+            entry.fresh_until = now + min(ttl, NEVER)
+            entry.ttl = entry.fresh_until - stored
+            return True
+
+    def discard(self, table: Table, key: Hashable) -> bool:
+        """Remove one entry; whether it was there."""
+        with self.lock:
+            entry = table.entries.get(key)
+            if entry is None:
+                return False
+            self._drop(entry)
+            self._gone(entry, INVALIDATED)
+            return True
+
+    def empty(self, table: Table) -> None:
+        """Remove every entry of a table."""
+        with self.lock:
+            doomed = list(table.entries.values())
+            table.entries.clear()
+            for entry in doomed:
+                table.pool.remove(entry)
+                self._bury(entry)
+            for entry in doomed[-REMEMBERED:]:
+                self._gone(entry, INVALIDATED)
+        del doomed
+
+    def _drop(self, entry: Entry) -> None:
+        entry.table.pool.remove(entry)
+        self._unlink(entry)
+
+    def _unlink(self, entry: Entry) -> None:
+        entry.table.entries.pop(entry.key, None)
+        self._bury(entry)
+        if entry.hits:
+            self.departed.add((entry.table, entry.key), entry.hits)
+
+    def _bury(self, entry: Entry) -> None:
+        # in this order: see rule 2
+        entry.fresh_until = -inf
+        entry.table.counters.hits += entry.hits
+
+    def _past(self, entry: Entry) -> bool:
+        return self.clock.monotonic() >= entry.fresh_until + entry.table.retention
+
+    def _count_gone(self, cause: str, entry: Entry) -> None:
+        if cause == "expired":
+            self.expired += 1
+            self._gone(entry, EXPIRED)
+        else:
+            self.evicted += 1
+            self._gone(entry, EVICTED)
+        if self.on_evict is not None:
+            self.on_evict(entry.table.name, cause)
+
+    def _gone(self, entry: Entry, cause: str) -> None:
+        """Have it remembered why an entry is no longer here."""
+        self.causes.gone(entry.ghost(), cause)
+
+    def _sweep(self) -> None:
+        """Remove what expired, what belonged to dead objects, and unused tables; amortised constant time a put."""
+        for token in self.identities.drain_dead():
+            for entry in self._by_token.pop(token, ()):
+                if entry.table.entries.get(entry.key) is entry:
+                    self._drop(entry)
+        self._since_sweep += 1
+        if self._since_sweep >= self._sweep_at:
+            self.sweep()
+
+    def sweep(self) -> int:
+        """Remove everything that is past keeping; how many entries."""
+        with self.lock:
+            before = self.expired
+            self._sweep_all()
+            return self.expired - before
+
+    def _sweep_all(self) -> None:
+        self._since_sweep = 0
+        for identity, table in list(self._tables.items()):
+            for entry in [e for e in table.entries.values() if self._past(e)]:
+                self._drop(entry)
+                self._count_gone("expired", entry)
+            if not table.entries and not table.users and table.name and identity != (table.name, None):
+                if self.near is not None and table.beside is not None:
+                    self.near.empty(table.beside)
+                # what it counted stays counted, under the name alone
+                self.table(table.name, None).counters.absorb(table.counters)
+                del self._tables[identity]
+        self._sweep_at = 64 + sum(len(table.entries) for table in self._tables.values())
+        for token, entries in list(self._by_token.items()):
+            kept = [e for e in entries if e.held]
+            if kept:
+                self._by_token[token] = kept
+            else:
+                del self._by_token[token]
+
+    def after_fork(self) -> None:
+        """In a child: if a thread that is not here holds the lock, what it was changing cannot be trusted."""
+        if self.lock.acquire(blocking=False):
+            self.lock.release()
+            return
+        self.lock = threading.RLock()
+        for table in self._tables.values():
+            for entry in table.entries.values():
+                self._bury(entry)
+            table.entries.clear()
+            table.pool.clear()
+
+
+def _held_hits(table: Table) -> int:
+    """The hits that entries of a table, and copies beside it, have counted."""
+    tables = [table] if table.beside is None else [table, table.beside]
+    return sum(entry.hits for one in tables for entry in one.entries.values())

@@ -1,0 +1,184 @@
+"""Server-assisted client-side caching: one connection that is told of every change to keys of some prefixes.
+
+``CLIENT TRACKING ON BCAST`` over RESP3 (Redis 6 and newer, Valkey). The server writes its messages of one turn of its
+event loop before the answers of that turn, so when the answer to a PING arrives, every change acknowledged to anybody
+before that PING was sent has been told. That is what `Watcher.heard` passes on, and why a quiet connection is pinged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import socket
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
+from math import inf
+from random import SystemRandom
+from typing import Any
+
+import hiredis
+
+from memocache.backends._redis.connection import Dial, Wire
+from memocache.backends._redis.resp import pack
+from memocache.backends.base import ReplyError
+from memocache.typing import Watcher
+
+random = SystemRandom()  # of our own: the program's seeded generator is left alone
+
+BEAT_SECONDS = 0.3
+"""How often it asks; what a watcher may believe lasts three of these."""
+_ANSWER_SECONDS = 2.0
+_RETRY = (0.05, 1.0)  # first and longest pause between attempts to connect
+_REFUSED = frozenset({"NOPERM", "NOPROTO", "UNKNOWN", "ERR"})
+
+
+class Tracker:
+    """A daemon thread that tells `watcher` what a server says of keys that begin with one of `starts`, until it is
+    stopped or the watcher is gone.
+
+    `question` is what it asks instead of a PING, and `judge` is given each answer, before `watcher` is told that it
+    came; it raises an OSError to have another connection.
+    """
+
+    def __init__(
+        self,
+        dial: Dial,
+        starts: Sequence[str],
+        watcher: Watcher,
+        question: Sequence[str] = ("PING",),
+        judge: Callable[[Any], None] = lambda _: None,
+    ) -> None:
+        self._dial = dial
+        self._starts = starts
+        self._question = pack(*question)
+        self._judge = judge
+        self._watcher = weakref.ref(watcher, lambda _: self.stop())
+        self._bell = socket.socketpair()
+        for end in self._bell:
+            end.setblocking(False)
+        self._stopped = False
+        self._wire: Wire | None = None
+        self._asked: deque[float] = deque()
+        """When what the server owes an answer to was sent: the greetings, then its questions."""
+        self._greetings = 0
+        _trackers.add(self)
+        threading.Thread(target=self._track, name="memocache-tracker", daemon=True).start()
+
+    def stop(self) -> None:
+        """End the thread soon, without waiting for it."""
+        self._stopped = True
+        with contextlib.suppress(OSError):
+            self._bell[1].send(b"!")
+
+    def after_fork(self) -> None:
+        """In the child, where the thread does not exist: let go of its descriptors.
+
+        A connection that the child kept open and never read would outlive the parent's, and the server's memory with
+        what it has to say there would grow.
+        """
+        for end in self._bell:
+            end.close()
+        if self._wire is not None:
+            self._wire.close()
+
+    def _changed(self, keys: list[str] | None) -> None:
+        watcher = self._watcher()
+        if watcher is not None:
+            watcher.changed(keys)
+
+    def _heard(self, since: float) -> None:
+        watcher = self._watcher()
+        if watcher is not None:
+            watcher.heard(since)
+
+    def _track(self) -> None:
+        pause = _RETRY[0]
+        try:
+            while not self._stopped:
+                begun = time.monotonic()
+                try:
+                    self._converse()
+                except ReplyError as error:
+                    watcher = self._watcher()
+                    if error.code in _REFUSED and watcher is not None and not self._stopped:
+                        watcher.refused()
+                        return
+                    del watcher
+                except Exception:
+                    pass  # connect again, whatever it was: until then nothing is heard
+                if self._stopped:
+                    return
+                self._heard(-inf)
+                pause = _RETRY[0] if time.monotonic() - begun > _RETRY[1] else min(2 * pause, _RETRY[1])
+                self._wait(pause * random.uniform(0.5, 1.0))
+        finally:
+            for end in self._bell:
+                end.close()
+
+    def _wait(self, seconds: float) -> None:
+        with selectors.DefaultSelector() as events:
+            events.register(self._bell[0], selectors.EVENT_READ)
+            events.select(seconds)
+
+    def _converse(self) -> None:
+        """Serve one connection until it ends, by an exception or because nobody wants it any more."""
+        wire = self._wire = Wire(self._dial())
+        with contextlib.closing(wire), selectors.DefaultSelector() as events:
+            events.register(wire, selectors.EVENT_READ)
+            events.register(self._bell[0], selectors.EVENT_READ)
+            prefixes = [word for start in self._starts for word in ("PREFIX", start)]
+            # the answer to the first PING comes after these, and says that tracking is on
+            self._send(wire, pack("HELLO", "3") + pack("CLIENT", "TRACKING", "ON", "BCAST", *prefixes))
+            next_at = time.monotonic()
+            self._asked = deque([next_at, next_at])
+            self._greetings = len(self._asked)
+            while not self._stopped:
+                now = time.monotonic()
+                if now >= next_at:
+                    next_at = now + BEAT_SECONDS
+                    self._asked.append(now)
+                    self._send(wire, self._question)
+                ready = [key.fileobj for key, _ in events.select(max(0.0, next_at - now))]
+                if wire in ready:
+                    self._hear(wire.receive())
+                elif self._asked and now - self._asked[0] > _ANSWER_SECONDS:
+                    raise TimeoutError("no answer to a question")
+
+    @staticmethod
+    def _send(wire: Wire, payload: bytes) -> None:
+        if wire.send(payload) != len(payload):
+            raise ConnectionError("the server takes no more bytes")
+
+    def _hear(self, replies: list[Any]) -> None:
+        for reply in replies:
+            if isinstance(reply, ReplyError):
+                raise reply
+            if not isinstance(reply, hiredis.PushNotification):
+                asked_at = self._asked.popleft()
+                if not self._greetings:
+                    self._judge(reply)
+                    self._heard(asked_at)
+                    continue
+                self._greetings -= 1
+                if not self._greetings:
+                    self._changed(None)  # nobody told of what came before now
+            elif reply[0] == b"invalidate" and reply[1] is not None:
+                self._changed([key.decode("utf-8", "replace") for key in reply[1]])
+            else:  # the whole database was emptied, or the server says something that we do not know
+                self._changed(None)
+
+
+_trackers: weakref.WeakSet[Tracker] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for tracker in list(_trackers):
+        tracker.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,80 @@
+"""Operations made of operations: several in one round trip, on a slot that is being moved, and with replicas' word.
+
+Each takes and returns `memocache.backends._redis.resp.Op`s and does no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from memocache.backends._redis.resp import Ask, Op, number, pack
+from memocache.backends.base import ProtocolError, ReplyError
+
+T = TypeVar("T")
+
+
+def merged(ops: Sequence[Op[Any]], outcomes: list[Any]) -> Op[None]:
+    """Carry out `ops` together, each step of all of them in one round trip; what needs a session goes by itself.
+
+    `outcomes` (one for each op) gets each result, or the `ReplyError` it ended with, as soon as it is known: an
+    operation that is cut short has left the others' there.
+    """
+    asks: dict[int, Ask] = {}
+
+    def resume(index: int, replies: list[Any] | None) -> None:
+        asks.pop(index, None)
+        try:
+            asks[index] = next(ops[index]) if replies is None else ops[index].send(replies)
+        except StopIteration as stop:
+            outcomes[index] = stop.value
+        except ReplyError as error:
+            outcomes[index] = error
+
+    for index in range(len(ops)):
+        resume(index, None)
+    while asks:
+        alone = next((index for index, ask in asks.items() if ask.session), None)
+        together = list(asks.items()) if alone is None else [(alone, asks[alone])]
+        payload = b"".join(ask.payload for _, ask in together)
+        harmless = all(ask.harmless for _, ask in together)
+        replies = yield Ask(payload, sum(ask.replies for _, ask in together), alone is not None, harmless)
+        at = 0
+        for index, ask in together:
+            resume(index, replies[at : at + ask.replies])
+            at += ask.replies
+
+
+def asking(op: Op[T]) -> Op[T]:
+    """Carry out `op`, each step of it one command or transaction, at a node that its slot is being moved to."""
+    try:
+        ask = next(op)
+        while True:
+            if ask.session:  # its commands would need the word each
+                raise ReplyError("TRYAGAIN")
+            said, *replies = yield ask._replace(payload=pack("ASKING") + ask.payload, replies=ask.replies + 1)
+            if said != b"OK":
+                raise said if isinstance(said, ReplyError) else ProtocolError("no answer to ASKING")
+            ask = op.send(replies)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+
+
+def confirmed(op: Op[T], replicas: int, milliseconds: int) -> Op[T]:
+    """Carry out `op` and wait after each step for so many replicas to have its writes.
+
+    Raises `ReplyError` with the code NOREPLICAS if they do not within the time; the writes stand all the same.
+    """
+    try:
+        ask = next(op)
+        while True:
+            payload = ask.payload + pack("WAIT", replicas, milliseconds)
+            # a connection of one's own: others must not wait behind it
+            *replies, reached = yield Ask(payload, ask.replies + 1, session=True)
+            if number(reached) < replicas:
+                raise ReplyError("NOREPLICAS", "too few replicas have the write")
+            ask = op.send(replies)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result

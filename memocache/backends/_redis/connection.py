@@ -1,0 +1,311 @@
+"""One connection, without a colour: a socket that redis-py opened and authenticated, and a parser for its replies.
+
+redis-py knows how to reach a server (addresses, TLS, AUTH, SELECT); its per-command work is what costs, so from then on
+the socket is ours. It never blocks: the blocking pool waits for it with `poll`, an event loop with `add_reader`.
+Opening one can block without bound (name resolution has no timeout), so it happens in a helper thread for both colours.
+"""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import inspect
+import re
+import select
+import socket
+import ssl
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from memocache.backends._redis.resp import DROP_CODES, MORE, new_reader
+from memocache.backends.base import Hangup, ProtocolError, ReplyError
+
+if TYPE_CHECKING:
+    from memocache.backends._registry import RedisSettings
+
+Dial = Callable[[], socket.socket]
+
+_CHUNK = 65536
+_WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+HANGUPS = (Hangup, ConnectionResetError, BrokenPipeError)
+"""What a connection that the server closed while it was idle raises when it is used."""
+
+# hiredis makes room for as many elements as an array announces; nobody asks for ten million. Group 1 is empty where the
+# digits are cut off by the end of what has arrived.
+_ANNOUNCED = rb"[*%~>|](?:([0-9]{8,})|[0-9]*\r?\Z)"
+_BOMB = re.compile(_ANNOUNCED)
+_INNER_BOMB = re.compile(rb"\r(?:\n" + _ANNOUNCED + rb"|\Z)")
+
+
+class Wire:
+    """A connected socket and its parser, used by one thread or one loop at a time.
+
+    `owed` counts the replies still to come, `doubtful` is set by an answer after which another server may do better;
+    a wire that is either is never used again.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_buffer",
+        "_close",
+        "_readable",
+        "_reader",
+        "_rest",
+        "_sock",
+        "_tls",
+        "doubtful",
+        "owed",
+        "place",
+        "refused",
+        "used",
+    )
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        # A signal handler's exception can end the owner between any two steps, and a loop may just be dropped: the
+        # socket goes with the last reference to its wire, also out of a cycle.
+        self._close = weakref.finalize(self, sock.close)
+        self._tls = sock if isinstance(sock, ssl.SSLSocket) else None
+        self._reader = new_reader()
+        self._readable = _readiness(sock)
+        self._buffer = bytearray(_CHUNK)
+        self._rest = b""
+        self.owed = 0
+        self.doubtful = False
+        self.used = False
+        self.refused: Exception | None = None
+        """Why the server would not have this wire, where it said so before it was used."""
+        self.place: object = None
+        """Whatever must live exactly as long as this wire is open."""
+
+    def fileno(self) -> int:
+        """Return the descriptor, or -1 once closed."""
+        return self._sock.fileno()
+
+    def dirty(self) -> bool:
+        """Return whether anything (a surplus reply, the end of the stream) waits on a wire that is owed nothing."""
+        if self._reader.has_data() or self._rest:
+            return True
+        if not self._readable(0):
+            return self._tls is not None and self._tls.pending() > 0
+        if self._tls is None:
+            return True
+        try:
+            self._tls.recv(1)  # session tickets make a healthy TLS socket readable
+        except _WOULD_BLOCK:
+            return False
+        except OSError:
+            return True
+        return True
+
+    def refusal(self) -> Exception:
+        """Return what a dirty wire that was never asked anything says: the server's reason not to serve it, if any."""
+        try:
+            replies = self.receive()
+        except OSError as error:
+            return error
+        refused = (reply for reply in replies if isinstance(reply, ReplyError))
+        return next(refused, ProtocolError("a reply that nobody asked for"))
+
+    def send(self, payload: bytes | memoryview) -> int:
+        """Send what the socket takes at once and return how many bytes that was."""
+        try:
+            return self._sock.send(payload)
+        except _WOULD_BLOCK:
+            return 0
+
+    def expect(self) -> None:
+        """Declare that a question is on its way, so that what arrives is an answer."""
+        self.used = True
+
+    def receive(self) -> list[Any]:
+        """Return the replies completed by what has arrived; raise ConnectionError at the end of the stream."""
+        replies: list[Any] = []
+        while True:
+            try:
+                size = self._sock.recv_into(self._buffer)
+            except _WOULD_BLOCK:
+                return replies
+            if size == 0:
+                raise Hangup("the server closed the connection")
+            self._feed(size, replies)
+            if self._tls is None or not self._tls.pending():
+                return replies
+
+    def ask(self, payload: bytes, count: int, deadline: float) -> None:
+        """Send `payload`, which brings `count` replies, before `deadline` (monotonic seconds).
+
+        Raises TimeoutError, ConnectionError or another OSError, as `answer` does; then the wire is owed something and
+        must be dropped.
+        """
+        if deadline <= time.monotonic():
+            raise TimeoutError("no time left to ask")
+        self.owed = count
+        self.used = True
+        sent = self.send(payload)
+        if sent < len(payload):
+            self._send_rest(memoryview(payload)[sent:], deadline)
+
+    def answer(self, deadline: float) -> list[Any]:
+        """Return the replies that are owed, all before `deadline`, however they drip."""
+        replies: list[Any] = []
+        count = self.owed
+        while True:
+            left = deadline - time.monotonic()
+            if not self._readable(max(0.0, left) * 1000):
+                raise TimeoutError("no answer in time")
+            replies += self.receive()
+            if len(replies) >= count:
+                if len(replies) > count:
+                    raise ProtocolError("more replies than commands")
+                self.owed = 0
+                return replies
+            if left <= 0:  # what had arrived counts, for its owner may have waited for another's answer meanwhile
+                raise TimeoutError("no answer in time")
+
+    def close(self) -> None:
+        """Close the socket, in this process only: a forked relative keeps using its own."""
+        with contextlib.suppress(OSError):
+            self._close()
+        self.place = None
+
+    def _feed(self, size: int, replies: list[Any]) -> None:
+        """Parse what has arrived, but no header of an array that nobody asked for; see `_BOMB`."""
+        data: bytes | bytearray = self._buffer
+        if self._rest:
+            data, self._rest = self._rest + self._buffer[:size], b""
+            size = len(data)
+        if not self._reader.has_data() and (found := _BOMB.match(data, 0, size)) is not None:  # no string goes on here
+            if found[1]:
+                raise ProtocolError("an array of an impossible length")
+            self._rest = bytes(data[:size])
+            return
+        at = 0
+        while (found := _INNER_BOMB.search(data, at, size)) is not None:
+            if not found[1]:  # a header that is not all there yet, or looks like one
+                self._rest = bytes(data[found.start() : size])
+                size = found.start()
+                break
+            at = self._parse(data, at, found.start() + 2, replies)
+            if not self._reader.has_data():  # a header stands there, not a string that contains the like of one
+                raise ProtocolError("an array of an impossible length")
+        self._parse(data, at, size, replies)
+
+    def _parse(self, data: bytes | bytearray, start: int, end: int, replies: list[Any]) -> int:
+        self._reader.feed(data, start, end - start)  # type: ignore[arg-type]  # any buffer will do, its stub forgot
+        while (reply := self._reader.gets()) is not MORE:
+            if type(reply) is ReplyError and reply.code in DROP_CODES:
+                self.doubtful = True
+            replies.append(reply)
+        return end
+
+    def _send_rest(self, rest: memoryview, deadline: float) -> None:
+        writable = _readiness(self._sock, writing=True)
+        while rest:
+            left = deadline - time.monotonic()
+            if left <= 0 or not writable(left * 1000):
+                raise TimeoutError("the server took no more bytes in time")
+            rest = rest[self.send(rest) :]
+
+
+def _readiness(sock: socket.socket, *, writing: bool = False) -> Callable[[float], object]:
+    """Return a function that waits some milliseconds for the socket to be readable (or writable): true if it is."""
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(sock, select.POLLOUT if writing else select.POLLIN)
+        return poll.poll
+    # Windows, where select() knows no limit of descriptor numbers.
+    ours = [sock]
+    return lambda ms: any(select.select([] if writing else ours, ours if writing else [], [], ms / 1000))
+
+
+def dialer(settings: RedisSettings, greet: Callable[[Any], None] | None = None) -> Dial:
+    """Return what opens and authenticates a new socket for `settings`; it blocks, so call it in a thread of its own.
+
+    `greet` may first talk to the server over redis-py's connection, and raises an OSError if it is the wrong one.
+    """
+    from redis import exceptions
+    from redis.backoff import NoBackoff
+    from redis.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
+    from redis.retry import Retry
+
+    options: dict[str, Any] = {
+        "db": settings.db,
+        "username": settings.username,
+        "password": settings.password,
+        "client_name": settings.client_name,
+        "socket_timeout": settings.connect_timeout,
+        "socket_connect_timeout": settings.connect_timeout,
+        "protocol": 2,
+        "retry": Retry(NoBackoff(), 0),
+        "health_check_interval": 0,
+    }
+    # CLIENT SETINFO would cost each connection two round trips; redis-py 8 names the setting anew.
+    if "driver_info" in inspect.signature(AbstractConnection).parameters:
+        options["driver_info"] = None
+    else:
+        options |= {"lib_name": None, "lib_version": None}
+    kind: Any
+    where: dict[str, Any]
+    if settings.path is not None:
+        kind, where = UnixDomainSocketConnection, {"path": settings.path}
+    else:
+        where = {"host": settings.host, "port": settings.port}
+        kind = SSLConnection if settings.tls else Connection
+    options |= where | dict(settings.tls_options)
+    # what redis-py makes of an error's first word, back again; its text has lost it
+    codes: dict[type, str] = {
+        exceptions.AuthenticationError: "WRONGPASS",
+        exceptions.AuthenticationWrongNumberOfArgsError: "WRONGPASS",
+        exceptions.BusyLoadingError: "LOADING",
+        exceptions.NoPermissionError: "NOPERM",
+    }
+
+    def dial() -> socket.socket:
+        connection: Any = kind(**options)
+        try:
+            connection.connect()
+            if greet is not None:
+                try:
+                    greet(connection)
+                except BaseException:
+                    connection.disconnect()
+                    raise
+        except (exceptions.AuthenticationError, exceptions.BusyLoadingError, exceptions.ResponseError) as error:
+            raise ReplyError(codes.get(type(error), "ERR"), str(error)) from None
+        except exceptions.TimeoutError as error:
+            raise TimeoutError("the server did not accept a connection in time") from error
+        except exceptions.RedisError as error:
+            raise ConnectionError("the server could not be reached") from error
+        sock: socket.socket = connection._sock
+        connection._sock = None  # ours now: its destructor must not shut it down
+        return sock
+
+    return dial
+
+
+def in_thread(dial: Dial, done: Callable[[Wire | None, Exception | None], None]) -> None:
+    """Open a wire in a thread that exit does not wait for, and hand `done` the wire or the error, in that thread.
+
+    At exit, where Python starts no more threads, it is this one. Raises RuntimeError if none can be started otherwise.
+    """
+
+    def run() -> None:
+        try:
+            wire = Wire(dial())
+        except Exception as error:
+            done(None, error)
+        else:
+            done(wire, None)
+
+    # Not threading.Thread: a signal handler's exception inside its start() would keep `done` alive for ever.
+    try:
+        _thread.start_new_thread(run, ())
+    except RuntimeError:
+        if threading.main_thread().is_alive():
+            raise
+        run()  # since Python 3.12 none starts at exit, when counters are sent; its connect_timeout bounds it

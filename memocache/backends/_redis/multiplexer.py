@@ -1,0 +1,322 @@
+"""The awaiting transport: per event loop a few lanes (connections), each shared by everyone through group commit.
+
+Requests that arrive while one is in flight on a lane leave together in its next write, and replies are matched in
+order. So one caller pays nothing, and a hundred at once share a handful of writes. A lane whose replies are late
+(a slow command, a large value) is passed over, and what had queued behind it unsent moves to the next.
+
+What is merely to be read may be given a moment more (`Lanes.read_soon`): all that is asked for in one turn of the
+loop is one command, or two where it is much. Who reads one thing after another waits for nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+import weakref
+from collections.abc import Sequence
+from typing import TypeAlias, TypeVar
+
+from memocache.backends._redis.connection import Dial
+from memocache.backends._redis.pipelined_connection import LATE, Lane, Request, Step
+from memocache.backends._redis.read_batching import Batch, Size
+from memocache.backends._redis.resp import Ask, Op
+from memocache.backends.base import Busy, ProtocolError
+from memocache.typing import Answer
+
+T = TypeVar("T")
+
+_LANES = 3
+_PRIVATE = 4
+_EARLY = 50  # reads that leave at once, for the server to work on while the loop's turn asks for more
+_BLOCKED = 0.1  # seconds by which a tick is late when it is the loop that stood still, and no server
+
+
+class _LoopLanes:
+    """The lanes of one event loop, and the one timer that watches over their deadlines while anything is in flight."""
+
+    def __init__(self, dial: Dial) -> None:
+        self._dial = dial
+        self._shared = [Lane(dial) for _ in range(_LANES)]
+        self._private: list[Lane] = []
+        self._spare: list[Lane] = []
+        self._private_places = asyncio.Semaphore(_PRIVATE)
+        self._ticking = False
+        self._tick_due = 0.0
+        self._gathering: dict[float, Batch] = {}
+        self._size = Size()
+        # whether the last turn that read anything read one thing, so that the next one is sent without waiting for more
+        self._alone = False
+        self._left_alone = False
+
+    async def run(self, op: Op[T], timeout: float) -> T:
+        deadline = time.monotonic() + timeout
+        try:
+            ask = next(op)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        if ask.session:
+            return await self._run_privately(op, ask, deadline)
+        while True:
+            request = await self._exchange(self._choose(), ask, deadline)
+            deadline = request.deadline  # it may have been excused
+            try:
+                ask = op.send(request.replies)
+            except StopIteration as stop:
+                outcome: T = stop.value
+                return outcome
+            except ProtocolError as doubt:
+                if request.lane is not None:
+                    request.lane.fail(doubt)
+                raise
+            if ask.session:
+                return await self._run_privately(op, ask, deadline)
+
+    async def _run_privately(self, op: Op[T], ask: Ask, deadline: float) -> T:
+        """Carry on over a lane of one's own, for steps between which the server keeps state."""
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                await self._private_places.acquire()
+        except TimeoutError:
+            raise Busy("every connection for transactions is in use") from None
+        lane = None
+        try:
+            if self._spare:
+                lane = self._spare.pop()
+            else:
+                lane = Lane(self._dial)
+                self._private.append(lane)
+            while True:
+                request = await self._exchange(lane, ask, deadline)
+                deadline = request.deadline
+                lane.in_session = ask.session
+                try:
+                    ask = op.send(request.replies)
+                except StopIteration as stop:
+                    lane.in_session = False
+                    self._spare.append(lane)
+                    lane = None
+                    result: T = stop.value
+                    return result
+        finally:
+            if lane is not None:
+                lane.fail(ConnectionError("the operation was given up"))
+                self._private.remove(lane)
+            self._private_places.release()
+
+    async def _exchange(self, lane: Lane, ask: Ask, deadline: float) -> Step:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        request = Step(ask, deadline, future)
+        self._send(lane, request)
+        await future
+        return request
+
+    def _send(self, lane: Lane, request: Request) -> None:
+        if self._ticking:
+            self._excuse(time.monotonic())  # those before: what is sent only now has lost no time
+        else:
+            self._ticking = True
+            self._tick_in(LATE)
+        lane.queue.append(request)
+        lane.flush()
+
+    def _tick_in(self, seconds: float) -> None:
+        self._tick_due = time.monotonic() + seconds
+        asyncio.get_running_loop().call_later(seconds, self._tick)
+
+    def gather(self, timeout: float) -> Batch:
+        """The batch of reads that leaves at the end of this turn of the loop (or once it is full), and whose answer may
+        take `timeout` seconds from then on.
+        """
+        batch = self._gathering.get(timeout)
+        if batch is None:
+            loop = asyncio.get_running_loop()
+            alone = self._alone and not self._left_alone and not self._shared[0].busy()
+            batch = self._gathering[timeout] = Batch(loop, timeout, self._size, 1 if alone else _EARLY)
+            if alone:
+                self._left_alone = True
+                loop.call_soon(self._turned)
+            else:
+                loop.call_soon(self.leave, batch)
+        return batch
+
+    def _turned(self) -> None:
+        self._left_alone = False
+
+    def leave(self, batch: Batch) -> None:
+        """Send what was gathered; whoever waits is told where that fails."""
+        if batch.open:
+            if batch.full > 1:
+                self._alone = len(batch.futures) == 1 and not self._left_alone
+            del self._gathering[batch.timeout]
+            try:
+                for part in batch.parts(time.monotonic()):
+                    self._send(self._choose(), part)
+            except Exception as error:  # no memory, say
+                batch.fail(error)
+
+    def _choose(self) -> Lane:
+        first = self._shared[0]
+        if not first.owed:
+            return first
+        now = time.monotonic()
+        for lane in self._shared:
+            if not lane.late(now):
+                return lane
+        return min(self._shared, key=lambda lane: len(lane.queue) + len(lane.owed))
+
+    def _tick(self) -> None:
+        lanes = [*self._shared, *self._private]
+        now = time.monotonic()
+        try:
+            self._excuse(now)
+            self._look_after(lanes, now)
+        finally:  # deadlines hold whatever was raised here
+            self._ticking = any(lane.busy() for lane in lanes)
+            if self._ticking:
+                self._tick_in(LATE)
+
+    def _excuse(self, now: float) -> None:
+        """Where the loop stood still, the time that a caller took is not the server's."""
+        late = now - self._tick_due
+        if late > _BLOCKED:
+            self._tick_due = now
+            for lane in [*self._shared, *self._private]:
+                lane.excuse(late)
+
+    def _look_after(self, lanes: list[Lane], now: float) -> None:
+        for lane in lanes:
+            lane.expire(now)
+        for lane in self._shared:
+            if lane.queue and lane.late(now):
+                better = self._choose()
+                if not better.late(now):
+                    better.queue.extend(lane.queue)
+                    lane.queue.clear()
+                    better.flush()
+
+    def close(self) -> None:
+        """Close every connection and fail what waits; runs in the loop."""
+        gathering, self._gathering = self._gathering, {}
+        for batch in gathering.values():
+            batch.open = False
+            batch.fail(ConnectionError("the backend was closed"))
+        for lane in [*self._shared, *self._private]:
+            lane.fail(ConnectionError("the backend was closed"))
+            for request in lane.queue:
+                request.fail(ConnectionError("the backend was closed"))
+            lane.queue.clear()
+
+    def doubt(self) -> None:
+        """Send nothing more over the connections of now; callable from any thread."""
+        for lane in [*self._shared, *self._private]:
+            lane.doubt()
+
+    def discard(self) -> None:
+        """Close the sockets of a loop that no longer runs."""
+        for lane in [*self._shared, *self._private]:
+            lane.discard()
+
+
+_Loops: TypeAlias = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopLanes]
+
+
+class Lanes:
+    """All event loops' lanes of one backend; `timeout` is seconds for an operation whose caller does not say."""
+
+    def __init__(self, dial: Dial, timeout: float) -> None:
+        self._dial = dial
+        self._timeout = timeout
+        self._lock = threading.RLock()
+        self._loops: _Loops = weakref.WeakKeyDictionary()
+        self._latest: weakref.ref[Batch] | None = None
+        _all_lanes.add(self)
+
+    async def run(self, op: Op[T], timeout: float | None = None) -> T:
+        """Carry out `op` on this loop's lanes and return its result.
+
+        Raises TimeoutError, ConnectionError or another OSError for the transport, and what `op` raises.
+        """
+        loop = asyncio.get_running_loop()
+        lanes = self._loops.get(loop)
+        if lanes is None:
+            lanes = self._enter(loop)
+        return await lanes.run(op, self._timeout if timeout is None else timeout)
+
+    def read_soon(self, entry: str, markers: Sequence[str], timeout: float) -> asyncio.Future[Answer]:
+        """See `memocache.typing.ReadSoon`: in one command with whatever else this turn of the loop reads."""
+        loop = asyncio.get_running_loop()
+        latest = self._latest
+        batch = None if latest is None else latest()
+        if batch is None or not batch.open or batch.loop is not loop or batch.timeout != timeout:
+            batch = self._gather(loop, timeout)
+        future = batch.new_future()
+        batch.futures.append(future)
+        batch.entries.append(entry)
+        batch.markers.append(markers)
+        if len(batch.futures) == batch.full:
+            self._loops[loop].leave(batch)
+        return future
+
+    def _gather(self, loop: asyncio.AbstractEventLoop, timeout: float) -> Batch:
+        batch = (self._loops.get(loop) or self._enter(loop)).gather(timeout)
+        self._latest = weakref.ref(batch)
+        return batch
+
+    def close(self) -> None:
+        """Close the lanes of every loop, each in its own; callable from any thread."""
+        with self._lock:
+            loops, self._loops = self._loops, weakref.WeakKeyDictionary()
+        try:
+            running: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        for loop, lanes in loops.items():
+            if loop is running:
+                lanes.close()
+                continue
+            try:
+                loop.call_soon_threadsafe(lanes.close)
+            except RuntimeError:
+                lanes.discard()
+
+    def doubt(self) -> None:
+        """Send nothing more over the connections of now, of any loop; what was sent is still answered."""
+        for lanes in list(self._loops.values()):
+            lanes.doubt()
+
+    def close_here(self) -> None:
+        """Close the lanes of the running loop alone."""
+        with self._lock:
+            lanes = self._loops.pop(asyncio.get_running_loop(), None)
+        if lanes is not None:
+            lanes.close()
+
+    def after_fork(self) -> None:
+        """Forget the parent's loops; only this process's copies of the descriptors are closed."""
+        loops, self._loops = self._loops, weakref.WeakKeyDictionary()
+        self._lock = threading.RLock()
+        self._latest = None
+        for lanes in loops.values():
+            lanes.discard()
+
+    def _enter(self, loop: asyncio.AbstractEventLoop) -> _LoopLanes:
+        with self._lock:
+            for other in [loop for loop in self._loops if loop.is_closed()]:
+                self._loops.pop(other).discard()
+            return self._loops.setdefault(loop, _LoopLanes(self._dial))
+
+
+_all_lanes: weakref.WeakSet[Lanes] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for lanes in list(_all_lanes):
+        lanes.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

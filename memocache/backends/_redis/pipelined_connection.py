@@ -1,0 +1,279 @@
+"""One connection of an event loop, shared through group commit: what is queued leaves in one write, replies in order.
+
+A caller that is cancelled harms nobody: its reply is read and dropped. A timeout or a reply out of order closes the
+lane and fails what was in flight on it, once; nothing is sent twice but what only reads, when the server had closed an
+idle connection.
+
+No asyncio transport or stream is involved, only `add_reader` and `add_writer`: nothing here refers to the loop, so a
+loop that was closed is forgotten without a word, and its sockets with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from typing import Any
+
+from memocache.backends._redis.connection import HANGUPS, Dial, Wire, in_thread
+from memocache.backends._redis.resp import Ask
+from memocache.backends.base import ProtocolError, ReplyError
+
+LATE = 0.01  # seconds in flight after which a lane is passed over; also how often deadlines are looked at
+MAX_WRITE = 262_144
+_GIVE_UP = 1.0  # seconds after which a connection that is still not open is tried anew
+
+
+class Request:
+    """Bytes that go over a lane, until when (monotonic seconds) an answer counts, and the replies that came."""
+
+    __slots__ = ("ask", "deadline", "excused", "lane", "replies", "retried")
+
+    def __init__(self, ask: Ask, deadline: float) -> None:
+        self.ask = ask
+        self.deadline = deadline
+        self.replies: list[Any] = []
+        self.retried = False
+        self.excused = False
+        self.lane: Lane | None = None
+
+    def wanted(self) -> bool:
+        """Whether anybody still waits for it."""
+        raise NotImplementedError
+
+    def answered(self) -> None:
+        """Every reply has come. Raises `ProtocolError` if they cannot be the answer: then the lane is closed."""
+        raise NotImplementedError
+
+    def fail(self, error: Exception) -> None:
+        """No answer will come."""
+        raise NotImplementedError
+
+
+class Step(Request):
+    """One step of an operation, for which one caller waits."""
+
+    __slots__ = ("future",)
+
+    def __init__(self, ask: Ask, deadline: float, future: asyncio.Future[None]) -> None:
+        super().__init__(ask, deadline)
+        self.future = future
+
+    def wanted(self) -> bool:
+        """See `Request.wanted`."""
+        return not self.future.done()
+
+    def answered(self) -> None:
+        """See `Request.answered`."""
+        if not self.future.done():
+            self.future.set_result(None)
+
+    def fail(self, error: Exception) -> None:
+        """See `Request.fail`."""
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class Lane:
+    """One connection of one loop: `queue` is unsent, `owed` is sent and unanswered, `rest` is half sent.
+
+    With `in_session` the server remembers what was said last (WATCH), and another connection would not do.
+    """
+
+    def __init__(self, dial: Dial) -> None:
+        self._dial = dial
+        self._wire: Wire | None = None
+        self._dialing: object | None = None
+        self._rest: memoryview | None = None
+        self._since = 0.0
+        self.in_session = False
+        self.queue: deque[Request] = deque()
+        self.owed: deque[Request] = deque()
+
+    def busy(self) -> bool:
+        """Return whether anything waits for this lane."""
+        return bool(self.owed or self.queue)
+
+    def late(self, now: float) -> bool:
+        """Return whether what is in flight has been so for longer than a healthy round trip."""
+        return bool(self.owed) and now - self._since > LATE
+
+    def flush(self) -> None:
+        """Send all that is queued (up to a bound) if nothing is in flight; open a connection first if need be."""
+        if self.owed or self._rest is not None:
+            return
+        wire = self._wire
+        if wire is not None and (wire.doubtful or (self.queue and wire.dirty())):
+            if not wire.used:  # turned away at the door (maxclients, say): knocking again at once would not help
+                self._refuse(wire.refusal())
+            self.fail(ConnectionError("the connection was stale"))
+            wire = None
+        if wire is None:
+            if self.in_session:
+                self._refuse(ConnectionError("the connection was lost between two steps"))
+            if self.queue and (self._dialing is None or time.monotonic() - self._since > _GIVE_UP):
+                self._open()
+            return
+        batch: list[bytes] = []
+        size = 0
+        while self.queue and size < MAX_WRITE:
+            request = self.queue.popleft()
+            if request.wanted():
+                request.lane = self
+                self.owed.append(request)
+                batch.append(request.ask.payload)
+                size += len(request.ask.payload)
+        if not batch:
+            return
+        self._since = time.monotonic()
+        wire.expect()
+        self._rest = memoryview(batch[0] if len(batch) == 1 else b"".join(batch))
+        self._write(resumed=False)
+
+    def fail(self, error: Exception) -> None:
+        """Close the connection and fail what is in flight; what was not sent stays queued."""
+        wire, self._wire, self._rest = self._wire, None, None
+        self._dialing = None
+        if wire is not None:
+            with contextlib.suppress(RuntimeError, ValueError, OSError):  # no loop: a coroutine died with its own
+                loop = asyncio.get_running_loop()
+                loop.remove_reader(wire.fileno())
+                loop.remove_writer(wire.fileno())
+            wire.close()
+        owed, self.owed = self.owed, deque()
+        for request in owed:
+            if isinstance(error, HANGUPS) and request.ask.harmless and not request.retried:
+                request.retried = True
+                request.replies.clear()
+                self.queue.append(request)
+                continue
+            late = request.deadline <= time.monotonic()
+            request.fail(TimeoutError("no answer in time") if late else _lost(error))
+
+    def expire(self, now: float) -> None:
+        """Fail what is past its deadline: unsent requests alone, sent ones with their connection."""
+        if any(request.deadline <= now for request in self.owed):
+            self._readable()  # it may be this loop that was late, not the server
+            if any(request.deadline <= now for request in self.owed):
+                self.fail(TimeoutError("no answer in time"))
+        if any(request.deadline <= now for request in self.queue):
+            for request in self.queue:
+                if request.deadline <= now:
+                    request.fail(TimeoutError("nothing could be sent in time"))
+            self.queue = deque(request for request in self.queue if request.deadline > now)
+        self.flush()
+
+    def excuse(self, seconds: float) -> None:
+        """Let everything that waits here wait so much longer, once: a server that hangs gains nothing by a loop that is
+        held up over and over.
+        """
+        for request in (*self.owed, *self.queue):
+            if not request.excused:
+                request.excused = True
+                request.deadline += seconds
+
+    def doubt(self) -> None:
+        """Close the connection as soon as what was sent over it is answered; callable from any thread."""
+        wire = self._wire
+        if wire is not None:
+            wire.doubtful = True
+
+    def discard(self) -> None:
+        """Close the socket from outside its loop, which is closed or another process's."""
+        if self._wire is not None:
+            self._wire.close()
+
+    def _open(self) -> None:
+        loop = asyncio.get_running_loop()
+        attempt = self._dialing = object()
+        self._since = time.monotonic()
+
+        def done(wire: Wire | None, error: Exception | None) -> None:
+            try:
+                loop.call_soon_threadsafe(self._opened, attempt, wire, error)
+            except RuntimeError:  # the loop was closed meanwhile
+                if wire is not None:
+                    wire.close()
+
+        try:
+            in_thread(self._dial, done)
+        except RuntimeError as error:  # no more threads
+            self._opened(attempt, None, error)
+
+    def _opened(self, attempt: object, wire: Wire | None, error: Exception | None) -> None:
+        if attempt is not self._dialing:
+            if wire is not None:
+                wire.close()
+            return
+        self._dialing = None
+        if wire is None:
+            self._refuse(error)
+            return
+        self._wire = wire
+        asyncio.get_running_loop().add_reader(wire.fileno(), self._readable)
+        self.flush()
+
+    def _refuse(self, error: Exception | None) -> None:
+        """Fail what is queued: no connection can be had."""
+        queue, self.queue = self.queue, deque()
+        for request in queue:
+            request.fail(like(error, "no connection could be opened"))
+
+    def _write(self, resumed: bool = True) -> None:
+        wire, rest = self._wire, self._rest
+        if wire is None or rest is None:
+            return
+        try:
+            sent = wire.send(rest)
+        except OSError as error:
+            self.fail(error)
+            self.flush()
+            return
+        except BaseException as error:
+            self.fail(ConnectionError(type(error).__name__))
+            raise
+        if sent == len(rest):
+            self._rest = None
+            if resumed:
+                asyncio.get_running_loop().remove_writer(wire.fileno())
+        else:
+            self._rest = rest[sent:]
+            if not resumed:
+                asyncio.get_running_loop().add_writer(wire.fileno(), self._write)
+
+    def _readable(self) -> None:
+        wire = self._wire
+        if wire is None:
+            return
+        try:
+            for reply in wire.receive():
+                if not self.owed:
+                    raise ProtocolError("a reply that nobody asked for")
+                request = self.owed[0]
+                request.replies.append(reply)
+                if len(request.replies) == request.ask.replies:
+                    self.owed.popleft()
+                    request.answered()
+        except OSError as error:
+            self.fail(error)
+        except BaseException as error:
+            self.fail(ConnectionError(type(error).__name__))
+            raise
+        self.flush()
+
+
+def _lost(error: Exception) -> Exception:
+    fresh = (ProtocolError if isinstance(error, ProtocolError) else ConnectionError)("the connection was lost")
+    fresh.__cause__ = error
+    return fresh
+
+
+def like(error: Exception | None, text: str) -> Exception:
+    """Return a new error of the kind of `error`: one instance raised in many tasks would collect their tracebacks."""
+    if isinstance(error, ReplyError):
+        return ReplyError(error.code, error.text)
+    kinds = (TimeoutError, ProtocolError)
+    fresh = next((kind for kind in kinds if isinstance(error, kind)), ConnectionError)(text)
+    fresh.__cause__ = error
+    return fresh

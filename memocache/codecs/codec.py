@@ -1,0 +1,403 @@
+"""Python values as payload bytes: msgpack with a closed table of extension types (`memocache.codecs.ext_types`).
+
+1. What comes back is what went in, type for type; what cannot be is refused with `EncodeError`, never approximated.
+   Types are matched exactly: a subclass that has no code of its own is refused.
+2. Nothing stored is executed, and only classes named beforehand are rebuilt (`memocache.codecs.classes`).
+3. Reading is bounded: in bytes by `max_bytes`, in depth by `max_depth` extensions one inside another with at most
+   msgpack's own 1,024 containers between two of them, in memory and time by the length of the payload.
+   (Whoever can write to the backend can still make one slow dict of keys whose hashes collide: sign what is stored.)
+
+Lists and dicts are packed by msgpack's C code in one go. It writes a bytearray, a memoryview and its own ExtType
+without asking, so a survey of the types, one level at a time and also in C, goes first; it finds cycles and excessive
+size as well. The packer asks back for everything that is not msgpack's own.
+"""
+
+from __future__ import annotations
+
+import builtins
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import chain
+from typing import Any, Final, TypeVar
+
+from msgpack import ExtType, Packer, Timestamp, Unpacker, unpackb
+
+from memocache.codecs import classes as _classes
+from memocache.codecs import dataframes as _frames
+from memocache.codecs import out_of_band as _apart
+from memocache.codecs import return_types as _hints
+from memocache.codecs import value_paths as _paths
+from memocache.codecs.ext_types import (
+    DUMPS,
+    ENUM,
+    LOADS,
+    PYDANTIC,
+    REGISTERED,
+    Body,
+    Buffer,
+    Kind,
+    Load,
+    Pack,
+    Unfit,
+    Unpack,
+    expect,
+    expect_list,
+)
+from memocache.exceptions import ConfigurationError, DecodeError, EncodeError
+
+T = TypeVar("T")
+
+_SCALARS: Final = frozenset((type(None), bool, int, float, str, bytes))
+_NATIVE: Final = _SCALARS | {list, dict}
+# What the packer would write as something else, or as an extension of its own.
+_SILENT: Final = frozenset((bytearray, memoryview, ExtType, Timestamp))
+# From this length on a payload's structure is walked before anything is built, since msgpack makes each list as long
+# as its header claims before it finds the items missing.
+_WALK_FROM = 1024
+_KEEP_PACKER = 1 << 16
+_FIXEXT: Final = {0xD4: 1, 0xD5: 2, 0xD6: 4, 0xD7: 8, 0xD8: 16}
+_EXT: Final = {0xC7: ">BBb", 0xC8: ">BHb", 0xC9: ">BIb"}
+
+
+class Codec:
+    """Encodes and decodes values; safe to share between threads.
+
+    `trust` names modules whose classes may be rebuilt; `max_depth` bounds the nesting of containers (an object with
+    fields counts for two), `max_bytes` the length of a payload.
+    """
+
+    def __init__(self, *, trust: Iterable[str] = (), max_depth: int = 100, max_bytes: int = 1 << 26) -> None:
+        self.max_depth = max_depth
+        self.max_bytes = max_bytes
+        self._kinds: dict[type, Kind] = dict(DUMPS)
+        self._shapes: dict[str, _classes.Shape] = {}
+        self._registered: dict[str, tuple[type, Callable[[Any], Any]]] = {}
+        self._errors: dict[str, type[Exception]] = {}
+        self._modules: set[str] = set()
+        self._loads: dict[int, Load] = {**LOADS, **_frames.LOADS, REGISTERED: self._load_registered}
+        for code in range(ENUM, PYDANTIC + 1):
+            self._loads[code] = partial(self._load_class, code)
+        self._write = _Writer(self, None)
+        self._write_surrogates = _Writer(self, "surrogatepass")
+        self._hook = self._hooks(_apart.Elements())
+        self.trust(*trust)
+
+    def encode(self, value: object) -> bytes:
+        """Return the payload of `value`.
+
+        EncodeError, with the path to the offending part and its type, where it would not come back as it is.
+        """
+        return b"".join(self._pieces(value, value))
+
+    def encode_pieces(self, value: object) -> tuple[Buffer, ...]:
+        """As `encode`, in pieces to be joined, for a reader who maps them: the elements of large arrays are views of
+        them, and stand apart from the rest.
+        """
+        kind = None if type(value) in _SCALARS else self.kind_of(type(value))
+        if type(value) in _SCALARS or (kind is not None and kind.code == _apart.ARRAY):
+            return self._pieces(value, value)
+        aside = _apart.Aside()
+        (head, *rest) = self._pieces(value, value, aside)
+        pieces = aside.pieces(b"".join((head, *rest)))
+        return (_ext_header(_apart.HEAD_AND_ELEMENTS, sum(map(len, pieces))), *pieces) if pieces else (head, *rest)
+
+    def decode(self, payload: Buffer) -> object:
+        """Return the value of `payload`; DecodeError, and no other exception, if it is none this codec may read."""
+        size = len(payload)
+        if size > self.max_bytes:
+            raise DecodeError("payload is longer than max_bytes")
+        try:
+            if size >= _WALK_FROM:
+                return self._decode_long(payload)
+            return unpackb(payload, ext_hook=self._hook, strict_map_key=False, unicode_errors="surrogatepass")
+        except DecodeError as error:
+            raise DecodeError(str(error)) from None
+        except Exception as error:
+            # The foreign error may quote what was stored.
+            raise DecodeError(f"payload is malformed ({type(error).__name__})") from None
+
+    def encode_error(self, exc: Exception) -> bytes:
+        """Return the payload ``[class, [arg, …], {attribute: value}]`` of an exception.
+
+        Its traceback, cause and context are left out. EncodeError if its class is neither built in
+        nor trusted, or if what it holds cannot be encoded.
+        """
+        cls = type(exc)
+        if not _classes.is_builtin_error(cls) and self._error_class(_classes.name_of(cls)) is not cls:
+            raise EncodeError(f"errors of class {_classes.name_of(cls)} are neither built in nor trusted")
+        return b"".join(self._pieces(_classes.dump_error(exc), exc))
+
+    def decode_error(self, payload: Buffer) -> Exception:
+        """Return a new exception as it was encoded; DecodeError, and no other exception, if that cannot be done."""
+        try:
+            name, args, attributes = expect_list(self.decode(payload), 3)
+            cls = self._error_class(expect(str, name))
+            if cls is None:
+                raise DecodeError("payload names an exception class that is not trusted")
+            return _classes.load_error(cls, expect(list, args), expect(dict, attributes))
+        except DecodeError as error:
+            raise DecodeError(str(error)) from None
+        except Exception as error:
+            raise DecodeError(f"payload is malformed ({type(error).__name__})") from None
+
+    def register(self, type_: type[T], encode: Callable[[T], object], decode: Callable[[Any], T]) -> None:
+        """Store instances of exactly `type_` as what `encode` makes of them; `decode` turns that back.
+
+        ConfigurationError if the codec already has a code for `type_`. A later class of the same name replaces it.
+        """
+        if type_ in DUMPS or type_ in _NATIVE or type_ in _SILENT:
+            raise ConfigurationError(f"{_classes.name_of(type_)} is stored already and cannot be registered")
+        name = _classes.name_of(type_)
+        former, _ = self._registered.get(name, (type_, None))
+        if former is not type_:
+            self._kinds.pop(former, None)
+        self._registered[name] = (type_, decode)
+        self._kinds[type_] = Kind(REGISTERED, partial(_dump_registered, name, encode))
+
+    def trust(self, *classes_or_modules: type | str) -> None:
+        """Allow classes, or all classes of modules (and of their submodules once imported), to be rebuilt.
+
+        ConfigurationError for a class of a kind that cannot be rebuilt, or not found under its own name.
+        """
+        for trusted in classes_or_modules:
+            if isinstance(trusted, str):
+                self._modules.add(trusted)
+            elif issubclass(trusted, Exception) and _classes.find(_classes.name_of(trusted)) is trusted:
+                self._errors[_classes.name_of(trusted)] = trusted
+            elif trusted not in self._kinds and self._trust_shape(trusted) is None:
+                raise ConfigurationError(
+                    f"{_classes.name_of(trusted)} cannot be trusted: it is no Enum, namedtuple, dataclass, attrs "
+                    "class, pydantic model or msgspec Struct found under its own name; register it instead"
+                )
+
+    def trust_annotations(self, function: Callable[..., Any]) -> None:
+        """Trust the classes in the return annotation of `function`, and in the annotations of their fields."""
+        for cls in _hints.classes_returned(function):
+            if issubclass(cls, Exception):
+                continue
+            if cls not in self._kinds:
+                self._trust_shape(cls)
+
+    def kind_of(self, cls: type) -> Kind | None:
+        """Return how instances of exactly `cls` are written, or None; a class that can be rebuilt becomes trusted."""
+        kind = self._kinds.get(cls)
+        if kind is None and cls not in _SILENT:
+            kind = _frames.kind_of(cls) or self._trust_shape(cls)
+            if kind is not None:
+                self._kinds[cls] = kind
+        return kind
+
+    def _trust_shape(self, cls: type) -> Kind | None:
+        shape = _classes.shape_of(cls)
+        if shape is None:
+            return None
+        self._shapes[shape.name] = shape
+        kind = self._kinds[cls] = Kind(shape.code, partial(_dump_class, shape))
+        return kind
+
+    def _pieces(self, value: object, shown: object, aside: _apart.Aside | None = None) -> tuple[Buffer, ...]:
+        try:
+            try:
+                pieces = (self._write if aside is None else _Writer(self, None, aside)).pieces(value)
+            except UnicodeEncodeError:
+                # Some str holds a lone surrogate; the packer that lets them pass takes three times as long.
+                writer = self._write_surrogates if aside is None else _Writer(self, "surrogatepass", aside)
+                pieces = writer.pieces(value)
+        except Unfit as unfit:
+            raise EncodeError(f"{_paths.path_to(unfit.culprit, shown)}: {unfit}") from None
+        except RecursionError:
+            raise EncodeError("result is nested too deeply for what is left of the stack") from None
+        except Exception as error:
+            raise EncodeError(f"result cannot be stored ({type(error).__name__})") from None
+        if sum(map(len, pieces)) > self.max_bytes:
+            raise EncodeError(f"result takes more than {self.max_bytes} bytes")
+        return pieces
+
+    def _decode_long(self, payload: Buffer) -> object:
+        format_ = _EXT.get(payload[0])
+        if format_ is not None:
+            # One extension, an array say: its body is handed on without a copy.
+            _, length, code = struct.unpack_from(format_, payload)
+            body = memoryview(payload)[struct.calcsize(format_) :]
+            if len(body) != length:
+                raise DecodeError("payload is cut short or too long")
+            if code == _apart.HEAD_AND_ELEMENTS:
+                head, elements = _apart.split(body)
+                return _read(self._hooks(elements), head)
+            return self._hook(code, body)
+        return _read(self._hook, payload)
+
+    def _hooks(self, elements: _apart.Elements) -> Callable[[int, Buffer], Any]:
+        """The outermost hook of a payload. Each level of nesting has its own, so the depth needs no counting."""
+        unpack: Unpack = _too_deep
+        for _ in range(self.max_depth):
+            unpack = partial(_read, partial(self._load, elements, unpack))
+        return partial(self._load, elements, unpack)
+
+    def _load(self, elements: _apart.Elements, unpack: Unpack, code: int, body: Buffer) -> Any:
+        if code == _apart.ARRAY_APART:
+            return elements.load(body, unpack)
+        load = self._loads.get(code)
+        if load is None:
+            raise DecodeError("payload holds an unknown extension type")
+        return load(body, unpack)
+
+    def _load_class(self, code: int, body: Buffer, unpack: Unpack) -> Any:
+        name, *parts = expect(list, unpack(body))
+        shape = self._shapes.get(expect(str, name))
+        if shape is None and self._in_trusted_module(name):
+            cls = _classes.find(name, self._modules)
+            if cls is not None and self._trust_shape(cls) is not None:
+                shape = self._shapes.get(name)
+        if shape is None:
+            raise DecodeError("payload names a class that is not trusted")
+        if shape.code != code:
+            raise DecodeError("payload names a class of another kind")
+        return shape.load(parts)
+
+    def _load_registered(self, body: Buffer, unpack: Unpack) -> Any:
+        name, plain = expect_list(unpack(body), 2)
+        entry = self._registered.get(expect(str, name))
+        if entry is None:
+            raise DecodeError("payload names a type that is not registered")
+        return entry[1](plain)
+
+    def _in_trusted_module(self, name: str) -> bool:
+        module = name.partition(":")[0]
+        return any(module == trusted or module.startswith(f"{trusted}.") for trusted in self._modules)
+
+    def _error_class(self, name: str) -> type[Exception] | None:
+        module, _, qualname = name.partition(":")
+        cls: Any = self._errors.get(name)
+        if cls is None and module == "builtins":
+            cls = vars(builtins).get(qualname)
+        elif cls is None and self._in_trusted_module(name):
+            cls = _classes.find(name, self._modules)
+        return cls if isinstance(cls, type) and issubclass(cls, Exception) else None
+
+
+class _Writer:
+    """Packs values; `errors` is what the packer does about lone surrogates (None: it raises). Large arrays go to
+    `aside`, if there is one.
+    """
+
+    def __init__(self, codec: Codec, errors: str | None, aside: _apart.Aside | None = None) -> None:
+        self._codec = codec
+        self._aside = aside
+        self._errors = errors
+        # A packer must not be entered twice, by another thread or by a finalizer: each call takes one out of the pool
+        # of its depth, and puts it back if all went well.
+        self._pools: list[list[Packer]] = [[] for _ in range(codec.max_depth + 1)]
+
+    def pieces(self, value: object) -> tuple[Buffer, ...]:
+        """Return the payload of `value` in pieces: an array's bytes are among them, uncopied."""
+        if type(value) in _NATIVE:
+            return (self.pack(value),)
+        code, body = self._body(0, value)
+        parts = (body,) if isinstance(body, bytes) else body
+        return _ext_header(code, sum(map(len, parts))), *parts
+
+    def pack(self, value: object, depth: int = 0) -> bytes:
+        """Return the bytes of `value`, which lies `depth` levels deep."""
+        kind = type(value)
+        if (kind is list or kind is dict) and not _is_flat(value):
+            depth, silent = self._survey(value, depth)
+            if silent:
+                value = self._replace_silent(depth, value)
+        pool = self._pools[depth]
+        try:
+            packer = pool.pop()
+        except IndexError:
+            packer = Packer(
+                default=partial(self._extend, depth), strict_types=True, unicode_errors=self._errors, buf_size=1024
+            )
+        packed: bytes = packer.pack(value)
+        if len(packed) < _KEEP_PACKER:
+            pool.append(packer)
+        return packed
+
+    def _survey(self, value: Any, depth: int) -> tuple[int, bool]:
+        """Return the depth of the deepest list or dict in `value`, and whether there is anything the packer hides."""
+        level: Sequence[Any] = (value,)
+        kinds = {type(value)}
+        budget = self._codec.max_bytes
+        silent = False
+        while True:
+            lists = level if kinds == {list} else [part for part in level if type(part) is list]
+            dicts = level if kinds == {dict} else [part for part in level if type(part) is dict]
+            budget -= sum(map(len, lists)) + 2 * sum(map(len, dicts))
+            if budget < 0:
+                raise Unfit(value, f"more than {self._codec.max_bytes} bytes cannot be stored")
+            level = [*chain.from_iterable(lists), *chain.from_iterable(map(dict.values, dicts))]
+            kinds = set(map(type, level))
+            found = kinds.union(map(type, chain.from_iterable(dicts)))
+            silent = silent or not found.isdisjoint(_SILENT)
+            if list not in kinds and dict not in kinds:
+                return depth, silent
+            depth += 1
+            if depth > self._codec.max_depth:
+                raise Unfit(value, f"what is nested deeper than {self._codec.max_depth} levels cannot be stored")
+
+    def _replace_silent(self, depth: int, value: Any) -> Any:
+        kind = type(value)
+        if kind is list:
+            return [self._replace_silent(depth, part) for part in value]
+        if kind is dict:
+            return {
+                self._replace_silent(depth, key) if type(key) in _SILENT else key: self._replace_silent(depth, part)
+                for key, part in value.items()
+            }
+        return self._extend(depth, value) if kind in _SILENT else value
+
+    def _extend(self, depth: int, value: object) -> ExtType:
+        code, body = self._body(depth, value)
+        return ExtType(code, body if isinstance(body, bytes) else b"".join(body))
+
+    def _body(self, depth: int, value: object) -> tuple[int, Body]:
+        kind = self._codec.kind_of(type(value))
+        if kind is None:
+            raise Unfit(value, "a value of this type cannot be stored")
+        if depth >= self._codec.max_depth:
+            raise Unfit(value, f"what is nested deeper than {self._codec.max_depth} levels cannot be stored")
+        body = kind.dump(value, partial(self.pack, depth=depth + 1))
+        if (len(body) if isinstance(body, bytes) else sum(map(len, body))) > self._codec.max_bytes:
+            raise Unfit(value, f"more than {self._codec.max_bytes} bytes cannot be stored")
+        if kind.code == _apart.ARRAY and self._aside is not None and (apart := self._aside.take(body)) is not None:
+            return _apart.ARRAY_APART, apart
+        return kind.code, body
+
+
+def _is_flat(value: Any) -> bool:
+    """Tell whether a list or dict holds nothing but what is msgpack's own; most do, and need no survey."""
+    if not _SCALARS.issuperset(map(type, value)):
+        return False
+    return type(value) is list or _SCALARS.issuperset(map(type, value.values()))
+
+
+def _dump_class(shape: _classes.Shape, value: Any, pack: Pack) -> bytes:
+    return pack([shape.name, *shape.dump(value)])
+
+
+def _dump_registered(name: str, encode: Callable[[Any], object], value: Any, pack: Pack) -> bytes:
+    return pack([name, encode(value)])
+
+
+def _ext_header(code: int, length: int) -> bytes:
+    if length < 1 << 8:
+        return struct.pack(">BBb", 0xC7, length, code)
+    if length < 1 << 16:
+        return struct.pack(">BHb", 0xC8, length, code)
+    return struct.pack(">BIb", 0xC9, length, code)
+
+
+def _read(hook: Callable[[int, Buffer], Any], payload: Buffer) -> Any:
+    if len(payload) >= _WALK_FROM:
+        walker = Unpacker(max_buffer_size=len(payload))
+        walker.feed(payload)
+        walker.skip()
+    return unpackb(payload, ext_hook=hook, strict_map_key=False, unicode_errors="surrogatepass")
+
+
+def _too_deep(body: Buffer) -> Any:
+    raise DecodeError("payload is nested too deeply")

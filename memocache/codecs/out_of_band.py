@@ -1,0 +1,77 @@
+"""Large arrays apart from the rest of a payload, so that a file of it can be mapped and they need not be copied.
+
+Writing, the elements of each array go to an `Aside`, and the payload names their place; equal elements have one place,
+so that a value that is packed twice to be compared compares equal. Reading, they are found by that place.
+"""
+
+from __future__ import annotations
+
+import struct
+from hashlib import blake2b
+from typing import Final
+
+from memocache.codecs import arrays as _arrays
+from memocache.codecs.ext_types import Body, Buffer, Unpack
+from memocache.exceptions import DecodeError
+
+ARRAY: Final = 48
+ARRAY_APART: Final = 50
+HEAD_AND_ELEMENTS: Final = 51
+LEAST_BYTES: Final = 1 << 16
+_ALIGN = 64
+_PLACE = struct.Struct(">QQ")
+_LENGTH = struct.Struct(">I")
+
+
+class Aside:
+    """Elements put aside while one value is written."""
+
+    def __init__(self) -> None:
+        self._elements: dict[bytes, tuple[int, Buffer]] = {}
+        self._end = 0
+
+    def take(self, body: Body) -> bytes | None:
+        """The body that stands for the body of an array, or None if that is too small to be put aside."""
+        if isinstance(body, bytes) or len(body) != 3 or len(body[2]) < LEAST_BYTES:
+            return None
+        _, header, elements = body
+        digest = blake2b(elements, digest_size=32).digest()
+        if digest not in self._elements:
+            self._elements[digest] = self._end, elements
+            self._end += -(-len(elements) // _ALIGN) * _ALIGN
+        return _PLACE.pack(self._elements[digest][0], len(elements)) + bytes(header)
+
+    def pieces(self, head: bytes) -> tuple[Buffer, ...]:
+        """The body of `HEAD_AND_ELEMENTS`; nothing if nothing was put aside."""
+        if not self._elements:
+            return ()
+        pieces: list[Buffer] = [_LENGTH.pack(len(head)), head]
+        for _, elements in self._elements.values():
+            pieces += [elements, bytes(-len(elements) % _ALIGN)]
+        return tuple(pieces)
+
+
+class Elements:
+    """Elements of arrays, as one value is read."""
+
+    def __init__(self, view: Buffer = b"") -> None:
+        self._view = memoryview(view)
+        self._taken: set[int] = set()
+
+    def load(self, data: Buffer, unpack: Unpack) -> object:
+        """The array of a body of `ARRAY_APART`; raises `DecodeError` if its elements are not all there."""
+        start, length = _PLACE.unpack_from(data)
+        found = self._view[start : start + length]
+        if len(found) != length:
+            raise DecodeError("payload holds an array whose elements are missing")
+        if start in self._taken:
+            found = found.toreadonly()  # two arrays of equal elements, and not one: the second gets a copy
+        self._taken.add(start)
+        return _arrays.load_array(memoryview(data)[_PLACE.size :], found, unpack)
+
+
+def split(body: Buffer) -> tuple[memoryview, Elements]:
+    """The head and the elements of a body of `HEAD_AND_ELEMENTS`."""
+    (length,) = _LENGTH.unpack_from(body)
+    view = memoryview(body)[_LENGTH.size :]
+    return view[:length], Elements(view[length:])

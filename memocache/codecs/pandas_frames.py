@@ -1,0 +1,203 @@
+"""pandas as arrays, lists and scalars: how frames, series, indexes and times are taken apart and put together.
+
+See `memocache.codecs.dataframes` for what is done with it. pandas is imported only when a value or a payload comes by.
+"""
+
+from __future__ import annotations
+
+from datetime import tzinfo
+from importlib import import_module
+from typing import Any
+
+from memocache.codecs.ext_types import Buffer, Pack, Unfit, Unpack, expect, expect_list
+from memocache.exceptions import DecodeError
+
+_LONGEST_INNER_RANGE = 1 << 16
+
+
+def _parts_of_column(values: Any) -> list[Any]:
+    np, pd = import_module("numpy"), import_module("pandas")
+
+    dtype = values.dtype
+    if isinstance(dtype, np.dtype) or type(values) is pd.arrays.NumpyExtensionArray:
+        return ["numpy", np.array(values.to_numpy(), order="C")]
+    if isinstance(dtype, pd.CategoricalDtype):
+        codes = np.array(values.codes)
+        return ["categories", codes, parts_of_index(values.categories), bool(values.ordered)]
+    if isinstance(dtype, pd.DatetimeTZDtype):
+        return ["zoned", np.array(values.asi8), dtype.unit, dtype.tz]
+    if isinstance(dtype, pd.StringDtype):
+        missing = values.isna()
+        texts = [None if absent else text for text, absent in zip(values, missing, strict=True)]
+        return ["text", dtype.storage, dtype.na_value is not pd.NA, texts]
+    if isinstance(values, pd.arrays.IntegerArray | pd.arrays.FloatingArray | pd.arrays.BooleanArray):
+        plain = "bool" if isinstance(values, pd.arrays.BooleanArray) else dtype.numpy_dtype
+        missing = np.array(values.isna())
+        return ["masked", values.to_numpy(dtype=plain, na_value=0, copy=True), missing]
+    raise Unfit(values, "a pandas column of this type cannot be stored")
+
+
+def _make_column(parts: Any) -> Any:
+    np, pd = import_module("numpy"), import_module("pandas")
+
+    kind, *rest = expect(list, parts)
+    if kind == "numpy":
+        (array,) = rest
+        if type(array) is not np.ndarray or array.ndim != 1:
+            raise DecodeError("payload holds a malformed column")
+        return array
+    if kind == "categories":
+        codes, categories, ordered = rest
+        dtype = pd.CategoricalDtype(_make_inner_index(categories), ordered=expect(bool, ordered))
+        return pd.Categorical.from_codes(codes, dtype=dtype)
+    if kind == "zoned":
+        stamps, unit, zone = rest
+        naive = stamps.view(f"M8[{_unit(unit)}]")
+        return pd.Series(naive).dt.tz_localize("UTC").dt.tz_convert(_zone(zone)).array
+    if kind == "text":
+        storage, nan, texts = rest
+        return pd.array(expect(list, texts), dtype=pd.StringDtype(storage, na_value=np.nan if nan else pd.NA))
+    if kind == "masked":
+        values, missing = rest
+        makers = {"b": pd.arrays.BooleanArray, "f": pd.arrays.FloatingArray}
+        return makers.get(values.dtype.kind, pd.arrays.IntegerArray)(values, missing)
+    raise DecodeError("payload holds a column of an unknown kind")
+
+
+def _unit(unit: object) -> object:
+    if unit not in ("s", "ms", "us", "ns"):
+        raise DecodeError("payload holds an unknown unit of time")
+    return unit
+
+
+def _zone(zone: object) -> tzinfo:
+    """Return `zone`: a text in its place could name any file to read it from."""
+    if not isinstance(zone, tzinfo):
+        raise DecodeError("payload holds something else where a zone belongs")
+    return zone
+
+
+def parts_of_index(index: Any) -> list[Any]:
+    np, pd = import_module("numpy"), import_module("pandas")
+
+    cls = type(index)
+    if cls is pd.RangeIndex:
+        return ["range", index.start, index.stop, index.step, index.name]
+    if cls is pd.MultiIndex:
+        levels = [parts_of_index(level) for level in index.levels]
+        return ["multi", levels, [np.array(codes) for codes in index.codes], list(index.names)]
+    if cls in (pd.DatetimeIndex, pd.TimedeltaIndex):
+        if index.freq is not None and pd.tseries.frequencies.to_offset(index.freqstr) != index.freq:
+            raise Unfit(index, "a pandas index with a frequency of its own cannot be stored")
+        return ["time", _parts_of_column(index.array), index.freqstr, index.name]
+    if cls in (pd.Index, pd.CategoricalIndex):
+        return ["index", _parts_of_column(index.array), index.name]
+    raise Unfit(index, "a pandas index of this type cannot be stored")
+
+
+def make_index(parts: Any) -> Any:
+    pd = import_module("pandas")
+
+    kind, *rest = expect(list, parts)
+    if kind == "range":
+        start, stop, step, name = rest
+        return pd.RangeIndex(expect(int, start), expect(int, stop), expect(int, step), name=name)
+    if kind == "multi":
+        levels, codes, names = rest
+        return pd.MultiIndex([_make_inner_index(level) for level in expect(list, levels)], codes, names=names)
+    if kind == "time":
+        column, freq, name = rest
+        values = _make_column(column)
+        maker = pd.TimedeltaIndex if values.dtype.kind == "m" else pd.DatetimeIndex
+        return maker(values, freq=freq, name=name)
+    if kind == "index":
+        column, name = rest
+        values = _make_column(column)
+        return pd.Index(values, dtype=values.dtype, name=name)
+    raise DecodeError("payload holds an index of an unknown kind")
+
+
+def _make_inner_index(parts: Any) -> Any:
+    """Return the index of categories or of a level: pandas spells these out, and a range says its length in 9 bytes."""
+    index = make_index(parts)
+    if type(index) is import_module("pandas").RangeIndex and len(index) > _LONGEST_INNER_RANGE:
+        raise DecodeError("payload holds too long a range")
+    return index
+
+
+def parts_of_series(series: Any) -> list[Any]:
+    return [_parts_of_column(series.array), parts_of_index(series.index), series.name]
+
+
+def make_series(parts: Any) -> Any:
+    pd = import_module("pandas")
+
+    column, index, name = expect_list(parts, 3)
+    values = _make_column(column)
+    return pd.Series(values, index=make_index(index), dtype=values.dtype, name=name, copy=False)
+
+
+def parts_of_frame(frame: Any) -> list[Any]:
+    columns = [_parts_of_column(frame.iloc[:, position].array) for position in range(frame.shape[1])]
+    return [columns, parts_of_index(frame.index), parts_of_index(frame.columns)]
+
+
+def make_frame(parts: Any) -> Any:
+    pd = import_module("pandas")
+
+    columns, index_parts, names = expect_list(parts, 3)
+    index = make_index(index_parts)
+    columns = [_make_column(column) for column in expect(list, columns)]
+    if any(len(column) != len(index) for column in columns):
+        raise DecodeError("payload holds columns of different lengths")
+    # the columns were made for this frame: it may have them as they are, one of them a map of a file
+    series = {at: pd.Series(column, index=index, dtype=column.dtype, copy=False) for at, column in enumerate(columns)}
+    frame = pd.DataFrame(series, index=index, copy=False)
+    frame.columns = make_index(names)
+    return frame
+
+
+def dump_timestamp(value: Any, pack: Pack) -> bytes:
+    return pack([value.asm8, value.tzinfo])
+
+
+def load_timestamp(data: Buffer, unpack: Unpack) -> Any:
+    pd = import_module("pandas")
+
+    moment, zone = expect_list(unpack(data), 2)
+    stamp = pd.Timestamp(expect(import_module("numpy").datetime64, moment))
+    return stamp if zone is None else stamp.tz_localize("UTC").tz_convert(_zone(zone))
+
+
+def dump_timedelta(value: Any, pack: Pack) -> bytes:
+    return pack(value.asm8)
+
+
+def load_timedelta(data: Buffer, unpack: Unpack) -> Any:
+    pd = import_module("pandas")
+
+    return pd.Timedelta(expect(import_module("numpy").timedelta64, unpack(data)))
+
+
+def dump_missing(value: Any, pack: Pack) -> bytes:
+    return bytes((type(value).__name__ == "NAType",))
+
+
+def load_missing(data: Buffer, unpack: Unpack) -> Any:
+    pd = import_module("pandas")
+
+    return (pd.NaT, pd.NA)[data[0]]
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Whether two objects whose parts are equal have the same types throughout."""
+    return _types_of(one) == _types_of(other)
+
+
+def _types_of(value: Any) -> list[Any]:
+    """Return every type in a pandas object: of its columns, its index, its columns' names and their levels."""
+    name = type(value).__name__
+    if name == "DataFrame":
+        return [*value.dtypes, *_types_of(value.index), *_types_of(value.columns)]
+    parts = [value.index] if name == "Series" else getattr(value, "levels", ())
+    return [type(value), value.dtype, *(type_ for part in parts for type_ in _types_of(part))]

@@ -1,0 +1,58 @@
+"""Where in a value a part lies: ``result{key 2}[3].owner``. Positions and field names, never a key or a value."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Iterator
+from datetime import datetime, time
+from typing import Any
+
+from memocache.codecs import classes as _classes
+
+_LOOKS = 100_000
+_MARKS = ("__dataclass_fields__", "__attrs_attrs__", "__pydantic_fields_set__", "__struct_fields__")
+
+
+def path_to(culprit: object, value: object) -> str:
+    """Return the path from `value` to the part that is `culprit` (the same object), and its type.
+
+    The search, breadth first, looks at a bounded number of parts; if it finds nothing the path is that of `value`.
+    """
+    level = [("result", value)]
+    seen = {id(value)}
+    while level and len(seen) < _LOOKS:
+        for path, part in level:
+            if part is culprit:
+                return f"{path} ({_classes.name_of(type(culprit))})"
+        below = []
+        for path, part in level:
+            for label, child in _parts(part):
+                if child is culprit or id(child) not in seen:
+                    seen.add(id(child))
+                    below.append((path + label, child))
+        level = below
+    return f"result ({_classes.name_of(type(value))}), at a {_classes.name_of(type(culprit))}"
+
+
+def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict | OrderedDict | defaultdict):
+        for position, (key, part) in enumerate(value.items()):
+            yield f"{{key {position}}}", part
+            yield f"{{key {position} itself}}", key
+    elif isinstance(value, tuple) and (fields := getattr(value, "_fields", None)):
+        yield from ((f".{field}", part) for field, part in zip(fields, value, strict=False))
+    elif isinstance(value, list | tuple | deque):
+        yield from ((f"[{position}]", part) for position, part in enumerate(value))
+    elif isinstance(value, set | frozenset):
+        yield from ((f"{{item {position}}}", part) for position, part in enumerate(value))
+    elif isinstance(value, BaseException):
+        yield from ((f".args[{position}]", part) for position, part in enumerate(value.args))
+    elif isinstance(value, datetime | time):
+        yield ".tzinfo", value.tzinfo
+    cls = type(value)
+    if isinstance(value, BaseException) or any(hasattr(cls, mark) for mark in _MARKS):
+        state = _classes.state_of(value, _classes.slots_of(cls))
+        state |= {field: getattr(value, field, None) for field in getattr(cls, "__struct_fields__", ())}
+        for private in ("__pydantic_extra__", "__pydantic_private__"):
+            state |= state.pop(private, None) or {}
+        yield from ((f".{name}", part) for name, part in state.items())

@@ -1,5 +1,0 @@
-"""Caches of one backend and prefix, patient with a busy machine; see `tests.flight.conftest`."""
-
-from __future__ import annotations
-
-from tests.flight.conftest import make_cache, patient, valkey  # noqa: F401  # fixtures are found by name

@@ -1,0 +1,371 @@
+"""Failover under load: worker processes call, write and invalidate while a seeded schedule breaks the servers.
+
+The long form of the tests in `test_failover`::
+
+    python -m tests.promises.cluster.storm cluster --seed 7 --rounds 5 [--wait 1] [--kind redis] [--local]
+    python -m tests.promises.cluster.storm sentinel --seed 7 --rounds 3
+
+Every answer is checked: the key it is of, and that it is no older than the last invalidation of it that had returned
+when the call began. An invalidation that a primary acknowledged and lost with its last writes is exempt, and counted:
+every one since the value seen must have returned within `_LOST` seconds of a change of primaries that we, or the
+servers themselves, brought about. What moves slots or primaries in good order loses nothing, and exempts nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import redis
+
+from memocache import Cache
+from memocache.backends._cluster.slots import slot_of
+from memocache.testing import servers
+from memocache.testing.fleet import ClusterServer, SentinelTrio, until
+from memocache.testing.servers import Server
+from tests.promises.cluster.worker import KEYS, SIZE, Truth
+
+_ROOT = str(pathlib.Path(__file__).parents[3])
+_LOST = 1.0
+"""Seconds before a fault in which replication may be behind, and after the new primary's first write."""
+
+
+_NOTICED = 5.0
+"""Seconds within which we notice that the servers changed primaries by themselves."""
+
+
+@dataclass
+class Fault:
+    """Something that was done to the servers: when, until when they were not able to serve `slots` by their own
+    account (monotonic seconds), and whether it may have lost acknowledged writes; when each worker was `served` again.
+    """
+
+    name: str
+    at: float
+    slots: set[int]
+    lossy: bool
+    own: float = 0.0
+    over: float = 0.0
+    served: list[float] = field(default_factory=list)
+
+
+@dataclass
+class Report:
+    """What a storm came to. `resumed`: for each fault, by how many seconds the last worker's first hit, of any key that
+    was out of reach, began later than the servers' own return.
+    """
+
+    calls: int = 0
+    hits: int = 0
+    invalidations: int = 0
+    refused: int = 0
+    slowest: float = 0.0
+    raised: list[str] = field(default_factory=list)
+    wrong: list[Any] = field(default_factory=list)
+    exempt: int = 0
+    failovers: list[tuple[str, float]] = field(default_factory=list)
+    resumed: list[tuple[str, float]] = field(default_factory=list)
+    steps: list[tuple[str, float, float]] = field(default_factory=list)
+    unasked: list[float] = field(default_factory=list)
+
+
+class Storm:
+    """Workers on a fleet, and what is done to it."""
+
+    def __init__(
+        self,
+        fleet: ClusterServer | SentinelTrio,
+        url: str,
+        seed: int,
+        workers: int,
+        behind: float,
+        broken: bool,
+    ) -> None:
+        self.fleet = fleet
+        self.random = random.Random(seed)
+        self.faults: list[Fault] = []
+        self.changes: list[float] = []
+        self.steps: list[tuple[str, float, float]] = []
+        self._orderly: list[tuple[float, float]] = []
+        self._over = threading.Event()
+        self._home = tempfile.TemporaryDirectory(prefix="memocache-storm-")
+        truth = pathlib.Path(self._home.name, "truth")
+        truth.write_bytes(bytes(SIZE))
+        self._hit_at = Truth(str(truth)).hit_at[:workers]
+        command = [sys.executable, "-m", "tests.promises.cluster.worker", url, str(truth)]
+        self.workers = [
+            subprocess.Popen(
+                [
+                    *command,
+                    str(number),
+                    str(workers),
+                    str(seed),
+                    str(behind if number == workers - 1 else 0.0),
+                    "yes" if broken else "no",
+                ],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                cwd=_ROOT,
+                env={**os.environ, "PYTHONPATH": _ROOT},
+            )
+            for number in range(workers)
+        ]
+        for worker in self.workers:
+            assert worker.stdout is not None
+            assert worker.stdout.readline() == "ready\n"
+        with Cache(url, prefix="storm") as cache:
+            f = cache.cached(name="f")(lambda key: key)
+            self.slots = [slot_of(f.key_for(key)) for key in range(KEYS)]
+        self._watcher = threading.Thread(target=self._watch)
+        self._watcher.start()
+
+    def _watch(self) -> None:
+        """Note when primaries change, also by themselves: a busy machine may hold a process up for long."""
+        before: Any = None
+        while not self._over.wait(0.05):
+            try:
+                if isinstance(self.fleet, ClusterServer):
+                    now = {(member.id, member.slots) for member in self.fleet.view() if not member.of}
+                else:
+                    now = {self.fleet.master().port}
+            except Exception:
+                continue
+            if before is not None and now != before:
+                self.changes.append(time.monotonic())
+            before = now
+
+    # -- what can be done to a fleet
+
+    def kill(self) -> None:
+        """A primary dies, and comes back when another has taken its place."""
+        self._lose("killed", Server.kill, lambda server: server.restart())
+
+    def stop(self) -> None:
+        """A primary is stopped in its tracks, and goes on when another has taken its place."""
+        self._lose("stopped", Server.suspend, Server.resume)
+
+    def _lose(self, name: str, fault: Callable[[Server], None], mend: Callable[[Server], None]) -> None:
+        if isinstance(self.fleet, ClusterServer):
+            slot = self.random.choice(self.slots)
+            victim, heir = self.fleet.primary_of(slot), self.fleet.replica_of(self.fleet.primary_of(slot))
+            # all of them, for the heir has them at once: where slots were moved, one range may be a single key's, which
+            # a worker reads seldom
+            held = next(m.slots for m in self.fleet.view() if m.server is victim)
+            slots = set().union(*held)
+        else:
+            slot, slots, victim = 0, set(range(16384)), self.fleet.master()
+            heir = next(server for server in self.fleet.servers if server is not victim)
+        fault(victim)
+        record = Fault(name, time.monotonic(), slots, lossy=True)
+        self.faults.append(record)
+        if isinstance(self.fleet, SentinelTrio):
+            until(lambda: self.fleet.master() is heir, "no sentinel names another master")
+        until(lambda: _takes_writes(heir, slot), "nobody took over")
+        self._resume(record)
+        mend(victim)
+        record.over = time.monotonic()
+
+    def down(self) -> None:
+        """Every server dies, and comes back empty."""
+        slot = self.slots[0]
+        self.fleet.kill()
+        record = Fault("all down", time.monotonic(), set(range(16384)), lossy=True)
+        self.faults.append(record)
+        time.sleep(0.5)
+        for server in self.fleet.servers:
+            server.restart()
+        until(lambda: any(_takes_writes(server, slot) for server in self.fleet.servers), "nobody is up again")
+        self._resume(record)
+        record.over = time.monotonic()
+
+    def hand_over(self) -> None:
+        """A replica takes over in good order."""
+        begun = time.monotonic()
+        if isinstance(self.fleet, ClusterServer):
+            self.fleet.failover(self.fleet.primary_of(self.random.choice(self.slots)))
+        self._orderly.append((begun, time.monotonic()))
+
+    def reshard(self) -> None:
+        """The slots of some keys move to other primaries, slowly enough to be met on their way."""
+        assert isinstance(self.fleet, ClusterServer)
+        begun = time.monotonic()
+        for slot in self.random.sample(sorted(set(self.slots)), 8):
+            others = [server for server in self.fleet.primaries() if server is not self.fleet.primary_of(slot)]
+            self.fleet.move([slot], self.random.choice(others), step=1, pause=0.02)
+        self._orderly.append((begun, time.monotonic()))
+
+    def _resume(self, fault: Fault) -> None:
+        """The servers are able again, and so shall be every worker."""
+        fault.own = time.monotonic()
+        keys = [key for key, slot in enumerate(self.slots) if slot in fault.slots]
+        served: dict[int, float] = {}
+
+        def everybody() -> bool:
+            for number, hit_at in enumerate(self._hit_at):
+                latest = max(hit_at[key] for key in keys) / 1e9
+                if latest > fault.own:
+                    served.setdefault(number, latest)
+            return len(served) == len(self._hit_at)
+
+        until(everybody, f"not every worker has had a hit after {fault.name}")
+        fault.served = list(served.values())
+
+    def settle(self) -> None:
+        """Wait until the servers are whole again."""
+        if isinstance(self.fleet, ClusterServer):
+            self.fleet.settled()
+        else:
+            until(self.fleet._ready, "the sentinels are not content")
+
+    def calm_down(self) -> None:
+        """Nothing happens."""
+        time.sleep(1.0)
+
+    def calm(self, seconds: float) -> None:
+        """Nothing is done for a while."""
+        time.sleep(seconds)
+
+    # -- what it came to
+
+    def end(self) -> Report:
+        """Let the workers end and judge what they saw."""
+        self._over.set()
+        self._watcher.join()
+        tales: list[dict[str, Any]] = []
+        for worker in self.workers:
+            out, _ = worker.communicate(timeout=60)
+            tales.append(json.loads(out.splitlines()[-1]))
+        self._home.cleanup()
+        report = Report()
+        returned = {(key, version): at for tale in tales for key, version, at in tale["returned"]}
+        lossy = [(fault.at, max(fault.own, fault.over)) for fault in self.faults if fault.lossy]
+        ours = [*self._orderly, *((fault.at, fault.over) for fault in self.faults)]
+        report.steps = self.steps
+        report.unasked = [at for at in self.changes if not any(a <= at <= b + 0.5 for a, b in ours)]
+        lossy += [(at - _NOTICED, at) for at in report.unasked]
+        for tale in tales:
+            for name in ("calls", "hits", "invalidations", "refused"):
+                setattr(report, name, getattr(report, name) + tale[name])
+            report.slowest = max(report.slowest, tale["slowest"])
+            report.raised += tale["raised"]
+            for key, seen, floor, begun in tale["stale"]:
+                since = [returned.get((key, version)) for version in range(seen + 1, floor + 1)]
+                # a version without an entry was not invalidated by itself, but with the next that was
+                lost = [at for at in since if at is not None]
+                if seen >= 0 and lost and all(any(a - _LOST <= at <= b + _LOST for a, b in lossy) for at in lost):
+                    report.exempt += 1
+                else:
+                    report.wrong.append((key, seen, floor, begun, lost, lossy))
+        for fault in self.faults:
+            report.failovers.append((fault.name, round(fault.own - fault.at, 2)))
+            report.resumed.append((fault.name, round(max(fault.served) - fault.own, 2)))
+        return report
+
+    def abandon(self) -> None:
+        """End the workers that are left, whatever they are at."""
+        self._over.set()
+        for worker in self.workers:
+            if worker.poll() is None:
+                worker.kill()
+                worker.wait()
+            for stream in (worker.stdin, worker.stdout):
+                if stream is not None:
+                    stream.close()
+        self._home.cleanup()
+
+
+@functools.lru_cache
+def _key_in(slot: int) -> str:
+    return next(key for key in (f"probe{n}" for n in range(10_000_000)) if slot_of(key) == slot)
+
+
+def _takes_writes(server: Server, slot: int) -> bool:
+    """Whether a server says by itself, to a plain client, that it is a primary that holds the slot."""
+    try:
+        with server.client(socket_timeout=0.5) as client:
+            return bool(client.set(_key_in(slot), 1, px=1000)) and client.role()[0] in (b"master", "master")
+    except (redis.RedisError, OSError):
+        return False
+
+
+def storm(
+    kind: str,
+    steps: list[str],
+    *,
+    seed: int,
+    server: str,
+    workers: int = 3,
+    wait: int = 0,
+    behind: float = 0.0,
+    broken: bool = False,
+) -> Report:
+    """Run `steps` (names of `Storm`'s methods) against a fleet of its own and report.
+
+    With `behind`, the last worker holds copies, and what it sees may be behind by so many seconds.
+    """
+    fleet: Any = ClusterServer(server, node_timeout=1.0) if kind == "cluster" else SentinelTrio(server, down_after=1.0)
+    with fleet:
+        run = Storm(fleet, fleet.url + (f"?wait={wait}" if wait else ""), seed, workers, behind, broken)
+        try:
+            run.calm(0.3)
+            for step in steps:
+                run.settle()
+                begun = time.monotonic()
+                getattr(run, step)()
+                run.steps.append((step, begun, time.monotonic()))
+                run.calm(0.3)
+            return run.end()
+        finally:
+            run.abandon()
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m tests.promises.cluster.storm")
+    parser.add_argument("fleet", choices=("cluster", "sentinel"))
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=3)
+    parser.add_argument("--wait", type=int, default=0)
+    parser.add_argument("--local", action="store_true", help="the last worker holds copies, and may be 1 s behind")
+    parser.add_argument("--kind", default=servers.available_servers()[0])
+    asked = parser.parse_args()
+    every = ["kill", "stop", "hand_over", "reshard", "down"] if asked.fleet == "cluster" else ["kill", "stop"]
+    draw = random.Random(asked.seed)
+    steps = [step for _ in range(asked.rounds) for step in draw.sample(every, len(every))]
+    report = storm(
+        asked.fleet,
+        steps,
+        seed=asked.seed,
+        server=asked.kind,
+        workers=asked.workers,
+        wait=asked.wait,
+        behind=1.0 if asked.local else 0.0,
+    )
+    begun = report.steps[0][1]
+    report.steps = [(name, round(a - begun, 2), round(b - begun, 2)) for name, a, b in report.steps]
+    report.unasked = [round(at - begun, 2) for at in report.unasked]
+    for key, seen, floor, at, lost, _ in report.wrong[:200:10]:
+        print("wrong", key, seen, floor, round(at - begun, 3), [round(one - begun, 3) for one in lost][-4:])
+    for name, value in vars(report).items():
+        if name != "wrong":
+            print(f"{name:14}{value}")
+    print(f"{'wrong values':14}{len(report.wrong)}")
+    sys.exit(bool(report.wrong or report.raised))
+
+
+if __name__ == "__main__":
+    main()

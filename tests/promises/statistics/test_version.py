@@ -1,0 +1,111 @@
+"""`version=`: another one is another keyspace; ``"auto"`` follows the code, the same in every process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memocache import MISSING, Cache
+from tests.promises.behaviour.world import World
+
+SOURCE = """
+def f(n, unit="m", *, big=False):
+    def inner(m):
+        return {"a", "b", "c", "d", unit} if m in {"x", "y", "z"} else (1, 2.5, None, ...)
+    return [inner(n), big]
+"""
+CHANGES = {
+    "a constant": SOURCE.replace("2.5", "2.6"),
+    "a constant of the same value and another type": SOURCE.replace("(1,", "(True,"),
+    "a nested function": SOURCE.replace("if m in", "if m not in"),
+    "a set in the code": SOURCE.replace('"z"}', '"w"}'),
+    "a default": SOURCE.replace('unit="m"', 'unit="km"'),
+    "a keyword default": SOURCE.replace("big=False", "big=True"),
+    "a name": SOURCE.replace("[inner(n), big]", "list((inner(n), big))"),
+}
+SAME = {
+    "nothing": SOURCE,
+    "where it stands": "\n\n\n" + SOURCE,
+    "a comment": SOURCE.replace("    return [", "    # a comment\n    return ["),
+}
+
+
+def build(source: str) -> Any:
+    namespace: dict[str, Any] = {"__name__": "shop"}
+    exec(source, namespace)
+    return namespace["f"]
+
+
+def key(cache: Cache, source: str, version: Any = "auto") -> str:
+    return str(cache.cached(build(source), name="shop.f", version=version).key_for("x"))
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_auto_follows_code_and_defaults(change: str) -> None:
+    """Changed code or defaults are another keyspace."""
+    cache = Cache()
+    assert key(cache, SOURCE) != key(cache, CHANGES[change])
+
+
+@pytest.mark.parametrize("change", SAME)
+def test_auto_is_blind_to_what_does_nothing(change: str) -> None:
+    """Comments, and where the function stands, change nothing."""
+    cache = Cache()
+    assert key(cache, SOURCE) == key(cache, SAME[change])
+
+
+def test_auto_follows_only_when_asked() -> None:
+    """Without a version, and with one of one's own, changed code has the same keys."""
+    cache = Cache()
+    for version in (None, 3):
+        assert {key(cache, source, version) for source in CHANGES.values()} >= {key(cache, SOURCE, version)}
+        assert key(cache, SOURCE, version) == key(cache, CHANGES["a constant"], version)
+
+
+def test_auto_is_the_same_in_other_processes() -> None:
+    """Other hash seeds, other processes, another file: the same key."""
+    program = (
+        "from memocache import Cache\n"
+        "from tests.promises.statistics.test_version import SOURCE, key\n"
+        "print(key(Cache(), SOURCE))\n"
+    )
+    keys = set()
+    for seed in ("0", "1", "4711"):
+        run = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=Path(__file__).parents[3],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        keys.add(run.stdout.strip())
+    assert keys == {key(Cache(), SOURCE)}
+
+
+def test_a_version_is_a_keyspace(world: World) -> None:
+    """Entries of another version are neither seen nor disturbed; going back finds the old ones."""
+    made = {version: world.cached(lambda n: [n], name="f", version=version) for version in (None, 1, 2, "1.0", "b")}
+    made["again"] = world.cached(lambda n: [n], name="f", version=1)
+    assert len({f.key_for(1) for f in made.values()}) == 5
+    for version, f in made.items():
+        if version != "again":
+            assert world.call(f.peek, 1) is MISSING
+            world.call(f.put, [version], 1)
+    assert world.call(made["again"].peek, 1) == [1]
+    for version, f in made.items():
+        assert world.ask("inspect", f.key_for(1)).version == {None: None, "again": "1"}.get(version, str(version))
+
+
+def test_invalidation_is_of_all_versions(world: World) -> None:
+    """A function's name stands for all of its versions."""
+    one, two = (world.cached(lambda n: [n], name="f", version=version) for version in (1, 2))
+    world.call(one, 1)
+    world.call(two, 1)
+    world.ask("invalidate", "f")
+    assert world.call(one.peek, 1) is world.call(two.peek, 1) is MISSING
