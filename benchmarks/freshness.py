@@ -1,6 +1,7 @@
 """What an expiry costs, simulated in virtual time: ``python -m benchmarks freshness``.
 
-Reads of one key arrive at random (a Poisson process); the entry is judged by `memocache._calls.freshness` itself. An *expiry* is
+Reads of one key arrive at random (a Poisson process); the entry is judged by `memocache._calls.freshness` itself. An
+*expiry* is
 a computation that begins while none is under way; what is counted is how many computations each brings about, and how
 many reads find nothing to serve and wait.
 """

@@ -260,7 +260,8 @@ class Clock(Protocol):
 
 
 class Observer(Protocol):
-    """Anything that is called with each frozen event of `memocache._runtime.events`; it must be quick and must not raise."""
+    """Anything that is called with each frozen event of `memocache._runtime.events`; it must be quick and must not
+    raise."""
 
     def __call__(self, event: Any, /) -> None: ...
 

@@ -97,14 +97,16 @@ EQUIVALENT: dict[str, str] = {
     "len(packed) < _BIG_PACKER  ->  len(packed) <= _BIG_PACKER": _SIZE,
     "_calls/keys/canonical: _packers.append(pack): _packers.append(pack)  ->  pass": _SHORTCUT,
     "_calls/keys/canonical: return False: return False  ->  return None": _ANSWER,
-    "_calls/keys/canonical: return b\"\": b''  ->  b'X'": "made by the search for what has no identity, which drops its output",
+    "_calls/keys/canonical: return b\"\": b''  ->  b'X'": (
+        "made by the search for what has no identity, which drops its output"
+    ),
     "_calls/keys/canonical: _Out = list[bytes]: _Out = list[bytes]  ->  pass": _ALIAS,
     "_calls/keys/canonical: _Process = TokenSource | None: _Process = TokenSource | None  ->  pass": _ALIAS,
     "_calls/keys/canonical: return len(kinds) <= 1 and kinds <= _SORTABLE: kinds <= _SORTABLE  ->  kinds < _SORTABLE": (
         "a set of one is a subset of three, and never all of them"
     ),
-    '_stores/remote/envelope: _packb: Callable[[object], bytes] = cast("Any", msgpack.packb)  # msgpack ships no types: '
-    "'Any'  ->  'AnyX'": _ALIAS,
+    '_stores/remote/envelope: _packb: Callable[[object], bytes] = cast("Any", msgpack.packb)  # msgpack ships no types'
+    ": 'Any'  ->  'AnyX'": _ALIAS,
     "_stores/remote/keyspace: if len(self.buckets) == 1:: 1  ->  0": _SHORTCUT,
     "_calls/keys/types: for base in mro_of(cls)[1:]:: 1  ->  0": "only classes that are in no table come here",
     '_calls/keys/types: id(datetime): lambda value: ("datetime", *datetime.__reduce_ex__(value, 4)[1]),: '

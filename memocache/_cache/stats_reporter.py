@@ -9,7 +9,8 @@ Each flush is numbered, and the backend remembers the last number beside the cou
 sent again as it was, and counts once. (Twice at most where the server evicted the number, or the backend is one that
 does not remember it.)
 
-The hottest keys go through Space-Saving with 4,096 counters (see `memocache._stores.memory.space_saving`). Those of the fleet are added up a
+The hottest keys go through Space-Saving with 4,096 counters (see `memocache._stores.memory.space_saving`). Those of
+the fleet are added up a
 day in a hash of the backend: each process sends what is certain of the keys that surely had more hits than any key may
 have been counted too high. So a count there is never too high, and too low by at most 2/4,096 of the hits of each
 process, and the hash stays small however many keys there are.

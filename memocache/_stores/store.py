@@ -1,6 +1,7 @@
 """What the engine knows of a place that keeps outcomes: the vocabulary, and the `Store` protocol.
 
-Three places implement it: `memocache._stores.memory.store` (this process), `memocache._stores.remote.store` (a backend that others
+Three places implement it: `memocache._stores.memory.store` (this process), `memocache._stores.remote.store` (a backend
+that others
 share). All of them work in the same four steps, written as `Steps` so that they have no colour:
 
 ``look``    what is there, with the generations it must agree with; ``begin``   before computing: the right to compute

@@ -69,6 +69,7 @@ def _checked_dtype(value: Any) -> Any:
 
 
 def dump_array(value: Any, pack: Pack) -> Body:
+    """Return the parts of a numpy array: header and buffer."""
     order = "F" if value.flags.f_contiguous and not value.flags.c_contiguous else "C"
     facts = [list(value.shape), order, bool(value.flags.writeable)]
     if value.dtype.char == "O" and value.dtype.metadata is None:
@@ -134,6 +135,7 @@ def _order(order: object) -> Any:
 
 
 def dump_scalar(value: Any, pack: Pack) -> bytes:
+    """Return the bytes of a numpy scalar."""
     header = pack(_checked_dtype(value))
     body: bytes = struct.pack(">I", len(header)) + header + value.tobytes()
     # Texts lose trailing NULs, and C's second name for a 64-bit integer is a type of its own.

@@ -1,6 +1,7 @@
 """Frames and their parts: pandas and polars, each imported only when a value or a payload of its kind comes by.
 
-Frames are taken apart into arrays and lists (by `memocache.codecs.pandas_frames` and `_polars`), never into another library's
+Frames are taken apart into arrays and lists (by `memocache.codecs.pandas_frames` and `_polars`), never into another
+library's
 file format: those can name code to run, expand without bound, or crash on damaged bytes. What is taken apart is put
 together and compared before it is stored; whatever is lost on the way (odd extension types, ``attrs``, flags) makes the
 value one that cannot be stored.

@@ -78,6 +78,7 @@ def _zone(zone: object) -> tzinfo:
 
 
 def parts_of_index(index: Any) -> list[Any]:
+    """Return what an index is made of."""
     np, pd = import_module("numpy"), import_module("pandas")
 
     cls = type(index)
@@ -96,6 +97,7 @@ def parts_of_index(index: Any) -> list[Any]:
 
 
 def make_index(parts: Any) -> Any:
+    """Return the index of `parts_of_index`."""
     pd = import_module("pandas")
 
     kind, *rest = expect(list, parts)
@@ -126,10 +128,12 @@ def _make_inner_index(parts: Any) -> Any:
 
 
 def parts_of_series(series: Any) -> list[Any]:
+    """Return what a series is made of."""
     return [_parts_of_column(series.array), parts_of_index(series.index), series.name]
 
 
 def make_series(parts: Any) -> Any:
+    """Return the series of `parts_of_series`."""
     pd = import_module("pandas")
 
     column, index, name = expect_list(parts, 3)
@@ -138,11 +142,13 @@ def make_series(parts: Any) -> Any:
 
 
 def parts_of_frame(frame: Any) -> list[Any]:
+    """Return what a frame is made of: columns, index, names of columns."""
     columns = [_parts_of_column(frame.iloc[:, position].array) for position in range(frame.shape[1])]
     return [columns, parts_of_index(frame.index), parts_of_index(frame.columns)]
 
 
 def make_frame(parts: Any) -> Any:
+    """Return the frame of `parts_of_frame`."""
     pd = import_module("pandas")
 
     columns, index_parts, names = expect_list(parts, 3)
@@ -158,10 +164,12 @@ def make_frame(parts: Any) -> Any:
 
 
 def dump_timestamp(value: Any, pack: Pack) -> bytes:
+    """Return the bytes of a pandas Timestamp: nanoseconds and zone."""
     return pack([value.asm8, value.tzinfo])
 
 
 def load_timestamp(data: Buffer, unpack: Unpack) -> Any:
+    """Return the Timestamp of `dump_timestamp`."""
     pd = import_module("pandas")
 
     moment, zone = expect_list(unpack(data), 2)
@@ -170,20 +178,24 @@ def load_timestamp(data: Buffer, unpack: Unpack) -> Any:
 
 
 def dump_timedelta(value: Any, pack: Pack) -> bytes:
+    """Return the bytes of a pandas Timedelta."""
     return pack(value.asm8)
 
 
 def load_timedelta(data: Buffer, unpack: Unpack) -> Any:
+    """Return the Timedelta of `dump_timedelta`."""
     pd = import_module("pandas")
 
     return pd.Timedelta(expect(import_module("numpy").timedelta64, unpack(data)))
 
 
 def dump_missing(value: Any, pack: Pack) -> bytes:
+    """Return a byte: 1 for `pandas.NA`, 0 for `pandas.NaT`."""
     return bytes((type(value).__name__ == "NAType",))
 
 
 def load_missing(data: Buffer, unpack: Unpack) -> Any:
+    """Return `pandas.NA` or `pandas.NaT`."""
     pd = import_module("pandas")
 
     return (pd.NaT, pd.NA)[data[0]]

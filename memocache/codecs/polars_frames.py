@@ -60,6 +60,7 @@ def _make_dtype(parts: Any) -> Any:
 
 
 def parts_of_series(series: Any) -> list[Any]:
+    """Return what a series is made of."""
     dtype = _parts_of_dtype(series, series.dtype)
     if dtype[0] not in _PLAIN | _TIMES | {"Datetime", "Duration"}:
         return [series.name, dtype, series.to_list(), None]
@@ -71,6 +72,7 @@ def parts_of_series(series: Any) -> list[Any]:
 
 
 def make_series(parts: Any) -> Any:
+    """Return the series of `parts_of_series`."""
     pl = import_module("polars")
 
     name, dtype_parts, values, nulls = expect_list(parts, 4)
@@ -112,10 +114,12 @@ def _width(dtype: Any) -> int:
 
 
 def parts_of_frame(frame: Any) -> list[Any]:
+    """Return what a frame is made of: its height and its columns."""
     return [frame.height, [parts_of_series(series) for series in frame.get_columns()]]
 
 
 def make_frame(parts: Any) -> Any:
+    """Return the frame of `parts_of_frame`."""
     pl = import_module("polars")
 
     height, columns = expect_list(parts, 2)

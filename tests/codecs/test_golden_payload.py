@@ -1,6 +1,7 @@
 """Golden payloads: every released code means what it meant, and is written as it was.
 
-A file is never changed. To add files for new codes: ``python tests/codecs/test_golden_payload.py`` writes those missing.
+A file is never changed. To add files for new codes: ``python tests/codecs/test_golden_payload.py`` writes those
+missing.
 """
 
 from __future__ import annotations

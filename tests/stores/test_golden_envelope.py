@@ -1,6 +1,7 @@
 """Golden envelopes: the stored bytes of format 1, in every way they are sealed and compressed, are still believed.
 
-A file is never changed. To add files for new ways: ``python tests/stores/test_golden_envelope.py`` writes those missing.
+A file is never changed. To add files for new ways: ``python tests/stores/test_golden_envelope.py`` writes those
+missing.
 """
 
 from __future__ import annotations

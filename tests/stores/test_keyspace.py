@@ -1,4 +1,5 @@
-"""`memocache._stores.remote.keyspace`: the names of keys, letter by letter, for another version of memocache reads them too."""
+"""`memocache._stores.remote.keyspace`: the names of keys, letter by letter, for another version of memocache reads
+them too."""
 
 from __future__ import annotations
 

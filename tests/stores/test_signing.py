@@ -192,7 +192,8 @@ def test_the_salt_is_the_systems(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_written_is_what_is_documented(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The encryption, done again by hand from the words of `memocache._stores.remote.encryption`, gives the same bytes."""
+    """The encryption, done again by hand from the words of `memocache._stores.remote.encryption`, gives the same
+    bytes."""
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     monkeypatch.setattr("os.urandom", lambda count: bytes(range(count)))

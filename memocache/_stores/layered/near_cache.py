@@ -2,7 +2,8 @@
 
 A copy may be served while two things are certain: that nobody changed the entry or one of its markers on the backend,
 as far as the backend has told (`NearTier.changed`), and that what is untold is younger than `TRUST_SECONDS`
-(`NearTier.heard`). The backend's connection says both (`memocache.backends._redis.client_tracking`); where a backend cannot tell, a
+(`NearTier.heard`). The backend's connection says both (`memocache.backends._redis.client_tracking`); where a backend
+cannot tell, a
 copy is believed for `TRUST_SECONDS` after it was read. Either way a call is at most that much behind an invalidation
 elsewhere, also in a process that was stopped or cut off, because the bound is a deadline and not an event.
 

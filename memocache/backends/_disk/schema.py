@@ -35,7 +35,8 @@ _SLACK = 1.5  # pages of a B-tree are two thirds full,
 _BULKY, _BULKY_SLACK = 300, 2.0  # and less where few entries make one
 _NODE = 16
 _KEPT: Final = frozenset("grsawlc")
-"""Kinds of keys (see `memocache._stores.remote.keyspace`) that are small and needed, and never evicted: they expire, or are few."""
+"""Kinds of keys (see `memocache._stores.remote.keyspace`) that are small and needed, and never evicted: they expire,
+or are few."""
 
 
 class Table:

@@ -1,6 +1,7 @@
 """What to say to a Redis or Valkey server, written once for both colours.
 
-Each operation is a generator of `memocache.backends._redis.resp.Op`: it yields `Ask` (bytes, number of replies), is sent the
+Each operation is a generator of `memocache.backends._redis.resp.Op`: it yields `Ask` (bytes, number of replies), is
+sent the
 replies and returns its result. It does no I/O: who carries it out (a pool, an event loop's lanes, a cluster's node)
 decides how to wait. Error replies arrive as values; what is raised here ends the operation, and `ProtocolError` the
 connection.

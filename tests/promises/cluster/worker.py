@@ -1,4 +1,5 @@
-"""One process of the storm (`tests.promises.cluster.storm`): reads in both colours, writes to the source and invalidates.
+"""One process of the storm (`tests.promises.cluster.storm`): reads in both colours, writes to the source and
+invalidates.
 
 It prints what it saw as JSON when its standard input ends. The truth is a file of rows of numbers that every process
 maps, a number for each key: the source's versions, the version whose invalidation has returned last, and for each of

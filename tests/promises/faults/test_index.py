@@ -37,7 +37,8 @@ def test_every_test_here_is_named() -> None:
 
 
 def test_the_page_has_these_rows() -> None:
-    """The reliability page, which `tests.promises.faults.report` writes, has the rows of the table, each as it is here."""
+    """The reliability page, which `tests.promises.faults.report` writes, has the rows of the table, each as it is
+    here."""
     assert report.MARK in PAGE
     lines = [line for line in PAGE.splitlines() if re.match(r"\| \d+ \|", line)]
     assert len(lines) == len(ROWS)

@@ -1,6 +1,7 @@
 """The decision table of docs/freshness.md, row by row, in both colours; rows "led" here and from another process.
 
-What else is pinned of each option, and of all together, stands in `test_freshness` and in tests/calls/test_freshness.py.
+What else is pinned of each option, and of all together, stands in `test_freshness` and in
+tests/calls/test_freshness.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""A worker process: ``python -m tests.promises.flight.worker URL PREFIX LEASE_SECONDS``; a line of JSON in, a line of JSON out.
+"""A worker process: ``python -m tests.promises.flight.worker URL PREFIX LEASE_SECONDS``; a line of JSON in, a line of
+JSON out.
 
 Its function `f` counts its calls on the server under ``calls:N``, and while the key ``gate`` exists it waits there for
 an item of the list ``go:N``.

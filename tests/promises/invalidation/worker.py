@@ -1,4 +1,5 @@
-"""A process that invalidates: ``python -m tests.promises.invalidation.worker URL``; a line of JSON in, a line of JSON out.
+"""A process that invalidates: ``python -m tests.promises.invalidation.worker URL``; a line of JSON in, a line of JSON
+out.
 
 It never imports the functions that it makes others forget.
 """

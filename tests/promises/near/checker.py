@@ -1,6 +1,7 @@
 """The checker: how long after an invalidation elsewhere a stale answer is served.
 
-``python -m tests.promises.near.checker --invalidations 10000 --kills`` runs two processes that call a cached function without
+``python -m tests.promises.near.checker --invalidations 10000 --kills`` runs two processes that call a cached function
+without
 pause, and invalidates its entries in a third. Each answer is the version that was true when it was computed. An answer
 that begins after the invalidation of a later version returned is stale by the time in between; an invalidation's
 staleness is that of the stalest such answer in any process, or nothing. With ``--kills``, connections that track are
