@@ -23,7 +23,7 @@ from unittest import mock
 from benchmarks._fleet import Cost, Costs, Fleet, expected, shares
 from memocache import Cache
 from memocache._cache import stats_reporter as _tally
-from memocache._stores.remote.guard import Budget
+from memocache._runtime.budget import Budget
 from memocache.testing.servers import Server, available_servers, start
 
 SIZES = (10, 100, 1_000, 10_000, 100_000)

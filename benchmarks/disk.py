@@ -98,9 +98,9 @@ def _grown(entries: int) -> Contender:
     @contender(f"{entries:,} entries")
     def setup(bench: Bench) -> Iterator[Sample]:
         from memocache import Cache
+        from memocache._runtime.budget import Budget
         from memocache._runtime.effects import run
-        from memocache._stores.remote.envelope import Outcome
-        from memocache._stores.remote.guard import Budget
+        from memocache._runtime.outcome import Outcome
         from memocache._stores.store import Record
 
         with tempfile.TemporaryDirectory() as directory, Cache(f"disk://{directory}/cache?max_bytes=30GB") as cache:

@@ -8,7 +8,15 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
-from memocache._stores.memory.miss_reasons import CAUSES
+COLD: Final = "cold"
+EXPIRED: Final = "expired"
+INVALIDATED: Final = "invalidated"
+EVICTED: Final = "evicted"
+REJECTED: Final = "rejected"
+UNREACHABLE: Final = "unreachable"
+UNREADABLE: Final = "unreadable"
+CAUSES: Final = (COLD, EXPIRED, INVALIDATED, EVICTED, REJECTED, UNREACHABLE, UNREADABLE)
+"""Why a call misses."""
 
 COUNTED = (
     "hits",

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Sequence
 
 import pytest
 
-from memocache._stores.remote.guard import Budget, Guard
+from memocache._runtime.budget import Budget
+from memocache._stores.remote.guard import Guard
 from memocache.typing import Answer
 
 SECONDS = 60.0

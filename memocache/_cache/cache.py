@@ -26,16 +26,18 @@ from memocache._calls.options import ttl_setting
 from memocache._runtime import disabled as _disabled
 from memocache._runtime import events
 from memocache._runtime.effects import Steps, run
+from memocache._runtime.outcome import Outcome
 from memocache._runtime.singleflight import Flights
-from memocache._stores.memory.store import LocalStore, UnsharedStore
+from memocache._stores.layered.process_bound import ProcessBoundStore
+from memocache._stores.memory.store import LocalStore
 from memocache._stores.memory.tier import LocalTier
 from memocache._stores.remote.compression import Compression
-from memocache._stores.remote.envelope import Outcome
 from memocache._stores.remote.guard import Guard as BackendGuard
 from memocache._stores.remote.guard import tell_of_writes
 from memocache._stores.remote.keyspace import Layout
 from memocache._stores.remote.store import SharedStore
-from memocache.backends._registry import MemorySettings, make_backend
+from memocache.backends._registry import make_backend
+from memocache.backends._settings import MemorySettings
 from memocache.codecs.codec import Codec
 from memocache.codecs.copying import copier
 from memocache.exceptions import ConfigurationError
@@ -165,7 +167,7 @@ class Cache:
                 on_hits=tallies.touch,
                 on_hit=tallies.touch_one,
             )
-        unshared = None if shared is None else UnsharedStore(self._tier, self._flights, self._codec, shared)
+        unshared = None if shared is None else ProcessBoundStore(self._tier, self._flights, self._codec, shared)
         self._places = Places(self._tier, layout, local_store, shared, unshared, key, tiered=bool(local))
         self._engine = Engine(
             self._tier,

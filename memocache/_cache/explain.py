@@ -10,10 +10,10 @@ from typing import Any
 from memocache._cache.resolve import Finder
 from memocache._calls.call_key import Binding
 from memocache._calls.signature import Values
+from memocache._runtime.budget import DIRECT_SECONDS, Budget
 from memocache._runtime.effects import Effect
 from memocache._stores.remote import envelope as _envelope
 from memocache._stores.remote.envelope import Envelope
-from memocache._stores.remote.guard import DIRECT_SECONDS, Budget
 from memocache._stores.store import Address, Found
 from memocache.exceptions import DecodeError
 

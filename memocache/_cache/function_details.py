@@ -15,8 +15,8 @@ from typing import Any
 from memocache._cache.scan import Looking
 from memocache._cache.statistics import Statistics, of_fleet
 from memocache._cache.stats_reporter import Tallies
+from memocache._runtime.budget import DIRECT_SECONDS, Budget
 from memocache._runtime.effects import Effect
-from memocache._stores.remote.guard import DIRECT_SECONDS, Budget
 from memocache.exceptions import ConfigurationError
 from memocache.stats import LIFE_BUCKETS, Histogram, added, bucket, function_details
 

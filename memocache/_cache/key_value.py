@@ -16,14 +16,14 @@ from memocache._calls.engine import Engine
 from memocache._calls.options import plain_tags, ttl_setting
 from memocache._calls.signature import Values
 from memocache._runtime import events
-from memocache._stores.memory.miss_reasons import INVALIDATED
+from memocache._runtime.budget import DIRECT_SECONDS, Budget
+from memocache._runtime.outcome import Outcome
 from memocache._stores.memory.store import LocalStore
-from memocache._stores.remote.envelope import Outcome
-from memocache._stores.remote.guard import DIRECT_SECONDS, Budget
 from memocache._stores.remote.guard import Guard as BackendGuard
 from memocache._stores.remote.keyspace import function_marker, plain_rest
 from memocache._stores.store import Address, Record, Unstorable
 from memocache.exceptions import ConfigurationError, DecodeError, EncodeError
+from memocache.stats import INVALIDATED
 from memocache.typing import MISSING, Answer
 
 _GLOB = frozenset("*?[")

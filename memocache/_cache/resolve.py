@@ -11,12 +11,12 @@ from typing import Any
 
 from memocache._calls.call_key import Places
 from memocache._calls.engine import Engine
+from memocache._runtime.budget import DIRECT_SECONDS, Budget
 from memocache._runtime.effects import Effect
 from memocache._stores.entry import Table
 from memocache._stores.memory.tier import LocalTier
 from memocache._stores.remote import envelope as _envelope
 from memocache._stores.remote.envelope import Envelope
-from memocache._stores.remote.guard import DIRECT_SECONDS, Budget
 from memocache._stores.remote.guard import Guard as BackendGuard
 from memocache._stores.remote.keyspace import unescape
 from memocache._stores.remote.store import SharedStore

@@ -9,13 +9,13 @@ from random import SystemRandom
 from typing import Any, NamedTuple
 
 from memocache._cache.resolve import Finder, S
+from memocache._runtime.budget import DIRECT_SECONDS, Budget
 from memocache._runtime.effects import Effect
+from memocache._runtime.outcome import Outcome
 from memocache._stores.entry import Entry, Table
 from memocache._stores.memory.sizeof import sizeof
 from memocache._stores.memory.store import LocalStore
 from memocache._stores.remote import envelope as _envelope
-from memocache._stores.remote.envelope import Outcome
-from memocache._stores.remote.guard import DIRECT_SECONDS, Budget
 from memocache._stores.remote.keyspace import entry_rest, unescape
 from memocache._stores.store import Address, Record
 from memocache.stats import EntryInfo, Health

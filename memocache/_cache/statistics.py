@@ -16,10 +16,10 @@ from typing import Any
 
 from memocache._cache.scan import Looking
 from memocache._cache.stats_reporter import DAY, Tallies
+from memocache._runtime.budget import DIRECT_SECONDS, Budget
 from memocache._runtime.effects import Effect
 from memocache._stores.entry import Table
 from memocache._stores.memory.sizeof import sizeof
-from memocache._stores.remote.guard import DIRECT_SECONDS, Budget
 from memocache.exceptions import BackendError, ConfigurationError
 from memocache.stats import COUNTED, CacheStats, EntryInfo, FunctionStats, function_stats
 

@@ -30,10 +30,10 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from memocache._runtime.budget import DIRECT_SECONDS, Budget
 from memocache._runtime.effects import Io
 from memocache._stores.memory.space_saving import SpaceSaving
 from memocache._stores.memory.tier import LocalTier
-from memocache._stores.remote.guard import DIRECT_SECONDS, Budget
 from memocache._stores.remote.guard import Guard as BackendGuard
 from memocache._stores.remote.keyspace import Layout, escape
 from memocache.exceptions import BackendError

@@ -22,8 +22,8 @@ from memocache._calls.signature import Values
 from memocache._calls.wrapper import Memoized, State
 from memocache._runtime import events
 from memocache._runtime.effects import Effect, Steps, Wait
+from memocache._runtime.outcome import Outcome
 from memocache._runtime.singleflight import LEADING, Flight, Role, Token
-from memocache._stores.remote.envelope import Outcome
 from memocache._stores.store import Address, Found, Record, Store
 from memocache.exceptions import BackendError, ConfigurationError
 from memocache.typing import MISSING

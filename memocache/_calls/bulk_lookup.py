@@ -12,16 +12,16 @@ from memocache._calls.call_key import Binding
 from memocache._calls.engine import Engine
 from memocache._calls.questions import Question, place, question
 from memocache._calls.signature import Values
+from memocache._runtime.budget import Budget
 from memocache._runtime.effects import Effect
-from memocache._stores.memory.miss_reasons import INVALIDATED
-from memocache._stores.memory.store import UnsharedStore
+from memocache._runtime.outcome import Outcome
+from memocache._stores.layered.process_bound import ProcessBoundStore
 from memocache._stores.remote import envelope as _envelope
-from memocache._stores.remote.envelope import Outcome
 from memocache._stores.remote.envelope_io import UNFIT
-from memocache._stores.remote.guard import Budget
 from memocache._stores.remote.store import SharedStore
 from memocache._stores.store import Address, Found, Store
 from memocache.exceptions import BackendError
+from memocache.stats import INVALIDATED
 
 BATCH = 1000
 """How many look-ups go out in one command: more would keep the server from its other callers."""
@@ -132,7 +132,7 @@ def _ask(
 
 def _held(engine: Engine, address: Address, store: Store, generations: bytes | None) -> Found:
     """What the process holds, if the backend's markers are those it was computed under."""
-    assert isinstance(store, UnsharedStore)
+    assert isinstance(store, ProcessBoundStore)
     entry = engine.tier.find(address.table, address.key)
     if entry is not None and entry.sealed != generations:
         return Found(entry, cause=INVALIDATED)

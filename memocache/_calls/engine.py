@@ -26,16 +26,16 @@ from memocache._calls.function import Function
 from memocache._calls.options import ttl_setting
 from memocache._calls.signature import Values
 from memocache._runtime import events
+from memocache._runtime.budget import Budget
 from memocache._runtime.effects import Compute, Effect, Spawn, Wait
+from memocache._runtime.outcome import Outcome
 from memocache._runtime.singleflight import LEADING, Flight, Flights, Role, Token
-from memocache._stores.memory.miss_reasons import EXPIRED, INVALIDATED, REJECTED, UNREACHABLE, UNREADABLE
 from memocache._stores.memory.tier import LocalTier
-from memocache._stores.remote.envelope import Outcome
-from memocache._stores.remote.guard import Budget, NoRoom
+from memocache._stores.remote.guard import NoRoom
 from memocache._stores.remote.store import SharedStore
 from memocache._stores.store import Address, Found, Record, Store, Unstorable
 from memocache.exceptions import BackendError, ComputeTimeout, DecodeError, EncodeError
-from memocache.stats import Counters, bucket
+from memocache.stats import EXPIRED, INVALIDATED, REJECTED, UNREACHABLE, UNREADABLE, Counters, bucket
 from memocache.typing import MISSING
 
 random = SystemRandom()  # of our own: the program's seeded generator is left alone

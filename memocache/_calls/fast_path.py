@@ -15,9 +15,9 @@ from memocache._calls.call_key import Binding
 from memocache._calls.engine import UNREACHABLE_FOUND, Begun, Engine
 from memocache._calls.questions import Question, place, question
 from memocache._calls.signature import Values
+from memocache._runtime import budget as budgets
 from memocache._runtime.disabled import DISABLED
-from memocache._stores.remote import guard as _guard
-from memocache._stores.remote.envelope import Outcome
+from memocache._runtime.outcome import Outcome
 from memocache._stores.remote.envelope_io import UNFIT
 from memocache._stores.remote.store import SharedStore
 from memocache.exceptions import BackendError
@@ -50,7 +50,7 @@ class Soon:
 
     def rest(self) -> Begun:
         """What `Engine.call` goes on with."""
-        budget = _guard.Budget()
+        budget = budgets.Budget()
         budget.left -= monotonic() - self._begun
         try:
             reply: Any = self._shared.replied(self._answer, budget)
@@ -68,7 +68,7 @@ def look_now(engine: Engine, binding: Binding, values: Values) -> Outcome | Begu
     begun = monotonic()
     shared: SharedStore = binding.places.shared  # type: ignore[assignment]  # it is one; binding must not know
     asked = question(binding, shared, values)
-    entry, budget = asked[0], _guard.Budget()
+    entry, budget = asked[0], budgets.Budget()
     if shared.tiered and entry is not None:
         address, store = place(binding, shared, asked)
         return shared.near_outcome(address) or (address, store, None)
@@ -97,7 +97,7 @@ def look_soon(engine: Engine, binding: Binding, values: Values) -> Soon | Begun 
         return None
     asked = question(binding, shared, values)
     entry = asked[0]
-    reply = None if entry is None else shared.read_soon(entry, asked[1], _guard.CALL_SECONDS)
+    reply = None if entry is None else shared.read_soon(entry, asked[1], budgets.CALL_SECONDS)
     if reply is None:  # the user's `key` and `tags` are asked once a call
         return (*place(binding, shared, asked), None)
     return Soon(engine, binding, shared, asked, reply)
@@ -108,7 +108,7 @@ def _looked(
     binding: Binding,
     asked: Question,
     reply: Sequence[Any] | BackendError,
-    budget: _guard.Budget,
+    budget: budgets.Budget,
     begun: float,
 ) -> Begun:
     """What `Engine.call` goes on with after a look-up that began at `begun`, and found (or met) this."""

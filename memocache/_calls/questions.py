@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from memocache._calls.call_key import Binding
 from memocache._calls.signature import Values
-from memocache._stores.remote.guard import Budget
+from memocache._runtime.budget import Budget
 from memocache._stores.remote.store import SharedStore
 from memocache._stores.store import Address, Store
 

@@ -23,7 +23,7 @@ from memocache._calls.fast_path import Soon, look_now, look_soon
 from memocache._calls.function import Function
 from memocache._runtime.disabled import DISABLED
 from memocache._runtime.effects import Steps, arun, run, unwrap
-from memocache._stores.remote.envelope import Outcome
+from memocache._runtime.outcome import Outcome
 from memocache._stores.remote.envelope_io import UNFIT
 from memocache.stats import CacheInfo, FunctionStats
 

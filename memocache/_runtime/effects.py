@@ -12,8 +12,8 @@ import threading
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, final
 
+from memocache._runtime.outcome import Outcome
 from memocache._runtime.singleflight import LEADING, Flight, Signal
-from memocache._stores.remote.envelope import Outcome
 
 if TYPE_CHECKING:
     import asyncio

@@ -23,7 +23,7 @@ from enum import Enum
 from typing import Any
 
 from memocache._runtime.generations import Mark
-from memocache._stores.remote.envelope import Outcome
+from memocache._runtime.outcome import Outcome
 
 Wake = Callable[[], None]
 

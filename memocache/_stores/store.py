@@ -16,11 +16,11 @@ from collections.abc import Callable, Hashable
 from math import inf
 from typing import Any, NamedTuple, Protocol
 
+from memocache._runtime.budget import Budget
 from memocache._runtime.effects import Steps
+from memocache._runtime.outcome import Outcome
 from memocache._runtime.singleflight import Flight
 from memocache._stores.entry import Table
-from memocache._stores.remote.envelope import Outcome
-from memocache._stores.remote.guard import Budget
 
 
 class Address:

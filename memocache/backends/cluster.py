@@ -21,7 +21,7 @@ from memocache.backends._cluster.operations import Call, Plans
 from memocache.backends._cluster.router import Router
 from memocache.backends._cluster.slots import slot_of
 from memocache.backends._redis.server_checks import findings, slots, worst
-from memocache.backends._registry import ClusterSettings, cluster_settings
+from memocache.backends._settings import ClusterSettings, cluster_settings
 from memocache.backends.redis import AsyncRedis, RedisBackend
 from memocache.typing import Finding, ReadSoon, Watcher
 

@@ -22,7 +22,7 @@ from memocache.backends._redis.multiplexer import Lanes
 from memocache.backends._redis.pool import Pool
 from memocache.backends._redis.pubsub import Listener
 from memocache.backends._redis.server_checks import findings
-from memocache.backends._registry import RedisSettings, redis_settings
+from memocache.backends._settings import RedisSettings, redis_settings
 from memocache.typing import BackendFacts, Finding, Guard, Put, ReadSoon, Tally, Watcher
 
 

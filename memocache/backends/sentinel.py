@@ -26,7 +26,7 @@ from memocache.backends._redis.pool import Pool
 from memocache.backends._redis.pubsub import Listener
 from memocache.backends._redis.resp import pack
 from memocache.backends._redis.server_checks import findings
-from memocache.backends._registry import RedisSettings, SentinelSettings, sentinel_settings
+from memocache.backends._settings import RedisSettings, SentinelSettings, sentinel_settings
 from memocache.backends.base import ProtocolError, ReplyError
 from memocache.backends.redis import AsyncRedis, RedisBackend
 from memocache.typing import Finding, ReadSoon, Watcher

@@ -14,7 +14,7 @@ from memocache.backends._cluster.router import Router
 from memocache.backends._redis.connection import Wire
 from memocache.backends._redis.pool import Pool
 from memocache.backends._redis.resp import Ask, Op, pack
-from memocache.backends._registry import RedisSettings
+from memocache.backends._settings import RedisSettings
 from memocache.backends.redis import RedisBackend
 from memocache.testing.fakeserver import FakeServer
 

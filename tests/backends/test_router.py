@@ -13,7 +13,7 @@ from memocache.backends._cluster.operations import Plans
 from memocache.backends._cluster.router import Router
 from memocache.backends._cluster.slots import SLOTS, Address, Table
 from memocache.backends._redis.resp import Ask, Op
-from memocache.backends._registry import RedisSettings
+from memocache.backends._settings import RedisSettings
 from memocache.backends.base import Busy, NodeFailure, ReplyError
 
 A, B, C = ("a", 1), ("b", 2), ("c", 3)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from memocache.backends._registry import sentinel_settings
+from memocache.backends._settings import sentinel_settings
 from memocache.backends.sentinel import Finder
 
 OLD, NEW = ("old", 1), ("new", 2)

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from memocache.backends._registry import (
+from memocache.backends._registry import make_backend
+from memocache.backends._settings import (
     ClusterSettings,
     MemorySettings,
     RedisSettings,
     SentinelSettings,
     cluster_settings,
-    make_backend,
     redis_settings,
     sentinel_settings,
 )

@@ -15,8 +15,8 @@ from memocache._calls.engine import REFRESH_THROTTLE
 from memocache._runtime import effects as _runtime
 from memocache._runtime.effects import run
 from memocache._runtime.events import Refreshed
+from memocache._runtime.outcome import Outcome
 from memocache._runtime.singleflight import Role
-from memocache._stores.remote.envelope import Outcome
 from memocache.backends.base import NO_ROOM, ReplyError
 from memocache.backends.memory import MemoryBackend
 from memocache.exceptions import DecodeError

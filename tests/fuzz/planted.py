@@ -16,8 +16,7 @@ from unittest.mock import patch
 from memocache._calls import duration as _duration
 from memocache._stores.remote import envelope as _envelope
 from memocache._stores.remote import signing as seal
-from memocache.backends import _registry as _urls
-from memocache.backends import base
+from memocache.backends import _settings, base
 from memocache.backends._redis import connection as _wire
 from memocache.codecs import classes as _classes
 from memocache.codecs import ext_types as _types
@@ -88,7 +87,7 @@ PLANTS = {
         "values", "memory", _code(14, lambda body, unpack: bytearray(struct.unpack_from(">I", body)[0] & 0xFFFFFFF))
     ),
     "a walk takes for ever": Plant("values", "hang", _code(15, lambda body, unpack: _dawdle())),
-    "a password is told": Plant("url", "crash", _replaced(_urls, "_split", _with_url)),
+    "a password is told": Plant("url", "crash", _replaced(_settings, "_split", _with_url)),
     "a duration has no bound": Plant("duration", "crash", _replaced(_duration, "_LONGEST", math.inf)),
     "a damaged blob is an error": Plant("blob", "crash", _replaced(base, "_unpack", json.loads)),
     "a huge array is made room for": Plant("resp", "memory", _replaced(_wire, "_BOMB", re.compile(rb"(?!)"))),

@@ -21,8 +21,7 @@ from typing import Any, NamedTuple
 from memocache import Cache
 from memocache._calls import duration as _duration
 from memocache._stores.remote import envelope as _envelope
-from memocache.backends import _registry as _urls
-from memocache.backends import base
+from memocache.backends import _registry, _settings, base
 from memocache.backends._redis import resp as _resp
 from memocache.backends._redis.connection import Wire
 from memocache.codecs import Codec
@@ -255,12 +254,12 @@ def url(data: bytes) -> None:
 
 def _open(text: str) -> None:
     try:
-        made = _urls.make_backend(text)
+        made = _registry.make_backend(text)
     except ConfigurationError as error:
         require(len(text) < 20 or text not in str(error), "the URL is in the message")
         require(len(str(error)) < 1000 + len(text), "the message is a wall of text")
         return
-    if isinstance(made, _urls.MemorySettings):
+    if isinstance(made, _settings.MemorySettings):
         require(made.maxsize is None or made.maxsize >= 1, "maxsize")
         return
     for settings in _servers(text):
@@ -269,16 +268,16 @@ def _open(text: str) -> None:
         require(bool(settings.path or settings.host), "no place to connect to")
 
 
-def _servers(text: str) -> list[_urls.RedisSettings]:
+def _servers(text: str) -> list[_settings.RedisSettings]:
     """The servers that a URL names, as the backend was told of them."""
     scheme = text.partition(":")[0].lower()
     if scheme.endswith("+cluster"):
-        cluster = _urls.cluster_settings(text)
+        cluster = _settings.cluster_settings(text)
         return [replace(cluster.node, host=host, port=port) for host, port in cluster.seeds]
     if scheme.endswith("+sentinel"):
-        sentinel = _urls.sentinel_settings(text)
+        sentinel = _settings.sentinel_settings(text)
         return [sentinel.node, *sentinel.sentinels]
-    return [_urls.redis_settings(text)] if scheme == "unix" or scheme in _urls._TCP else []
+    return [_settings.redis_settings(text)] if scheme == "unix" or scheme in _settings.TCP else []
 
 
 def _url_seeds() -> Iterator[bytes]:
@@ -439,7 +438,7 @@ if importlib.util.find_spec("cryptography") is None:
 
 def warm_up(names: Iterable[str]) -> None:
     """Run every seed once, so that what is imported or built on first use is there before anybody watches."""
-    _urls._entry_points = cache(_urls._entry_points)  # type: ignore[assignment]  # slow, and looks through folders
+    _registry._entry_points = cache(_registry._entry_points)  # type: ignore[assignment]  # slow, and looks through folders
     for name in names:
         for seed in TARGETS[name].seeds():
             TARGETS[name].run(seed)

@@ -1,6 +1,6 @@
-"""The rules of ARCHITECTURE.md about who imports what, read from the source and from a fresh interpreter.
+"""Who imports what, read from the source and from a fresh interpreter (docs/architecture.md says why).
 
-The tables are data: a new module gets a line in `LAYERS`, an exception gets a line with its reason.
+The tables are data: a new room gets a place in `LAYERS`, a new wing one in `WINGS`.
 """
 
 from __future__ import annotations
@@ -19,60 +19,51 @@ import memocache
 
 PACKAGE = Path(memocache.__file__).parent
 
-# From the ground up; a module imports only from layers below its own, or from its own package. "" is the face.
+# From the ground up; a room imports only from rooms below its own. "" is the face. Within a room the files may import
+# each other as long as no circle comes of it. Imports for type checkers and inside functions count like all others.
 LAYERS: tuple[frozenset[str], ...] = tuple(
     map(
         frozenset,
         (
-            {"exceptions", "typing"},
-            {
-                "_causes",
-                "_disabled",
-                "_duration",
-                "_envelope",
-                "_events",
-                "_layout",
-                "_marks",
-                "_signature",
-                "_sizeof",
-                "_topk",
-                "_units",
-            },
-            {"_breaker", "_eviction", "_identity", "_options", "_policy", "_spots", "stats"},
-            {"_canonical_extra", "_entry"},
-            {"_canonical_types", "_local"},
-            {"_canonical", "_flight", "_near"},
-            {"_function", "_runtime"},
-            {"backends", "codecs"},
-            {"_guard", "_settings", "instrumentation"},
-            {"_keeper", "_store"},
-            {"_shelf"},
-            {"_binding", "_store_shared"},
-            {"_questions"},
-            {"_aio", "_engine", "_store_local", "_store_tiered", "_tally"},
-            {"_finding", "_first", "_many"},
-            {"_looking", "_operations"},
-            {"_explain", "_memoize", "_statistics"},
-            {"_loader"},
-            {"_decorator", "_details", "_pages"},
+            {"exceptions", "stats"},
+            {"typing"},
+            {"_runtime", "codecs"},
+            {"backends"},
+            {"_stores"},
+            {"_calls"},
             {"_cache"},
-            {"_default"},
             {""},
-            {"_examination"},
-            {"dashboard"},
-            {"cli", "testing"},
+            {"dashboard", "instrumentation", "testing"},
+            {"cli"},
         ),
     )
 )
 
-# Who may import a dependency: the only places that know it. A package stands for all its modules.
+# The same for the wings inside a room, where there are any: the files beside them stand in the layer of their name.
+WINGS: dict[str, tuple[frozenset[str], ...]] = {
+    "backends": tuple(
+        map(
+            frozenset,
+            (
+                {"_settings", "base"},
+                {"_disk", "_redis", "memory", "null"},
+                {"_cluster", "disk", "redis"},
+                {"cluster", "sentinel"},
+                {"_registry"},
+            ),
+        )
+    ),
+    "_stores": tuple(map(frozenset, ({"s3fifo"}, {"entry"}, {"store"}, {"memory", "remote"}, {"layered"}))),
+}
+
+# Who may import a dependency: the only places that know it. A room or a wing stands for all its modules.
 OWNERS = {
-    "wrapt": {"_memoize"},
+    "wrapt": {"_calls"},
     "redis": {"backends", "testing"},  # testing: the plain client that looks at a server from outside
     "hiredis": {"backends"},
-    "msgpack": {"codecs", "_canonical", "_envelope"},
+    "msgpack": {"_calls.keys", "_stores.remote", "codecs"},
     "asyncio": {"_runtime", "backends", "dashboard", "testing"},
-    "cryptography": {"codecs"},
+    "cryptography": {"_stores.remote"},
     "lmdb": {"backends"},
     "xxhash": {"backends"},
 }
@@ -97,7 +88,7 @@ def module_name(path: Path) -> str:
 
 
 def imports_of(path: Path) -> Iterator[Import]:
-    """Yield the imports in the file at `path`, except those for type checkers only."""
+    """Yield the imports in the file at `path`, those for type checkers and inside functions included."""
     importer = module_name(path)
     package = ["memocache", *importer.split(".")] if importer else ["memocache"]
     if path.name != "__init__.py":
@@ -106,6 +97,8 @@ def imports_of(path: Path) -> Iterator[Import]:
     def visit(node: ast.AST, on_load: bool) -> Iterator[Import]:
         match node:
             case ast.If(test=ast.Name("TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING")):
+                for child in node.body:
+                    yield from visit(child, False)
                 for child in node.orelse:
                     yield from visit(child, on_load)
                 return
@@ -131,40 +124,71 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 IMPORTS = [found for path in FILES for found in imports_of(path)]
 
 
-def unit(module: str) -> str:
-    """Return the module or package that `LAYERS` speaks of."""
+def below(module: str) -> str:
+    """Return the dotted name below the first part: ``_redis.pool`` of ``backends._redis.pool``."""
+    return module.partition(".")[2]
+
+
+def first(module: str) -> str:
+    """Return the room of a module; the wing, of a name that `below` gave."""
     return module.partition(".")[0]
 
 
-def rank(module: str) -> int:
-    """Return the height of `module`'s layer."""
-    return next(height for height, layer in enumerate(LAYERS) if unit(module) in layer)
+def rank(name: str, layers: tuple[frozenset[str], ...]) -> int:
+    """Return the height of the layer that `name` stands in."""
+    return next(height for height, layer in enumerate(layers) if name in layer)
 
 
-def test_every_module_has_a_layer() -> None:
-    """Each module of the package stands in exactly one layer, so no new one escapes the rules."""
+def ours() -> Iterator[tuple[Import, str]]:
+    """Yield each import of one of memocache's modules, and that module's name below `memocache`."""
+    for found in IMPORTS:
+        top, _, imported = found.imported.partition(".")
+        if top == "memocache":
+            yield found, imported
+
+
+def test_every_room_and_wing_has_a_layer() -> None:
+    """Each room of the package, and each wing of a room with wings, stands in exactly one layer: no new one escapes."""
+    names = {module_name(path) for path in FILES}
     placed = [name for layer in LAYERS for name in layer]
     assert len(placed) == len(set(placed))
-    assert {unit(module_name(path)) for path in FILES} <= set(placed)
+    assert {first(name) for name in names} == set(placed)
+    for room, layers in WINGS.items():
+        wings = [name for layer in layers for name in layer]
+        assert len(wings) == len(set(wings))
+        assert {first(below(name)) for name in names if first(name) == room} - {""} == set(wings)
 
 
 def test_imports_point_down() -> None:
-    """A module imports only from lower layers or its own package, at its top and inside functions alike."""
+    """A module imports only from rooms below its own, and within a room only from wings below or from its own wing."""
     wrong = []
-    for found in IMPORTS:
-        top, _, imported = found.imported.partition(".")
-        if top != "memocache" or unit(imported) == unit(found.importer):
-            continue
-        if rank(imported) >= rank(found.importer):
+    for found, imported in ours():
+        layers, a, b = LAYERS, found.importer, imported
+        if first(a) == first(b) and first(a) in WINGS:
+            layers, a, b = WINGS[first(a)], below(a), below(b)
+        if first(a) != first(b) and rank(first(b), layers) >= rank(first(a), layers):
             wrong.append(f"{found.importer or '__init__'}:{found.line} imports {found.imported}")
     assert not wrong
 
 
+def test_no_files_import_each_other_in_a_circle() -> None:
+    """No module leads back to itself through imports, those for type checkers and inside functions included."""
+    importers: dict[str, set[str]] = {}
+    for found, imported in ours():
+        importers.setdefault(found.importer, set()).add(imported)
+    left = {name: importers.get(name, set()) for name in map(module_name, FILES)}
+    while ends := [name for name, others in left.items() if not others & left.keys() - {name}]:
+        for name in ends:
+            del left[name]
+    assert not left
+
+
 @pytest.mark.parametrize("dependency", OWNERS)
 def test_a_dependency_is_known_to_its_owners_alone(dependency: str) -> None:
-    """wrapt, redis, msgpack and asyncio are imported where ARCHITECTURE.md says, and nowhere else."""
+    """Each dependency is imported where `OWNERS` says, and nowhere else."""
     importers = {f"{i.importer}:{i.line}" for i in IMPORTS if i.imported.partition(".")[0] == dependency}
-    assert {place for place in importers if unit(place.partition(":")[0]) not in OWNERS[dependency]} == set()
+    owners = tuple(f"{owner}{end}" for owner in OWNERS[dependency] for end in ".:")
+    assert {place for place in importers if not place.startswith(owners)} == set()
 
 
 def test_the_core_loads_no_other_dependency() -> None:
@@ -173,7 +197,7 @@ def test_the_core_loads_no_other_dependency() -> None:
     others = {
         f"{i.importer}:{i.line} imports {i.imported}"
         for i in IMPORTS
-        if i.on_load and unit(i.importer) not in EXTRAS and i.imported.partition(".")[0] not in known
+        if i.on_load and first(i.importer) not in EXTRAS and i.imported.partition(".")[0] not in known
     }
     assert not others
 
@@ -212,7 +236,7 @@ def test_importing_is_light_and_without_effect() -> None:
     starts no process and no thread."""
     done = subprocess.run([sys.executable, "-B", "-c", PROBE], capture_output=True, text=True, check=True, timeout=60)
     seen = json.loads(done.stdout)
-    # asyncio comes with wrapt too (from 2.2 on), so _memoize must wait for the first decoration.
+    # asyncio comes with wrapt too (from 2.2 on), so the wrapper must wait for the first decoration.
     heavy = {"redis", "hiredis", "asyncio", "typer", "rich", "numpy", "pandas", "polars", "pydantic", "attr", "msgspec"}
     heavy |= {"cryptography", "lz4", "backports"}
     assert heavy & set(seen["added"]) == set()

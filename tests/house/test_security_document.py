@@ -10,7 +10,7 @@ import pytest
 from memocache._cache.cache import COMPRESS_ABOVE
 from memocache._stores.remote.envelope import Envelope, close, pack
 from memocache._stores.remote.signing import Signed
-from memocache.backends._registry import _TLS_OPTIONS
+from memocache.backends._settings import _TLS_OPTIONS
 
 ROOT = Path(__file__).parents[2]
 MODEL = (ROOT / "SECURITY.md").read_text(encoding="utf-8")

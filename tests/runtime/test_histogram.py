@@ -9,8 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memocache._stores.memory.miss_reasons import CAUSES, COLD, EVICTED, EXPIRED, INVALIDATED, REJECTED, Causes
-from memocache.stats import BUCKETS, LIFE_BUCKETS, Counters, FunctionStats, Histogram, bucket, function_details
+from memocache._stores.memory.miss_reasons import Causes
+from memocache.stats import (
+    BUCKETS,
+    CAUSES,
+    COLD,
+    EVICTED,
+    EXPIRED,
+    INVALIDATED,
+    LIFE_BUCKETS,
+    REJECTED,
+    Counters,
+    FunctionStats,
+    Histogram,
+    bucket,
+    function_details,
+)
 
 
 def histogram(seconds: list[float], buckets: int = BUCKETS) -> Histogram:

@@ -12,8 +12,8 @@ import pytest
 
 from memocache._runtime import effects as _runtime
 from memocache._runtime.effects import Compute, Effect, Spawn, Wait, arun, run
+from memocache._runtime.outcome import Outcome
 from memocache._runtime.singleflight import LEADING, Flight, Flights, Role, Signal, Token, Wake, waits_for
-from memocache._stores.remote.envelope import Outcome
 
 
 def lead(flights: Flights, key: str) -> tuple[Flight, Token]:

@@ -12,9 +12,10 @@ import pytest
 
 from memocache import BackendError, Cache, UnsharedWarning
 from memocache._runtime.effects import Wait, run
+from memocache._runtime.outcome import Outcome
 from memocache._runtime.singleflight import Flight
 from memocache._stores.remote import store as _store_shared
-from memocache._stores.remote.envelope import HEAD_BYTES, Outcome
+from memocache._stores.remote.envelope import HEAD_BYTES
 from memocache._stores.remote.store import LEASE_SECONDS, SharedLease, SharedStore
 from memocache._stores.store import Address, Found, Record
 from memocache.backends.memory import MemoryBackend

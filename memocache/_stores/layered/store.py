@@ -12,11 +12,11 @@ from typing import Any
 
 from memocache._runtime.effects import Effect
 from memocache._runtime.generations import Mark
+from memocache._runtime.outcome import Outcome
 from memocache._runtime.singleflight import Flight
 from memocache._stores.entry import Entry, Table
 from memocache._stores.layered.near_cache import NearTier
 from memocache._stores.memory.tier import LocalTier
-from memocache._stores.remote.envelope import Outcome
 from memocache._stores.remote.store import SharedLease, SharedStore
 from memocache._stores.store import Address, Found
 from memocache.codecs.copying import copier

@@ -10,14 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-COLD: Final = "cold"
-EXPIRED: Final = "expired"
-INVALIDATED: Final = "invalidated"
-EVICTED: Final = "evicted"
-REJECTED: Final = "rejected"
-UNREACHABLE: Final = "unreachable"
-UNREADABLE: Final = "unreadable"
-CAUSES: Final = (COLD, EXPIRED, INVALIDATED, EVICTED, REJECTED, UNREACHABLE, UNREADABLE)
+from memocache.stats import COLD, EVICTED, EXPIRED
 
 REMEMBERED: Final = 8192
 """Places of which the last thing is remembered, at most; at least the half of them, the newest."""

@@ -1,8 +1,7 @@
-"""The process as a store: entries held as objects in the `LocalTier`; no step of it waits for anything.
+"""The process as a store: entries held as objects in the `LocalTier`.
 
-`LocalStore` serves ``memory://``. `UnsharedStore` serves, on a shared backend, the entries that no other process
-could name: they are held here, but each look-up compares the function's markers in the backend, so that an
-invalidation from elsewhere reaches them.
+No step of it waits for anything. It serves ``memory://`` alone; `ProcessBoundStore` builds on it for what stays in the
+process beside a shared backend.
 """
 
 from __future__ import annotations
@@ -14,12 +13,10 @@ from typing import Any, NamedTuple, NoReturn
 
 from memocache._runtime.effects import Effect
 from memocache._runtime.generations import Mark
+from memocache._runtime.outcome import Outcome
 from memocache._runtime.singleflight import Flight, Flights
 from memocache._stores.entry import Entry
-from memocache._stores.memory.miss_reasons import INVALIDATED
 from memocache._stores.memory.tier import LocalTier
-from memocache._stores.remote.envelope import Outcome
-from memocache._stores.remote.store import SharedStore
 from memocache._stores.store import Address, Found, Record, Unstorable
 from memocache.codecs.codec import Codec
 from memocache.codecs.copying import copier
@@ -161,46 +158,3 @@ class LocalStore:
             return copier(value, self.codec)
         except EncodeError:
             return value, None  # by reference: faithful as long as nobody changes it
-
-
-class UnsharedStore(LocalStore):
-    """Outcomes in this process that agree with the markers of a shared backend."""
-
-    def __init__(self, tier: LocalTier, flights: Flights, codec: Codec, shared: SharedStore) -> None:
-        super().__init__(tier, flights, codec)
-        self._shared = shared
-
-    def look(self, address: Address) -> Generator[Effect, Any, Found]:
-        """Find what is kept at `address`, if the backend's markers are those it was computed under."""
-        entry = self.tier.find(address.table, address.key)
-        if entry is not None:
-            generations = yield from self._shared.generations(address)
-            if entry.sealed != generations:
-                return Found(entry, cause=INVALIDATED)
-        return self.found(address, entry)
-
-    def begin(
-        self, address: Address, found: Found, flight: Flight, *, patient: float | None, force: bool = False
-    ) -> Generator[Effect, Any, LocalLease | Found | None]:
-        """As in the process, with the backend's markers read (and made) before computing."""
-        local = yield from super().begin(address, found, flight, patient=patient, force=force)
-        if not isinstance(local, LocalLease):
-            return local
-        return LocalLease(local.marks, (yield from self._shared.ensure_generations(address)))
-
-    def commit(
-        self, address: Address, lease: LocalLease, record: Record | None, flight: Flight
-    ) -> Generator[Effect, Any, bool]:
-        """As in the process, if the backend's markers still are those that the computation began under."""
-        generations = yield from self._shared.generations(address)
-        if generations != lease.generations:
-            return False
-        return (yield from super().commit(address, lease, record, flight))
-
-    def put(self, address: Address, record: Record) -> Generator[Effect, Any, None]:
-        """Hold the record under the markers of now."""
-        generations = yield from self._shared.ensure_generations(address)
-        with self.tier.lock:
-            self.flights.void((id(address.table), address.key))
-            marks = self.tier.marks(address.name, address.tags)
-            self._hold(address, record, LocalLease(marks, generations), None)

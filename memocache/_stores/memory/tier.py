@@ -24,9 +24,10 @@ from typing import Any, Final
 from memocache._runtime.generations import Mark, Marks
 from memocache._runtime.identity import Identities
 from memocache._stores.entry import NEVER, Entry, MarkedEntry, Table, Thaw
-from memocache._stores.memory.miss_reasons import EVICTED, EXPIRED, INVALIDATED, REMEMBERED, Causes
+from memocache._stores.memory.miss_reasons import REMEMBERED, Causes
 from memocache._stores.memory.space_saving import SpaceSaving
 from memocache._stores.s3fifo import S3Fifo
+from memocache.stats import EVICTED, EXPIRED, INVALIDATED
 from memocache.typing import Clock
 
 

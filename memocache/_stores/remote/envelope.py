@@ -36,7 +36,6 @@ import math
 import struct
 from collections.abc import Callable
 from functools import lru_cache
-from types import TracebackType
 from typing import Any, NamedTuple, cast
 
 import msgpack
@@ -77,14 +76,6 @@ class Flag:
     ENCRYPTED = 32
     SEALED = SIGNED | ENCRYPTED
     KNOWN = 63
-
-
-class Outcome(NamedTuple):
-    """What a computation came to: a value, or the exception it raised and its traceback when it was caught."""
-
-    value: Any = None
-    error: Exception | None = None
-    trace: TracebackType | None = None
 
 
 class Envelope(NamedTuple):

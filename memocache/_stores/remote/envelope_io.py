@@ -11,16 +11,17 @@ from functools import partial
 from math import inf, isinf
 from typing import Any, Final
 
-from memocache._stores.memory.miss_reasons import INVALIDATED, UNREADABLE
+from memocache._runtime.outcome import Outcome
 from memocache._stores.remote import envelope as _envelope
 from memocache._stores.remote.compression import Compression
-from memocache._stores.remote.envelope import Envelope, Flag, Outcome
+from memocache._stores.remote.envelope import Envelope, Flag
 from memocache._stores.remote.guard import Guard as BackendGuard
 from memocache._stores.remote.signing import Sealer
 from memocache._stores.remote.spots import Spot
 from memocache._stores.store import Address, Found, Record, Unstorable
 from memocache.codecs.codec import Codec
 from memocache.exceptions import DecodeError, EncodeError
+from memocache.stats import INVALIDATED, UNREADABLE
 from memocache.typing import MISSING, Clock, Pieces, Put
 
 _ENVELOPE_SLACK = 100_000

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from random import SystemRandom
 from typing import Any, Literal, NoReturn
 
+from memocache._runtime.budget import CALL_SECONDS, Budget
 from memocache._runtime.circuit_breaker import Breaker
 from memocache._runtime.effects import Io, Steps
 from memocache.backends.base import NO_ROOM, Busy, NodeFailure, ReplyError, in_thread
@@ -24,8 +25,6 @@ from memocache.typing import Answer, Backend, ReadSoon, Watcher
 
 random = SystemRandom()  # of our own: the program's seeded generator is left alone
 
-CALL_SECONDS = 0.28  # of the 0.3 promised: a loop notices up to 10 ms late, and waking takes its time too
-DIRECT_SECONDS = 5.0
 _LOG_EVERY = 60.0
 _DOUBT_EVERY = 0.1  # whoever can write to the backend could plant doubts: they must not cost more than this often
 _PROBE_FOR = 30.0  # seconds without a caller after which probing rests
@@ -39,15 +38,6 @@ _log.addHandler(logging.NullHandler())  # as libraries do: silent unless the app
 
 class NoRoom(BackendError):
     """The backend is well, and has no room for what was to be written: a rejection, and no failure."""
-
-
-class Budget:
-    """Seconds that one call may spend on its backend, all requests together."""
-
-    __slots__ = ("left",)
-
-    def __init__(self, seconds: float = CALL_SECONDS) -> None:
-        self.left = seconds
 
 
 class Guard:

@@ -12,8 +12,8 @@ import threading
 import time
 import weakref
 
+from memocache._runtime.budget import Budget
 from memocache._runtime.singleflight import Flight
-from memocache._stores.remote.guard import Budget
 from memocache._stores.remote.guard import Guard as BackendGuard
 from memocache.exceptions import BackendError
 from memocache.typing import Guard, Put

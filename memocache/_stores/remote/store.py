@@ -20,14 +20,15 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
+from memocache._runtime.budget import Budget
 from memocache._runtime.effects import Effect, Wait
+from memocache._runtime.outcome import Outcome
 from memocache._runtime.singleflight import LEADING, Flight, Signal, waits_for
 from memocache._stores.entry import Table
 from memocache._stores.remote import envelope as _envelope
 from memocache._stores.remote.compression import Compression
-from memocache._stores.remote.envelope import Outcome, echo_start, fresh_payload
+from memocache._stores.remote.envelope import echo_start, fresh_payload
 from memocache._stores.remote.envelope_io import UNFIT, Shelf, milliseconds
-from memocache._stores.remote.guard import Budget
 from memocache._stores.remote.guard import Guard as BackendGuard
 from memocache._stores.remote.keyspace import Layout, entry_rest, plain_rest
 from memocache._stores.remote.lease_heartbeat import Keeper, mint

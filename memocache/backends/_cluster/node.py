@@ -16,7 +16,7 @@ from memocache.backends._redis.multiplexer import Lanes
 from memocache.backends._redis.pool import Pool
 from memocache.backends._redis.pubsub import Listener
 from memocache.backends._redis.resp import Op
-from memocache.backends._registry import RedisSettings
+from memocache.backends._settings import RedisSettings
 from memocache.backends.base import Busy, NodeFailure, ProtocolError, ReplyError
 
 random = SystemRandom()  # of our own: the program's seeded generator is left alone

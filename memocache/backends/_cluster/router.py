@@ -28,7 +28,7 @@ from memocache.backends._cluster.slots import Address, Redirect, Table, parse_re
 from memocache.backends._redis.combinators import asking
 from memocache.backends._redis.connection import Dial, dialer
 from memocache.backends._redis.resp import Ask, Op, pack
-from memocache.backends._registry import RedisSettings
+from memocache.backends._settings import RedisSettings
 from memocache.backends.base import Busy, NodeFailure, ReplyError
 from memocache.typing import Watcher
 

@@ -24,7 +24,7 @@ from memocache.backends._redis.resp import DROP_CODES, MORE, new_reader
 from memocache.backends.base import Hangup, ProtocolError, ReplyError
 
 if TYPE_CHECKING:
-    from memocache.backends._registry import RedisSettings
+    from memocache.backends._settings import RedisSettings
 
 Dial = Callable[[], socket.socket]
 

@@ -38,8 +38,8 @@ LEISURE = "?timeout=30&connect_timeout=30"
 @pytest.fixture
 def leisurely(monkeypatch: pytest.MonkeyPatch) -> None:
     """Calls have half a minute for their look-up."""
-    monkeypatch.setattr("memocache._stores.remote.guard.CALL_SECONDS", 30.0)
-    monkeypatch.setattr("memocache._stores.remote.guard.Budget.__init__.__defaults__", (30.0,))
+    monkeypatch.setattr("memocache._runtime.budget.CALL_SECONDS", 30.0)
+    monkeypatch.setattr("memocache._runtime.budget.Budget.__init__.__defaults__", (30.0,))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from memocache import BackendError, Cache
-from memocache._stores.remote.guard import Budget
+from memocache._runtime.budget import Budget
 from memocache.backends._cluster.slots import slot_of
 from memocache.testing import servers
 from memocache.testing.fleet import ClusterServer, until

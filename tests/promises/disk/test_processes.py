@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from memocache import Cache
-from memocache._stores.remote.guard import Budget
+from memocache._runtime.budget import Budget
 from memocache.backends._disk.store import _stores
 from memocache.backends.base import Busy
 from memocache.backends.disk import DiskBackend

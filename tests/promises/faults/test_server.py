@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from memocache import BackendError, Cache
+from memocache._runtime.budget import Budget
 from memocache._stores.remote import guard as _guard
-from memocache._stores.remote.guard import Budget
 from memocache.testing import FakeServer, servers
 from memocache.testing.servers import Server
 from tests.promises.faults.rig import Rig, share, until, within

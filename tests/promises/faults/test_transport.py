@@ -15,10 +15,11 @@ import pytest
 from memocache import BackendError
 from memocache._cache import stats_reporter as _tally
 from memocache._runtime import circuit_breaker as _breaker
+from memocache._runtime.budget import Budget
 from memocache._runtime.events import BackendFault
 from memocache._stores.remote import lease_heartbeat as _keeper
 from memocache._stores.remote import store as _store_shared
-from memocache._stores.remote.guard import Budget, Guard
+from memocache._stores.remote.guard import Guard
 from memocache.backends.redis import RedisBackend
 from memocache.testing import FakeServer, FaultProxy
 from memocache.testing.servers import Server

@@ -18,7 +18,7 @@ import pytest
 
 import memocache
 from memocache import Cache
-from memocache._stores.remote.guard import Budget
+from memocache._runtime.budget import Budget
 from tests.promises.flight.support import BOUND, Slow, assert_quiet, crowd, join, start, until
 
 _CORE = tuple(

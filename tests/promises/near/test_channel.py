@@ -18,8 +18,8 @@ import pytest
 
 from memocache import Cache
 from memocache._cache import stats_reporter as _tally
+from memocache._runtime.budget import Budget
 from memocache._stores.layered.near_cache import NearTier
-from memocache._stores.remote.guard import Budget
 from memocache.backends._redis import client_tracking as _tracker
 from memocache.testing import FakeServer, FaultProxy, servers
 from tests.promises.near import checker

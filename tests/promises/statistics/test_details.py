@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from memocache import Cache, UncacheableWarning
-from memocache._stores.memory.miss_reasons import CAUSES
 from memocache.backends.memory import MemoryBackend
 from memocache.exceptions import ConfigurationError
-from memocache.stats import FunctionDetails
+from memocache.stats import CAUSES, FunctionDetails
 from memocache.testing import FailingBackend, FakeClock
 from memocache.testing.servers import Server
 from memocache.typing import Put, Tally

@@ -1,0 +1,14 @@
+"""`Outcome`: what a computation came to, a value or an exception, as one value that is passed on."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, NamedTuple
+
+
+class Outcome(NamedTuple):
+    """What a computation came to: a value, or the exception it raised and its traceback when it was caught."""
+
+    value: Any = None
+    error: Exception | None = None
+    trace: TracebackType | None = None
