@@ -1,4 +1,7 @@
-"""Draw the diagrams of how-it-works.md: ``python docs/diagrams.py`` writes ``docs/images/how-*.svg``."""
+"""Draw the diagrams of how-it-works.md and architecture.md.
+
+``python docs/diagrams.py`` writes ``docs/images/how-*.svg``.
+"""
 
 from __future__ import annotations
 
@@ -84,6 +87,22 @@ def race(title: str, who: tuple[str, str, str], events: list[tuple[int, int, str
     return sheet(width, height, title, shapes)
 
 
+def floors(title: str, rows: list[list[tuple[str, str]]]) -> str:
+    """Floors of a house, the highest first: on each the rooms (name and purpose) that may use those below."""
+    width, y, shapes = 720.0, 12.0, []
+    for row in rows:
+        room = (width - 24 - 12 * (len(row) - 1)) / len(row)
+        drawn = [
+            box(12 + number * (room + 12), y, room, f"{name}: {purpose}") for number, (name, purpose) in enumerate(row)
+        ]
+        shapes += [shape for shape, _ in drawn]
+        below = y + max(height for _, height in drawn)
+        if row is not rows[-1]:
+            shapes.append(arrow(width / 2, below, width / 2, below + 24))
+        y = below + 24
+    return sheet(width, y - 12, title, shapes)
+
+
 PICTURES = {
     "how-call": flow(
         "What a call does",
@@ -106,6 +125,55 @@ PICTURES = {
                 "commit, one transaction: if witness and markers are unchanged, store and wake waiters",
                 *("", "they changed", "return the value, store nothing"),
             ),
+        ],
+    ),
+    "how-call-modules": flow(
+        "One call, and the module of each step",
+        [
+            (
+                "_calls/wrapper: the compiled look-up finds the entry in the process",
+                *("not there, or not fresh", "fresh", "the value; no other module has run"),
+            ),
+            (
+                "_calls/fast_path: the key (_calls/call_key), and one read of entry and markers",
+                *("anything else", "a plain fresh hit", "the value, decoded by codecs/"),
+            ),
+            (
+                "_calls/engine: look; _calls/freshness judges what was found",
+                *("miss", "stale, and that is allowed", "the old value; a refresh runs behind it"),
+            ),
+            (
+                "_runtime/singleflight: who leads this key?",
+                *("this caller", "another caller", "wait, take the outcome, or look again"),
+            ),
+            ("_stores/remote: begin, with markers, witness and lease", "", "", ""),
+            (
+                "the driver in _runtime runs the function",
+                *("", "it raises", "the exception, or the old value with stale_if_error="),
+            ),
+            ("_stores/remote: commit, if witness and markers stand unchanged", "", "", ""),
+        ],
+    ),
+    "how-rooms": floors(
+        "The rooms of the package",
+        [
+            [("cli", "the command line")],
+            [
+                ("dashboard", "the fleet in a browser"),
+                ("instrumentation", "observers that export"),
+                ("testing", "clock, servers, faults, the backend contract"),
+            ],
+            [("memocache", "the public face")],
+            [("_cache", "the object Cache and all its methods")],
+            [("_calls", "one cached call, from the decorator to the engine")],
+            [("_stores", "where outcomes are kept: the process, a backend, copies of one in the other")],
+            [("backends", "bytes by key: memory, Redis, cluster, Sentinel, disk")],
+            [
+                ("_runtime", "effects and drivers, single-flight, generations, identities, breaker"),
+                ("codecs", "values to bytes and back"),
+            ],
+            [("typing", "protocols and sentinels")],
+            [("exceptions", "the error tree"), ("stats", "figures and their words")],
         ],
     ),
     "how-race": race(

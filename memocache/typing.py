@@ -260,8 +260,10 @@ class Clock(Protocol):
 
 
 class Observer(Protocol):
-    """Anything that is called with each frozen event of `memocache._runtime.events`; it must be quick and must not
-    raise."""
+    """A callable that is given each event: an object of a class that `memocache.instrumentation` exports.
+
+    It runs in the thread of the call, so it must be quick. It must not raise.
+    """
 
     def __call__(self, event: Any, /) -> None: ...
 

@@ -77,7 +77,7 @@ class Cache:
             ``disk://`` 1 GiB.
         max_wait: seconds a call waits for somebody else's computation before it computes itself.
         clock: an object with ``time()`` and ``monotonic()``, or one callable for both.
-        observers: called with each frozen event of `memocache._runtime.events`.
+        observers: callables that are given each event (`memocache.instrumentation` exports the events' classes).
         trust: modules whose classes may be rebuilt from stored values, besides those seen as results or annotations.
 
     Raises `ConfigurationError` or `ValueError` for settings that cannot work. No I/O until first use.

@@ -48,7 +48,8 @@ _NOTHING = _Nothing()
 
 
 class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wraps may be anything
-    """A function whose results are remembered; made by `cached`. See SPEC section 3 for what each attribute does."""
+    """A function whose results are remembered; made by `cached`. `memocache.typing.CachedFunction` says what each
+    attribute does."""
 
     def __init__(
         self, function: Function, find_cache: Callable[[], Cache], make_state: Callable[..., State] | None = None

@@ -1,4 +1,8 @@
-"""`Budget`: the seconds that one call may spend on its backend, look-up, lease and store together."""
+"""The budget of a call: the seconds that it may spend on its backend.
+
+One `Budget` goes with a call through its look-up, its lease and its store, and each request takes from it (promise
+5.2). It reads no clock: whoever waited says for how long.
+"""
 
 from __future__ import annotations
 

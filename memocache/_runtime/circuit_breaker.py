@@ -1,8 +1,9 @@
-"""Circuit breaker: when to leave a failing backend alone. Pure policy; `now` is passed in, in seconds.
+"""Circuit breaker: decides when a failing backend is left alone, and when it is used again.
 
-A timeout opens it at once (each one cost its caller the whole budget), other failures by their rate over a window.
-While it is open nobody is let through; one probe at a time, in the background, decides when it closes.
-Source: Nygard, "Release It!", 2nd ed., Circuit Breaker; half-open by probe rather than by a caller's request.
+A timeout opens the breaker at once, because it cost its caller the whole budget. Other failures open it by their rate
+over a window. While it is open no call is let through, and one probe at a time decides when it closes (promise 5.3).
+It is pure policy: `now` is passed in, in seconds, and it knows neither the backend nor the probe.
+Source: Nygard, "Release It!", 2nd ed., Circuit Breaker. There a caller's request half-opens it; here a probe does.
 """
 
 from __future__ import annotations

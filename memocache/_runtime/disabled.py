@@ -1,4 +1,8 @@
-"""`disabled()`: caching switched off in the current context."""
+"""Caching that is switched off in the current context, for all caches or for some.
+
+The state is a context variable: it holds for this thread or task and for the tasks that it starts. This module knows
+caches by their ids alone.
+"""
 
 from __future__ import annotations
 

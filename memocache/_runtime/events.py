@@ -1,4 +1,8 @@
-"""What observers are told: frozen facts, by function name, never by argument, key or value."""
+"""The events that observers are called with; `memocache.instrumentation` exports them.
+
+Each is a frozen fact about the calls of one function. An event names the function, and never an argument, a key or a
+value (promise 2.5).
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Marks: generations in the process. One stands for a tag, a function or the prefix, and is alive until invalidated.
+"""Generations in the process: a `Mark` for each tag, function and prefix, alive until it is invalidated.
 
-A computation holds the marks it read before it ran, and is void if one was killed meanwhile. Killing a tag's mark also
-raises the `epoch`: entries stamped with an older one ask their tags' marks once and are stamped anew.
+A computation holds the marks that it read before it ran, and its outcome is void if one of them was killed meanwhile
+(promise 3.3). Killing a tag's mark also raises the `epoch`: entries with an older stamp ask the marks of their tags
+once, and are stamped anew. This module knows neither entries nor backends.
 """
 
 from __future__ import annotations

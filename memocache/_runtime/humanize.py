@@ -1,4 +1,7 @@
-"""Times, sizes and amounts in words that suit them, for whoever shows them to people."""
+"""Times, sizes and amounts as texts for people, in the unit that suits the amount.
+
+The command line, the dashboard and error messages share them. Parsing is `memocache._calls.duration`'s.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`Outcome`: what a computation came to, a value or an exception, as one value that is passed on."""
+"""The outcome of a computation, a value or an exception, as one object.
+
+Steps hand outcomes to each other, so no step needs to know which of the two it passes on.
+"""
 
 from __future__ import annotations
 

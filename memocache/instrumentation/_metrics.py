@@ -1,4 +1,7 @@
-"""Which figures of a function are exported, by whatever exporter: the counter, its unit, and what it counts."""
+"""The figures that exporters export: each with its name, its unit and a sentence about it.
+
+Prometheus and OpenTelemetry read the same table, so a new figure is one line here. It knows neither of them.
+"""
 
 from __future__ import annotations
 

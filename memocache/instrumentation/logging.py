@@ -1,8 +1,10 @@
-"""An observer that logs.
+"""An observer that logs each event through the standard library.
 
 ::
 
     cache = Cache(observers=[LoggingObserver()])
+
+A line has the event's name, the function's name and figures, and nothing of a call.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from memocache._runtime.events import BackendFault, Event
+from memocache.instrumentation import BackendFault, Event
 
 
 class LoggingObserver:

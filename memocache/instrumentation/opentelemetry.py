@@ -22,8 +22,8 @@ from opentelemetry import metrics, trace
 from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation
 from opentelemetry.trace import SpanKind, Status, StatusCode, TracerProvider
 
-from memocache._runtime.events import BackendFault, Computed, Event, Hit, Miss, StaleHit
 from memocache.exceptions import BackendError
+from memocache.instrumentation import BackendFault, Computed, Event, Hit, Miss, StaleHit
 from memocache.instrumentation._metrics import FIGURES, SECONDS, Figure
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from memocache._runtime.events import BackendFault, Computed, Event, Hit, Miss, Rejected, StaleHit
 from memocache.exceptions import BackendError
+from memocache.instrumentation import BackendFault, Computed, Event, Hit, Miss, Rejected, StaleHit
 from memocache.instrumentation._metrics import FIGURES, SECONDS
 
 if TYPE_CHECKING:

@@ -1,9 +1,12 @@
-"""What helps to test with memocache, and to test backends: `FakeClock`, `BackendContract`, real servers, faults.
+"""Helpers for tests: of your own code that uses memocache, and of backends.
 
-`ClusterServer` and `SentinelTrio` are fleets of real servers. `FailingBackend` and `SlowBackend` wrap a backend,
-`FaultProxy` stands between a client and a real server, and `FakeServer` is one that answers what it is told.
-`assert_hits` and `assert_computed` are about your own functions. All but these and the clock are loaded when they are
-asked for: `BackendContract` needs pytest, which a program that only wants the clock may not have.
+* For your code: `assert_hits`, `assert_computed` and `FakeClock`, besides the pytest plugin's fixtures.
+* For backends: `BackendContract` is the suite that each must pass. `FailingBackend` and `SlowBackend` wrap a backend,
+  `FaultProxy` stands between a client and a real server, and `FakeServer` gives the answers that it is told to give.
+* `ClusterServer` and `SentinelTrio` are fleets of real servers on loopback.
+
+Everything but the clock and the assertions is loaded when it is asked for: `BackendContract` needs pytest, which a
+program that only wants the clock may not have.
 """
 
 from __future__ import annotations

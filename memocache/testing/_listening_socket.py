@@ -1,4 +1,7 @@
-"""`Door`: a listening socket on loopback and the thread that accepts, for the servers that tests stand in front of."""
+"""A listening socket on loopback, and the thread that accepts its connections.
+
+`FaultProxy` and `FakeServer` stand behind one. It knows nothing of what is said on a connection.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,11 @@
-"""Assertions about what a decorated function's calls came to.
+"""Assertions about the calls of a decorated function: how many were hits, and how many were computed.
 
 ::
 
     with assert_computed(price, 1), assert_hits(price, 2):
         price(7), price(7), price(item=7)
+
+They compare the function's own counters before and after the block, so calls of other threads count too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""`FakeClock`: time that moves only when told to."""
+"""A clock that stands still until a test moves it.
+
+Give it to ``Cache(clock=…)``. It moves for all threads at once, and never by itself.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The suite that every backend must pass, ours and yours.
+"""The suite that every backend must pass, memocache's own and yours.
 
 ::
 
@@ -8,8 +8,8 @@
         def make_backend(self):
             return Mine()
 
-pytest collects it from there. Every test runs in both colours where the backend has an ``aio`` attribute. Each works
-under keys of its own, so the storage may be shared with other tests and need not be empty.
+pytest collects the tests from your class. Each runs in both colours if the backend has an attribute ``aio``, and under
+keys of its own: the storage may be shared with other tests and need not be empty. No test knows a backend by name.
 """
 
 from __future__ import annotations

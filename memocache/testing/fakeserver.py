@@ -1,4 +1,4 @@
-"""`FakeServer`: a RESP server that answers as it is told, in front of a real one or alone.
+"""A RESP server that gives the answers it was told to give, in front of a real server or alone.
 
 ::
 
@@ -7,6 +7,8 @@
         fake.answer(b"-OOM command not allowed\\r\\n", "EVALSHA", "EVAL")   # everything else: the real server
         fake.answer(b"HTTP/1.1 400 Bad Request\\r\\n\\r\\n")                  # whatever is asked
         fake.heal()
+
+It is for faults that a real server does not produce on request. It knows how commands are framed, and not what they do.
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
-"""`FailingBackend` and `SlowBackend`: any backend, with trouble on order, in both colours.
+"""Backends that fail or dawdle on order, around any backend, in both colours.
 
 ::
 
     backend = FailingBackend(MemoryBackend(), every=3)
     cache = Cache(backend)
     backend.active = False          # and all is well again
+
+The wrapped backend does the work; these decide only whether and when. The same seed gives the same failures.
 """
 
 from __future__ import annotations

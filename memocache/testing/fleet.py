@@ -1,7 +1,7 @@
-"""Many servers that belong together, for tests: a cluster, and a master with its replica and three sentinels.
+"""Fleets of real servers for tests: a cluster, and a master with a replica and three sentinels.
 
-Both are made of `memocache.testing.servers` on free loopback ports and are gone with the test; each has the parts of a
-`Server` that tests of any backend use (`url`, `client`, `suspend`, `resume`, `kill`, `restart`, `stop`)::
+Both are made of `memocache.testing.servers` on free loopback ports, and are gone with the test. Each has the parts of
+a `Server` that tests of any backend use (`url`, `client`, `suspend`, `resume`, `kill`, `restart`, `stop`)::
 
     with ClusterServer() as cluster:
         cluster.client().set("a", 1)

@@ -1,8 +1,7 @@
-"""The pytest plugin: fixtures, and a marker, for tests of code that uses memocache's default cache.
+"""The pytest plugin: fixtures and a marker for tests of code that uses memocache's default cache.
 
-``@pytest.mark.memocache("disabled")``, ``("memory")`` and ``("strict")`` ask for the fixtures of those names.
-
-It is active wherever memocache is installed, and loads memocache only when a fixture is used.
+``@pytest.mark.memocache("disabled")``, ``("memory")`` and ``("strict")`` ask for the fixtures of those names. pytest
+finds the plugin wherever memocache is installed; memocache itself is loaded only when a fixture is used.
 """
 
 from __future__ import annotations
@@ -61,8 +60,8 @@ def memocache_strict() -> Iterator[Cache]:
 
     from memocache import Cache, UncacheableWarning, UnsharedWarning
     from memocache._cache import default as _default
-    from memocache._runtime.events import Event, Rejected
     from memocache.backends.memory import MemoryBackend
+    from memocache.instrumentation import Event, Rejected
 
     complaints: list[str] = []
 

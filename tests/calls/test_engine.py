@@ -14,12 +14,12 @@ from memocache import Cache, EncodeError, UncacheableWarning
 from memocache._calls.engine import REFRESH_THROTTLE
 from memocache._runtime import effects as _runtime
 from memocache._runtime.effects import run
-from memocache._runtime.events import Refreshed
 from memocache._runtime.outcome import Outcome
 from memocache._runtime.singleflight import Role
 from memocache.backends.base import NO_ROOM, ReplyError
 from memocache.backends.memory import MemoryBackend
 from memocache.exceptions import DecodeError
+from memocache.instrumentation import Refreshed
 from memocache.testing import FailingBackend, FakeClock
 from memocache.typing import Put
 from tests.patience import patient  # noqa: F401  # autouse

@@ -27,7 +27,7 @@ from memocache._stores.memory.tier import LocalTier
 from memocache.typing import Backend, Clock
 
 TRUST_SECONDS: Final = 0.9
-"""How far the near tier may be behind: SPEC 7.2 allows 1 s."""
+"""How far the near tier may be behind: promise 3.2 allows 1 s."""
 
 
 class Place(Mark):

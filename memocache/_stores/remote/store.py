@@ -1,6 +1,6 @@
 """A shared backend as a store: generations, witnesses and leases over `read` and `transact`.
 
-Theory (ARCHITECTURE ideas 3 and 5; Nishtala et al., "Scaling Memcache at Facebook", NSDI 2013, section 3.2.1 for
+Theory (architecture 3 and architecture 4; Nishtala et al., "Scaling Memcache at Facebook", NSDI 2013, section 3.2.1 for
 leases):
 
 1. Each function, tag and prefix has a random *marker*. A computation reads the markers before it runs and seals them

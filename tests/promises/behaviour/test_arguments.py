@@ -1,4 +1,4 @@
-"""Arguments as identities (SPEC section 4): what is distinct, what is equal, what cannot be a key."""
+"""Arguments as identities (promises 2.1 to 2.4): what is distinct, what is equal, what cannot be a key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a decorated function can be asked and told (SPEC section 3)."""
+"""What a decorated function can be asked and told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A `Cache` as a key-value service (SPEC section 6), in both colours."""
+"""A `Cache` as a key-value service, in both colours."""
 
 from __future__ import annotations
 

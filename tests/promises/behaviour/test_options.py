@@ -1,4 +1,4 @@
-"""The options of `cached` (SPEC section 2): ttl, key, exclude, tags, condition, errors, name, version, maxsize."""
+"""The options of `cached`: ttl, key, exclude, tags, condition, errors, name, version, maxsize."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values (SPEC section 5): what comes back equals what was computed, type for type, from every backend."""
+"""Values (promise 1.2): what comes back equals what was computed, type for type, from every backend."""
 
 from __future__ import annotations
 

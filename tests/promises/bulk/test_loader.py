@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from memocache import MISSING, BackendError, Cache, EncodeError, cached_many, disabled
-from memocache._runtime.events import Hit, Miss
+from memocache.instrumentation import Hit, Miss
 from tests.promises.behaviour.world import World
 from tests.promises.bulk.support import Shelf, commands, counted, loader
 from tests.promises.flight.support import assert_quiet

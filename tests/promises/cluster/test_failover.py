@@ -1,4 +1,4 @@
-"""FAULTS row 21, in short; `tests.promises.cluster.storm` is the long form, with more rounds and other seeds.
+"""Row 21 of docs/reliability.md, in short: `tests.promises.cluster.storm` has more rounds and other seeds.
 
 0 wrong values, 0 exceptions to callers, and every worker is served again soon after the servers themselves can.
 """

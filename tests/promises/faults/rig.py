@@ -3,7 +3,7 @@
 The function under test is `truth`: every result is known, some calls raise its own exception. A `Trial` of many calls
 counts what no caller may see: wrong values, exceptions that are not the function's, and how long the slowest took.
 
-How many calls: a quick share of FAULTS.md's pass figure, all of it with ``MEMOCACHE_FAULTS=full``.
+How many calls: a quick share of docs/reliability.md's pass figure, all of it with ``MEMOCACHE_FAULTS=full``.
 
 How promises of time are asserted: the machine may be busy, or stand still for seconds. `Stalls` is the control: a
 thread that only sleeps, and whose oversleeping is subtracted from calls. `within` measures up to five times and takes
@@ -31,16 +31,16 @@ FULL = os.environ.get("MEMOCACHE_FAULTS") == "full"
 BOUND = 30.0
 """Seconds something that must happen may take before the test fails."""
 STALL = 0.3
-"""SPEC 7.4: what backend trouble may cost a call."""
+"""What backend trouble may cost a call (promise 5.2)."""
 TIMES = 3
 """How many times a promised duration the best of `ROUNDS` measurements may be, on a busy machine."""
 ROUNDS = 5
 RECOVERY = 2.0
-"""SPEC 7.4: within this many seconds of the backend's return calls use it again."""
+"""Within this many seconds of the backend's return calls use it again (promise 5.3)."""
 
 
 def share(full: int, quick: int | None = None) -> int:
-    """How many calls (or rounds) where FAULTS.md asks for `full`: a tenth, or `quick`, unless all are asked for."""
+    """The number of calls or rounds where the table asks for `full`: `quick` or a tenth, unless all are asked for."""
     return full if FULL else quick or max(1, full // 10)
 
 
@@ -135,7 +135,7 @@ class Trial:
         return self
 
     def check(self) -> None:
-        """FAULTS.md's default pass."""
+        """The default pass of docs/reliability.md."""
         assert not self.raised, [type(error).__name__ for error in self.raised]
         assert self.wrong == 0
 

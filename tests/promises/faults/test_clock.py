@@ -1,4 +1,4 @@
-"""FAULTS.md, row 42: the wall clock jumps by a day, forwards and back."""
+"""Row 42 of docs/reliability.md: the wall clock jumps by a day, forwards and back."""
 
 from __future__ import annotations
 

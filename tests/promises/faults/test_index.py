@@ -1,4 +1,4 @@
-"""Every row of FAULTS.md has a line in README.md, and every test named there exists."""
+"""Every row of docs/reliability.md has a line in README.md, and every test named there exists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The threats of FAULTS.md: who writes to the backend forges nothing, who reads it learns no argument."""
+"""The threats of docs/reliability.md: who writes to the backend forges nothing, who reads it learns no argument."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FAULTS.md, server: rows 15 to 20. A server that answers with errors or nonsense, and one that is full or guarded."""
+"""Server, rows 15 to 20 of docs/reliability.md: answers that are errors or nonsense, a full or guarded server."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_17_a_server_out_of_memory(rig: Rig, victim: Server, leisure: Leisure) -
 @pytest.mark.parametrize("error", ["MISCONF Redis is configured to save RDB snapshots", "READONLY You can't write",
                                    "NOREPLICAS Not enough good replicas", "OOM command not allowed"])  # fmt: skip
 def test_17_refused_writes_never_stop_hits(rig: Rig, fake: FakeServer, leisure: Leisure, error: str) -> None:
-    """Row 17 and SPEC 7.4: while every write is refused 1,000 calls are served, hits among them all along."""
+    """Row 17 and promise 5.4: while every write is refused 1,000 calls are served, hits among them all along."""
     f = warmed(rig, leisure(fake.url))
     rounds = share(10, 2)
     fake.answer(f"-{error}\r\n".encode(), *WRITES)

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from memocache._runtime import circuit_breaker as _breaker
-from memocache._runtime.events import BackendFault
 from memocache.backends.redis import RedisBackend
+from memocache.instrumentation import BackendFault
 from memocache.testing import FailingBackend, FakeServer, FaultProxy, servers
 from memocache.testing.servers import Server
 from tests.promises.faults.rig import FULL, STALL, TIMES, Rig, right, stalled

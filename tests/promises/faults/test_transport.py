@@ -1,4 +1,4 @@
-"""FAULTS.md, transport: rows 1 to 14. What a broken connection costs, and that it never costs more."""
+"""Transport, rows 1 to 14 of docs/reliability.md. What a broken connection costs, and that it never costs more."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from memocache import BackendError
 from memocache._cache import stats_reporter as _tally
 from memocache._runtime import circuit_breaker as _breaker
 from memocache._runtime.budget import Budget
-from memocache._runtime.events import BackendFault
 from memocache._stores.remote import lease_heartbeat as _keeper
 from memocache._stores.remote import store as _store_shared
 from memocache._stores.remote.guard import Guard
 from memocache.backends.redis import RedisBackend
+from memocache.instrumentation import BackendFault
 from memocache.testing import FakeServer, FaultProxy
 from memocache.testing.servers import Server
 from memocache.typing import Tally

@@ -1,4 +1,4 @@
-"""Histories of calls, puts and invalidations, and the checker of SPEC 7.2 and 7.3 over them.
+"""Histories of calls, puts and invalidations, and the checker of promises 3.1 and 4.1 over them.
 
 All times are `time.monotonic_ns` of one machine, so they compare across its processes. A value carries the identity of
 the computation (or put) that made it.
@@ -68,7 +68,7 @@ class Recorder:
 
 
 def violations(ops: Sequence[Op]) -> list[str]:
-    """What in a history breaks SPEC 7.2 or 7.3, as texts."""
+    """What in a history breaks promise 3.1 or 4.1, as texts."""
     return [*_stale(ops), *_twice(ops)]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from memocache import Cache, UncacheableWarning, disabled
-from memocache._runtime import events
+from memocache import instrumentation as events
 from memocache.backends.memory import MemoryBackend
 from memocache.instrumentation.logging import LoggingObserver
 from tests.promises.behaviour.world import World
