@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import Any, Literal, Self, cast
 
+from memocache._cache.function_details import Details
+from memocache._cache.key_pages import Pages
+from memocache._cache.key_value import Operations
+from memocache._cache.scan import Looking
+from memocache._cache.statistics import Statistics
 from memocache._calls.function import name_or_none
 from memocache._runtime.effects import arun
 from memocache._stores.remote.envelope_io import UNFIT
 from memocache.stats import CacheStats, EntryInfo, FunctionDetails, Health, KeysPage
 from memocache.typing import MISSING
 
-if TYPE_CHECKING:
-    from memocache._cache.cache import Cache
-
 
 class AsyncCache:
     """The operations of a `Cache`, awaitable; `Cache.aio`."""
 
-    def __init__(self, cache: Cache) -> None:
-        self._cache = cache
-        self._operations = cache._operations
-        self._get_soon, self._glance = cache._operations.get_soon, cache._operations.glance
+    def __init__(
+        self, operations: Operations, looking: Looking, pages: Pages, statistics: Statistics, details: Details
+    ) -> None:
+        self._operations = operations
+        self._looking = looking
+        self._pages = pages
+        self._statistics = statistics
+        self._details = details
+        self._get_soon, self._glance = operations.get_soon, operations.glance
 
     async def get(self, key: str, default: Any = None) -> Any:
         """As `Cache.get`."""
@@ -66,7 +73,7 @@ class AsyncCache:
 
     async def invalidate(self, function: Any = None, *, tag: str | None = None) -> None:
         """As `Cache.invalidate`."""
-        await arun(self._cache._invalidate(function, tag))
+        await arun(self._operations.invalidate(function, tag))
 
     async def clear(self) -> None:
         """As `Cache.clear`."""
@@ -74,14 +81,14 @@ class AsyncCache:
 
     async def purge(self, progress: Callable[[int, int], None] | None = None) -> int:
         """As `Cache.purge`."""
-        return cast(int, await arun(self._cache._statistics.purge(progress)))
+        return cast(int, await arun(self._statistics.purge(progress)))
 
     async def keys(self, function: Any = None) -> AsyncIterator[str]:
         """As `Cache.keys`; an async iterator."""
         seen: set[str] = set()
         cursor: Any = None
         while True:
-            cursor, found = await arun(self._cache._looking.scan_step(cursor, name_or_none(function)))
+            cursor, found = await arun(self._looking.scan_step(cursor, name_or_none(function)))
             for key in found:
                 if key not in seen:
                     seen.add(key)
@@ -91,30 +98,30 @@ class AsyncCache:
 
     async def keys_page(self, function: Any = None, cursor: str | None = None, limit: int = 100) -> KeysPage:
         """As `Cache.keys_page`."""
-        return await arun(self._cache._pages.page(name_or_none(function), cursor, limit))
+        return await arun(self._pages.page(name_or_none(function), cursor, limit))
 
     async def inspect(self, key: str) -> EntryInfo | None:
         """As `Cache.inspect`."""
-        return cast("EntryInfo | None", await arun(self._cache._statistics.inspect(key)))
+        return cast("EntryInfo | None", await arun(self._statistics.inspect(key)))
 
     async def stats(self, scope: Literal["process", "fleet"] = "process", *, entries: bool = True) -> CacheStats:
         """As `Cache.stats`."""
-        return cast(CacheStats, await arun(self._cache._statistics.stats(scope, entries)))
+        return cast(CacheStats, await arun(self._statistics.stats(scope, entries)))
 
     async def details(
         self, name: str, scope: Literal["process", "fleet"] = "process", *, entries: bool = True
     ) -> FunctionDetails | None:
         """As `Cache.details`."""
-        return cast("FunctionDetails | None", await arun(self._cache._details.details(name, scope, entries)))
+        return cast("FunctionDetails | None", await arun(self._details.details(name, scope, entries)))
 
     async def health(self) -> Health:
         """As `Cache.health`."""
-        return cast(Health, await arun(self._cache._looking.health()))
+        return cast(Health, await arun(self._looking.health()))
 
     async def close(self) -> None:
         """Let go of this event loop's connections; threads and other loops keep theirs until `Cache.close`."""
-        await self._cache._statistics.aclose()
-        guard = self._cache._guard
+        await self._statistics.aclose()
+        guard = self._operations.guard
         aio = None if guard is None else getattr(guard.backend, "aio", None)
         if aio is not None:
             await cast("Awaitable[None]", aio.close())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -12,21 +10,20 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 from memocache._cache.aio import AsyncCache
 from memocache._cache.function_details import Details
 from memocache._cache.key_pages import Pages
-from memocache._cache.key_value import Operations, is_glob
+from memocache._cache.key_value import Operations
 from memocache._cache.scan import Looking
 from memocache._cache.settings import clock_of, digest_key, sealer_of, secrets_of
 from memocache._cache.statistics import Statistics
 from memocache._cache.stats_reporter import Tallies
-from memocache._calls import bulk_lookup as _many
-from memocache._calls.call_key import Binding, Places
+from memocache._calls.call_key import Places
+from memocache._calls.core import Core, Services
 from memocache._calls.decorators import Decorator, LoaderDecorator
 from memocache._calls.engine import Engine
-from memocache._calls.function import Function, name_of, name_or_none
+from memocache._calls.function import name_or_none
 from memocache._calls.options import ttl_setting
 from memocache._runtime import disabled as _disabled
 from memocache._runtime import events
-from memocache._runtime.effects import Steps, run
-from memocache._runtime.outcome import Outcome
+from memocache._runtime.effects import run
 from memocache._runtime.singleflight import Flights
 from memocache._stores.layered.process_bound import ProcessBoundStore
 from memocache._stores.memory.store import LocalStore
@@ -41,7 +38,7 @@ from memocache.backends._settings import MemorySettings
 from memocache.codecs.codec import Codec
 from memocache.codecs.copying import copier
 from memocache.exceptions import ConfigurationError
-from memocache.stats import CacheStats, EntryInfo, FunctionDetails, FunctionStats, Health, KeysPage
+from memocache.stats import CacheStats, EntryInfo, FunctionDetails, Health, KeysPage
 from memocache.typing import MISSING, Backend, Clock, Observer
 
 if TYPE_CHECKING:
@@ -51,7 +48,6 @@ T = TypeVar("T")
 MAX_VALUE_BYTES = 16 * 2**20
 CODEC_BYTES = 64 * 2**20
 COMPRESS_ABOVE = 1024
-_caches: weakref.WeakSet[Cache] = weakref.WeakSet()
 
 
 class Cache:
@@ -125,9 +121,7 @@ class Cache:
         if not isinstance(observers, Iterable) or not all(map(callable, observers := tuple(observers))):
             raise ConfigurationError("observers= takes callables of one event")
         self._settings = {"prefix": prefix, "default_ttl": ttl, "on_error": on_error, "max_wait": wait}
-        self._retired = False
         self._observers = tuple(observers)
-        self._fast = not self._observers
         emit = self._emit if self._observers else None
         time_source = clock_of(clock)
         secrets = secrets_of(secret)
@@ -185,8 +179,21 @@ class Cache:
         self._details = Details(self._looking, self._statistics, tallies)
         if emit is not None:
             self._tier.on_evict = lambda name, cause: self._emit(events.Evicted(name or None, cause))
-        self.aio = AsyncCache(self)
-        _caches.add(self)
+        self._core = Core(
+            self._places,
+            self._engine,
+            self._codec,
+            Services(
+                self._operations.invalidate_function,
+                self._statistics.zero,
+                self._statistics.function,
+                self._details.declare,
+                self._statistics.after_fork,
+            ),
+            guard=self._guard,
+            near=self._near,
+        )
+        self.aio = AsyncCache(self._operations, self._looking, self._pages, self._statistics, self._details)
 
     def __repr__(self) -> str:
         kind = "memory" if self._guard is None else type(self._guard.backend).__name__
@@ -202,12 +209,12 @@ class Cache:
     @property
     def cached(self) -> Decorator:
         """Decorates functions whose results this cache is to remember; see `memocache.cached` for the options."""
-        return Decorator(lambda: self)
+        return Decorator(lambda: self._core)
 
     @property
     def cached_many(self) -> LoaderDecorator:
         """Decorates loaders ``load(ids, *rest) -> Mapping[id, value]``; see `memocache.cached_many` for the options."""
-        return LoaderDecorator(lambda: self)
+        return LoaderDecorator(lambda: self._core)
 
     def register(self, type_: type[T], encode: Callable[[T], object], decode: Callable[[Any], T]) -> None:
         """Teach the cache a type: `encode` makes of an instance something storable, `decode` the instance of that."""
@@ -215,7 +222,7 @@ class Cache:
 
     def disabled(self) -> AbstractContextManager[None]:
         """Inside the block, functions on this cache compute and store nothing (in this thread or task)."""
-        return _disabled.off(frozenset({id(self)}))
+        return _disabled.off(frozenset({id(self._core)}))
 
     # -- key-value use
 
@@ -265,7 +272,7 @@ class Cache:
 
         Raises `BackendError` when the backend cannot be reached: then nothing may be believed forgotten.
         """
-        run(self._invalidate(function, tag))
+        run(self._operations.invalidate(function, tag))
 
     def clear(self) -> None:
         """Forget everything under the prefix. Raises `BackendError`."""
@@ -333,18 +340,6 @@ class Cache:
         """
         return {} if self._guard is None else self._guard.breakers()
 
-    def retire(self) -> None:
-        """Let the functions bound to this cache look for theirs anew; called when another default cache takes over."""
-        self._retired = True
-        self.unbind()
-        self.close()
-
-    def unbind(self) -> None:
-        """Let every function bound to this cache look for its cache anew."""
-        for table in self._tier.tables():
-            for user in list(table.users):
-                user.unbind()
-
     def close(self) -> None:
         """Let go of connections and threads. Using the cache again reopens it."""
         if self._guard is not None:
@@ -358,95 +353,6 @@ class Cache:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    # -- for decorated functions
-
-    def _bind(self, function: Function, *, method: bool, user: Any) -> Binding:
-        self._codec.trust_annotations(function.plain)
-        for error in function.options.errors:
-            if error.__module__ != "builtins":
-                try:
-                    self._codec.trust(error)
-                except ConfigurationError:
-                    pass  # no name leads to it: its errors cannot be stored, and will count as rejected
-        binding = Binding(self._places, function, method=method)
-        binding.table.users.add(user)
-        more = {"cache_missing": user.cache_missing} if hasattr(user, "cache_missing") else {}
-        self._details.declare(function.name, self._parameters(binding) | more)
-        return binding
-
-    def _entries(self, binding: Binding) -> Any:
-        """The entries that the compiled look-up may serve, by key."""
-        if self._near is None:
-            return binding.table.entries
-        from memocache._stores.layered.near_cache import Copies
-
-        shared: Any = self._places.shared
-        return Copies(self._near, shared.beside(binding.table))
-
-    def _off_here(self) -> bool:
-        off = _disabled.DISABLED.get()
-        return off is not None and self._is_off(off)
-
-    def _is_off(self, ids: frozenset[int]) -> bool:
-        return not ids.isdisjoint(_disabled.ALL) or id(self) in ids
-
-    def _parameters(self, binding: Binding) -> dict[str, Any]:
-        options = binding.function.options
-        shown = {name: getattr(options, name) for name in options.__slots__}
-        shown["name"] = binding.function.name
-        if shown["ttl"] is MISSING:
-            shown["ttl"] = self._engine.default_ttl
-        for name in ("stale", "stale_if_error", "soft_timeout", "hard_timeout"):
-            shown[name] = shown[name] or None
-        if shown["ttl"] == float("inf"):
-            shown["ttl"] = None
-        return shown
-
-    def _function_stats(self, name: str) -> FunctionStats:
-        return self._statistics.function(name)
-
-    def _invalidate(self, function: Any, tag: str | None) -> Steps[None]:
-        if (function is None) == (tag is None):
-            raise ConfigurationError("invalidate() takes a function or its name, or tag=, and not both")
-        if tag is not None:
-            yield from self._operations.invalidate_tag(tag)
-            return
-        name = name_of(function)
-        if isinstance(function, str) and is_glob(name):
-            yield from self._operations.invalidate_glob(name)
-        else:
-            yield from self._operations.invalidate_function(name)
-
-    def _invalidate_function(self, name: str) -> Steps[None]:
-        yield from self._operations.invalidate_function(name)
-
-    def _clear_function(self, binding: Binding) -> Steps[None]:
-        yield from self._operations.invalidate_function(binding.function.name)
-        yield from self._statistics.zero(binding.table)
-
-    def _invalidate_call(self, binding: Binding, values: tuple[Any, ...]) -> Steps[None]:
-        yield from self._operations.invalidate_call(binding, values)
-
-    def _put_call(self, binding: Binding, values: tuple[Any, ...], value: Any) -> Steps[None]:
-        yield from self._operations.put_call(binding, values, value)
-
-    def _peek_call(self, binding: Binding, values: tuple[Any, ...]) -> Steps[Any]:
-        return (yield from self._operations.peek_call(binding, values))
-
-    def _explain_call(self, binding: Binding, values: tuple[Any, ...]) -> Steps[Any]:
-        from memocache._cache.explain import explain
-
-        return explain(self._operations, binding, values)
-
-    def _refresh_call(self, binding: Binding, values: tuple[Any, ...]) -> Steps[Outcome]:
-        if self._off_here():
-            return self._engine.direct(binding.function, values)
-        return self._engine.refresh(binding, values)
-
-    def _map_calls(self, binding: Binding, calls: list[tuple[Any, ...]]) -> Steps[Outcome]:
-        run_calls = _many.map_directly if self._off_here() else _many.map_calls
-        return run_calls(self._engine, binding, calls)
 
     # -- reporting
 
@@ -465,22 +371,3 @@ class Cache:
         for table in self._tier.tables(name):
             table.counters.add(decode_errors=1)
             break
-
-
-def _after_fork() -> None:
-    """In a child: other threads are gone, and with them what they held and led."""
-    for cache in list(_caches):
-        cache._tier.after_fork()
-        if cache._near is not None:
-            cache._near.after_fork()
-        cache._flights.after_fork()
-        if cache._guard is not None:
-            cache._guard.after_fork()
-        shared = cache._places.shared
-        if isinstance(shared, SharedStore):
-            shared.keeper.after_fork()
-        cache._statistics.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

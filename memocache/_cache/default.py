@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from memocache._cache.cache import Cache
+from memocache._calls.core import Core
 from memocache._calls.decorators import Decorator, LoaderDecorator
 from memocache._runtime import disabled as _disabled
 
@@ -43,7 +44,8 @@ def configure(backend: Any = None, **options: Any) -> Cache:
     with _lock:
         old, _cache = _cache, made
     if old is not None:
-        old.retire()
+        old._core.retire()
+        old.close()
     return made
 
 
@@ -54,13 +56,13 @@ def replaced(cache: Cache) -> Iterator[None]:
     with _lock:
         old, _cache = _cache, cache
     if old is not None:
-        old.unbind()
+        old._core.unbind()
     try:
         yield
     finally:
         with _lock:
             _cache = old
-        cache.unbind()
+        cache._core.unbind()
 
 
 def _from_environment(options: dict[str, Any]) -> dict[str, Any]:
@@ -81,5 +83,9 @@ def disabled() -> AbstractContextManager[None]:
     return _disabled.off(_disabled.ALL)
 
 
-cached = Decorator(default_cache)
-cached_many = LoaderDecorator(default_cache)
+def _default_core() -> Core:
+    return default_cache()._core
+
+
+cached = Decorator(_default_core)
+cached_many = LoaderDecorator(_default_core)

@@ -10,8 +10,9 @@ from typing import Any
 from memocache._cache.resolve import Finder
 from memocache._calls.call_key import Binding
 from memocache._calls.signature import Values
+from memocache._calls.wrapper import Memoized
 from memocache._runtime.budget import DIRECT_SECONDS, Budget
-from memocache._runtime.effects import Effect
+from memocache._runtime.effects import Effect, run
 from memocache._stores.remote import envelope as _envelope
 from memocache._stores.remote.envelope import Envelope
 from memocache._stores.store import Address, Found
@@ -42,6 +43,12 @@ class Explanation:
     computing: bool
     depends: tuple[str, ...]
     ignored: tuple[str, ...]
+
+
+def explain_call(function: Memoized, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Explanation:
+    """Explain a call of a decorated function. Raises `BackendError`, `UnstableKeyError`."""
+    core, binding = function._self_state.bound()
+    return run(explain(Finder(core.places, core.engine, core.guard), binding, function._self_values(args, kwargs)))
 
 
 def explain(operations: Finder, binding: Binding, values: Values) -> Generator[Effect, Any, Explanation]:

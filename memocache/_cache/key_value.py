@@ -11,10 +11,10 @@ from functools import partial
 from typing import Any
 
 from memocache._cache.resolve import Finder, S
-from memocache._calls.call_key import Binding, Places
+from memocache._calls.call_key import Places
 from memocache._calls.engine import Engine
+from memocache._calls.function import name_of
 from memocache._calls.options import plain_tags, ttl_setting
-from memocache._calls.signature import Values
 from memocache._runtime import events
 from memocache._runtime.budget import DIRECT_SECONDS, Budget
 from memocache._runtime.outcome import Outcome
@@ -30,7 +30,7 @@ _GLOB = frozenset("*?[")
 
 
 class Operations(Finder):
-    """Key-value use, invalidation, and what decorated functions are asked besides being called."""
+    """Key-value use and invalidation."""
 
     def __init__(self, places: Places, engine: Engine, guard: BackendGuard | None) -> None:
         super().__init__(places, engine, guard)
@@ -223,6 +223,19 @@ class Operations(Finder):
 
     # -- invalidation
 
+    def invalidate(self, function: Any, tag: str | None) -> S:
+        """Forget every call of a function (itself, its name, or a pattern of names), or every entry with `tag`."""
+        if (function is None) == (tag is None):
+            raise ConfigurationError("invalidate() takes a function or its name, or tag=, and not both")
+        if tag is not None:
+            yield from self.invalidate_tag(tag)
+            return
+        name = name_of(function)
+        if isinstance(function, str) and is_glob(name):
+            yield from self.invalidate_glob(name)
+        else:
+            yield from self.invalidate_function(name)
+
     def invalidate_function(self, *names: str) -> S:
         """Forget every call of these function names, here and in the backend."""
         try:
@@ -264,47 +277,6 @@ class Operations(Finder):
                 yield self.guard_io("delete", markers, budget=Budget(DIRECT_SECONDS))
         finally:
             self.tier.clear()
-
-    # -- decorated functions
-
-    def invalidate_call(self, binding: Binding, values: Values) -> S:
-        """Forget one call."""
-        address, store = binding.address(values)
-        address.budget = Budget(DIRECT_SECONDS)
-        key = (id(address.table), address.key)
-        try:
-            yield from store.forget(address)
-            self.engine.gone(address, store, INVALIDATED)
-        finally:
-            self.engine.flights.void(key)
-
-    def put_call(self, binding: Binding, values: Values, value: Any) -> S:
-        """Store a value for one call."""
-        address, store = binding.address(values)
-        address.budget = Budget(DIRECT_SECONDS)
-        now = self.tier.clock.monotonic()
-        try:
-            record = self.engine.record(binding, value)
-            yield from store.put(address, record)
-            self.engine.stored(address, store, now + record.ttl)
-        except Unstorable as refusal:
-            raise EncodeError(f"{binding.function.name}: {refusal.detail or refusal.cause}") from None
-        finally:
-            self.engine.flights.void((id(address.table), address.key))
-        binding.counters.add(stores=1)
-
-    def peek_call(self, binding: Binding, values: Values) -> S:
-        """The cached value, stale ones too, or MISSING."""
-        address, store = binding.address(values)
-        found = yield from store.look(address)
-        options = binding.function.options
-        if found.load is None or found.now >= max(found.stale_until, found.expires + options.stale_if_error):
-            return MISSING
-        try:
-            outcome = found.load()
-        except DecodeError:
-            return MISSING
-        return MISSING if outcome.error is not None else outcome.value
 
 
 def is_glob(name: str) -> bool:

@@ -12,10 +12,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from inspect import Parameter
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from memocache._calls import bulk_lookup as _many
 from memocache._calls.call_key import Binding
+from memocache._calls.core import Core
 from memocache._calls.engine import Engine
 from memocache._calls.function import Function
 from memocache._calls.signature import Values
@@ -28,13 +29,10 @@ from memocache._stores.store import Address, Found, Record, Store
 from memocache.exceptions import BackendError, ConfigurationError
 from memocache.typing import MISSING
 
-if TYPE_CHECKING:
-    from memocache._cache.cache import Cache
-
 S = Generator[Effect, Any, Any]
 
 
-def memoize_loader(target: Any, settings: dict[str, Any], find_cache: Callable[[], Cache]) -> Memoized:
+def memoize_loader(target: Any, settings: dict[str, Any], find_core: Callable[[], Core]) -> Memoized:
     """Decorate a loader; `settings` are those of `cached` and ``cache_missing``."""
     settings = dict(settings)
     cache_missing = settings.pop("cache_missing", False)
@@ -43,7 +41,7 @@ def memoize_loader(target: Any, settings: dict[str, Any], find_cache: Callable[[
     function = Function(target, settings)
     function.direct = False
     made = cast("type[_MemoizedLoader]", type("MemoizedLoader", (_MemoizedLoader,), {}))
-    loader = made(function, find_cache, lambda *args: _LoaderState(*args, cache_missing=cache_missing))
+    loader = made(function, find_core, lambda *args: _LoaderState(*args, cache_missing=cache_missing))
     ids = function.signature.parameters[loader._self_state.ids_at :][:1]
     if not ids or ids[0].kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
         raise TypeError(f"cached_many() takes a loader whose first parameter is the ids; {function.name} has none")
@@ -67,13 +65,13 @@ class _LoaderState(State):
 
     look_soon = look
 
-    def steps(self, cache: Cache, binding: Binding, values: Values, begun: Any = None) -> Steps[Outcome]:
+    def steps(self, core: Core, binding: Binding, values: Values, begun: Any = None) -> Steps[Outcome]:
         """One call: the mapping of those ids that have a value."""
-        return self.load(cache, binding, values).steps()
+        return self.load(core, binding, values).steps()
 
-    def load(self, cache: Cache, binding: Binding, values: Values) -> _Load:
+    def load(self, core: Core, binding: Binding, values: Values) -> _Load:
         """A call that is about to be made."""
-        return _Load(cache._engine, binding, values, self.ids_at, self.cache_missing)
+        return _Load(core.engine, binding, values, self.ids_at, self.cache_missing)
 
 
 class _MemoizedLoader(Memoized):
@@ -98,15 +96,15 @@ class _MemoizedLoader(Memoized):
     def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
         """Load one id now, store its value and return it; MISSING, and the id forgotten, if it has none."""
         values = self._self_one(args, kwargs)
-        cache, binding = self._self_state.bound()
-        return self._self_result(self._self_state.load(cache, binding, values).refresh())
+        core, binding = self._self_state.bound()
+        return self._self_result(self._self_state.load(core, binding, values).refresh())
 
     def _self_map(self, calls: list[tuple[Any, ...]]) -> Any:
         state = self._self_state
         each = [state.call(self._self_values(args, {})) for args in calls]
         return self._self_result(_all(each))
 
-    def _self_do(self, what: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _self_do(self, what: Callable[..., Steps[Any]], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self._self_one(args, kwargs)
         return super()._self_do(what, args, kwargs)
 
@@ -197,7 +195,7 @@ class _Load:
         engine, one = self._engine, self._values[self._at]
         address, store = self._binding.address(self._values)
         marks = engine.tier.marks(address.name, address.tags)
-        flight, token = engine.flights.takeover((id(address.table), address.key), marks)
+        flight, token = engine.flights.takeover(address.flight_key, marks)
         claim = self._claims[one] = _Claim(_many.Looked(address, store), flight, token)
         del token
         try:
@@ -256,7 +254,7 @@ class _Load:
         mine, coalesced = [], 0
         for one, looked in todo.items():
             address = looked.address
-            marks, key = engine.tier.marks(address.name, address.tags), (id(address.table), address.key)
+            marks, key = engine.tier.marks(address.name, address.tags), address.flight_key
             if alone:
                 flight, token = engine.flights.solo(key, marks)
             else:

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, get_overloads, overload
+from typing import Any, ParamSpec, Protocol, TypeVar, get_overloads, overload
 
+from memocache._calls.core import Core
 from memocache._calls.options import Coalesce, Duration, Ttl
 from memocache.typing import MISSING, AsyncCachedFunction, CachedFunction, Missing
-
-if TYPE_CHECKING:
-    from memocache._cache.cache import Cache
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,8 +44,8 @@ class Decorator:
     sync or async. The decorated function is a `memocache.typing.CachedFunction` or `AsyncCachedFunction`.
     """
 
-    def __init__(self, find_cache: Callable[[], Cache]) -> None:
-        self._find_cache = find_cache
+    def __init__(self, find_core: Callable[[], Core]) -> None:
+        self._find_core = find_core
 
     def __repr__(self) -> str:
         return "<memocache.cached>"
@@ -139,7 +137,7 @@ class Decorator:
         from memocache._calls.wrapper import memoize  # not before: wrapt brings asyncio with it
 
         def decorate(target: Any) -> Any:
-            return memoize(target, settings, self._find_cache)
+            return memoize(target, settings, self._find_core)
 
         return decorate if function is None else decorate(function)
 
@@ -147,8 +145,8 @@ class Decorator:
 class LoaderDecorator:
     """`cached_many`: decorates loaders so that a cache remembers what they return, id by id."""
 
-    def __init__(self, find_cache: Callable[[], Cache]) -> None:
-        self._find_cache = find_cache
+    def __init__(self, find_core: Callable[[], Core]) -> None:
+        self._find_core = find_core
 
     def __repr__(self) -> str:
         return "<memocache.cached_many>"
@@ -191,7 +189,7 @@ class LoaderDecorator:
         from memocache._calls.bulk_loader import memoize_loader
 
         def decorate(target: Any) -> Any:
-            return memoize_loader(target, settings, self._find_cache)
+            return memoize_loader(target, settings, self._find_core)
 
         return decorate if loader is None else decorate(loader)
 

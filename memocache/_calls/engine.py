@@ -110,7 +110,7 @@ class Engine:
                 self.count_miss(binding, address, store, found)
             leading = LEADING.get()
             marks = self.tier.marks(address.name, address.tags)
-            key = (id(address.table), address.key)
+            key = address.flight_key
             token: Token | None
             if options.coalesce is None:
                 flight, token = self.flights.solo(key, marks)
@@ -178,7 +178,7 @@ class Engine:
         """Compute now and store, voiding computations under way. Raises `BackendError`."""
         address, store = binding.address(values)
         marks = self.tier.marks(address.name, address.tags)
-        flight, token = self.flights.takeover((id(address.table), address.key), marks)
+        flight, token = self.flights.takeover(address.flight_key, marks)
         found = yield from store.look(address)
         return (
             yield from self._lead(binding, values, address, store, found, flight, token, reachable=True, force=True)
@@ -255,7 +255,7 @@ class Engine:
         """What an address is known by to those who remember what happened there."""
         if isinstance(store, SharedStore):
             return hash(store.spot(address).entry)
-        return hash((id(address.table), address.key))  # as `Entry.ghost`
+        return hash(address.flight_key)  # as `Entry.ghost`
 
     def gone(self, address: Address, store: Store, cause: str) -> None:
         """Have it remembered why nothing is stored at an address."""
@@ -352,7 +352,7 @@ class Engine:
             return Outcome(
                 None, ComputeTimeout(f"{binding.function.name} did not finish within hard_timeout={limit:g} seconds")
             )
-        flight, token = self.flights.solo((id(address.table), address.key), self.tier.marks(address.name, address.tags))
+        flight, token = self.flights.solo(address.flight_key, self.tier.marks(address.name, address.tags))
         return (
             yield from self._lead(binding, values, address, store, found, flight, token, reachable=True, patient=0.0)
         )
@@ -562,7 +562,7 @@ class Engine:
     def _start_refresh(
         self, binding: Binding, values: Values, address: Address, store: Store, found: Found
     ) -> Generator[Effect, Any, None]:
-        key = (id(address.table), address.key)
+        key = address.flight_key
         now = self.tier.clock.monotonic()
         if self.flights.busy(key) or self._throttled.get(key, 0.0) > now:
             return

@@ -14,11 +14,14 @@ from collections.abc import Callable, Iterable
 from itertools import repeat
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import wrapt
 
+from memocache._calls import bulk_lookup
+from memocache._calls.call_entries import invalidate_call, peek_call, put_call
 from memocache._calls.call_key import Binding
+from memocache._calls.core import Core
 from memocache._calls.fast_path import Soon, look_now, look_soon
 from memocache._calls.function import Function
 from memocache._runtime.disabled import DISABLED
@@ -26,9 +29,6 @@ from memocache._runtime.effects import Steps, arun, run, unwrap
 from memocache._runtime.outcome import Outcome
 from memocache._stores.remote.envelope_io import UNFIT
 from memocache.stats import CacheInfo, FunctionStats
-
-if TYPE_CHECKING:
-    from memocache._cache.cache import Cache
 
 
 class _Nobody:
@@ -52,11 +52,11 @@ class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wrap
     attribute does."""
 
     def __init__(
-        self, function: Function, find_cache: Callable[[], Cache], make_state: Callable[..., State] | None = None
+        self, function: Function, find_core: Callable[[], Core], make_state: Callable[..., State] | None = None
     ) -> None:
         super().__init__(function.plain, _never)
         self._self_function = function
-        self._self_state = (make_state or State)(self, function, find_cache)
+        self._self_state = (make_state or State)(self, function, find_core)
         type(self).__call__ = staticmethod(self._self_state.compile())  # type: ignore[method-assign]  # a class of its own
 
     # -- the call
@@ -91,20 +91,20 @@ class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wrap
 
     def cache_info(self) -> CacheInfo:
         """Hits, misses, maxsize and currsize, in this process."""
-        cache, binding = self._self_state.bound()
-        counted = cache._tier.counted(binding.table)
-        size = cache._tier.currsize(binding.table)
+        core, binding = self._self_state.bound()
+        counted = core.tier.counted(binding.table)
+        size = core.tier.currsize(binding.table)
         return CacheInfo(int(counted["hits"]), int(counted["misses"]), binding.function.options.maxsize, size)
 
     def cache_parameters(self) -> dict[str, Any]:
         """The settings in force, by name."""
-        cache, binding = self._self_state.bound()
-        return cache._parameters(binding)
+        core, binding = self._self_state.bound()
+        return core.parameters(binding)
 
     def stats(self) -> FunctionStats:
         """The counters of this function's name, in this process."""
-        cache, binding = self._self_state.bound()
-        return cache._function_stats(binding.function.name)
+        core, binding = self._self_state.bound()
+        return core.services.function_stats(binding.function.name)
 
     def key_for(self, /, *args: Any, **kwargs: Any) -> str:
         """The key of a call as the backend sees it."""
@@ -113,49 +113,49 @@ class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wrap
 
     def cache_clear(self) -> Any:
         """Forget this function's entries everywhere and zero its counters."""
-        cache, binding = self._self_state.bound()
-        return self._self_run(cache._clear_function(binding))
+        core, binding = self._self_state.bound()
+        return self._self_run(_clear(core, binding))
 
     def invalidate_all(self) -> Any:
         """Forget every call of this function, everywhere."""
-        cache, binding = self._self_state.bound()
-        return self._self_run(cache._invalidate_function(binding.function.name))
+        core, binding = self._self_state.bound()
+        return self._self_run(core.services.invalidate_function(binding.function.name))
 
     def invalidate(self, /, *args: Any, **kwargs: Any) -> Any:
         """Forget one call."""
-        return self._self_do("_invalidate_call", args, kwargs)
+        return self._self_do(invalidate_call, args, kwargs)
 
     def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
         """Compute now, store, and return the value."""
-        cache, binding = self._self_state.bound()
-        return self._self_result(cache._refresh_call(binding, self._self_values(args, kwargs)))
+        core, binding = self._self_state.bound()
+        values = self._self_values(args, kwargs)
+        if core.off():
+            return self._self_result(core.engine.direct(binding.function, values))
+        return self._self_result(core.engine.refresh(binding, values))
 
     def peek(self, /, *args: Any, **kwargs: Any) -> Any:
         """The cached value, a stale one too, or MISSING; never computes, never counts."""
-        return self._self_do("_peek_call", args, kwargs)
+        return self._self_do(peek_call, args, kwargs)
 
     def put(self, value: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Store a value for one call."""
-        cache, binding = self._self_state.bound()
-        return self._self_run(cache._put_call(binding, self._self_values(args, kwargs), value))
+        core, binding = self._self_state.bound()
+        return self._self_run(put_call(core.engine, binding, self._self_values(args, kwargs), value))
 
     def map(self, *iterables: Iterable[Any]) -> Any:
         """Like ``map``, but a list: one round trip of look-ups, then only the misses are computed."""
         return self._self_map(list(zip(*iterables, strict=False)))
 
-    def _self_explain(self, /, *args: Any, **kwargs: Any) -> Any:
-        cache, binding = self._self_state.bound()
-        return run(cache._explain_call(binding, self._self_values(args, kwargs)))
-
     def _self_map(self, calls: list[tuple[Any, ...]]) -> Any:
-        cache, binding = self._self_state.bound()
+        core, binding = self._self_state.bound()
         # a thousand at once: the question of the class costs a call each, and is asked where there is one
         bind = self._self_values if self._self_function.wants_class else binding.function.signature.bind
-        return self._self_result(cache._map_calls(binding, [bind(args, {}) for args in calls]))
+        map_calls = bulk_lookup.map_directly if core.off() else bulk_lookup.map_calls
+        return self._self_result(map_calls(core.engine, binding, [bind(args, {}) for args in calls]))
 
-    def _self_do(self, what: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        cache, binding = self._self_state.bound()
-        return self._self_run(getattr(cache, what)(binding, self._self_values(args, kwargs)))
+    def _self_do(self, what: Callable[..., Steps[Any]], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        core, binding = self._self_state.bound()
+        return self._self_run(what(core.engine, binding, self._self_values(args, kwargs)))
 
     def _self_values(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """The values of a call that something is asked about. Raises TypeError where the class of it is not given."""
@@ -179,13 +179,13 @@ class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wrap
 class State:
     """What binds a decorated function to a cache, and the namespace its compiled look-up reads."""
 
-    def __init__(self, memoized: Memoized, function: Function, find_cache: Callable[[], Cache]) -> None:
+    def __init__(self, memoized: Memoized, function: Function, find_core: Callable[[], Core]) -> None:
         self.function = function
-        self.find_cache = find_cache
+        self.find_core = find_core
         self.method = _looks_like_method(function)
         self._memoized = weakref.ref(memoized)
         self._namespace: dict[str, Any] = {}
-        self._bound: tuple[Cache, Binding] | None = None
+        self._bound: tuple[Core, Binding] | None = None
 
     def compile(self) -> Callable[..., Any]:
         """The look-up of this function, unbound."""
@@ -243,7 +243,7 @@ class State:
             type(memoized).__get__ = get  # type: ignore[method-assign]  # a class of its own
 
     def unbind(self) -> None:
-        """Forget the cache; the next call finds it anew."""
+        """Forget the core; the next call finds it anew."""
         self._bound = None
         name = self.function.signature.name
         self._namespace |= {
@@ -253,58 +253,50 @@ class State:
             name("marks"): None,
         }
 
-    def bound(self) -> tuple[Cache, Binding]:
-        """The cache and the function's binding to it."""
+    def bound(self) -> tuple[Core, Binding]:
+        """The core of the function's cache, and the function's binding to it."""
         bound = self._bound
-        if bound is None or bound[0]._retired:
-            cache = self.find_cache()
-            binding = cache._bind(self.function, method=self.method, user=self)
-            bound = self._bound = (cache, binding)
-            # beside a shared backend every hit asks its markers, also one on an entry that stays in the process
-            if self._compiled_serves(cache, binding):
+        if bound is None or bound[0].retired:
+            core = self.find_core()
+            binding = core.bind(self.function, method=self.method, user=self)
+            bound = self._bound = (core, binding)
+            if core.compiled_serves(binding):
                 name = self.function.signature.name
                 self._namespace |= {
-                    name("monotonic"): cache._tier.clock.monotonic,
-                    name("identities"): cache._tier.identities._tracked,
-                    name("marks"): (cache._near or cache._tier).all_marks,
+                    name("monotonic"): core.tier.clock.monotonic,
+                    name("identities"): core.tier.identities._tracked,
+                    name("marks"): (core.near or core.tier).all_marks,
                     # last: from here on the look-up reads this cache's table
-                    name("entries"): cache._entries(binding),
+                    name("entries"): core.entries(binding),
                 }
-                if cache._retired:  # meanwhile, and its `unbind` may have come before this
+                if core.retired:  # meanwhile, and its `unbind` may have come before this
                     self.unbind()
         return bound
 
-    def _compiled_serves(self, cache: Cache, binding: Binding) -> bool:
-        """Whether hits may be served by the compiled look-up: from the process alone, and with nothing to weigh."""
-        options = self.function.options
-        reads_process = binding.places.shared is None or (cache._near is not None and binding.shares)
-        return self.function.direct and cache._fast and reads_process and not options.early
-
     def look(self, values: tuple[Any, ...]) -> Any:
         """A sync call's look-up in the backend, without a coroutine: an `Outcome`, or what `call` begins with."""
-        cache, binding = self.bound()
+        core, binding = self.bound()
         if binding.places.shared is None:
             return None
-        return look_now(cache._engine, binding, values)
+        return look_now(core.engine, binding, values)
 
     def look_soon(self, values: tuple[Any, ...]) -> Any:
         """An async call's look-up in the backend: a `Soon`, or what `call` begins with."""
-        cache, binding = self.bound()
-        return None if binding.places.shared is None else look_soon(cache._engine, binding, values)
+        core, binding = self.bound()
+        return None if binding.places.shared is None else look_soon(core.engine, binding, values)
 
     def call(self, values: tuple[Any, ...], begun: Any = None) -> Steps[Any]:
         """The steps of a call that the look-up did not serve."""
-        cache, binding = self.bound()
-        off = DISABLED.get()
-        if off is not None and cache._is_off(off):
-            return cache._engine.direct(self.function, values)
+        core, binding = self.bound()
+        if core.off():
+            return core.engine.direct(self.function, values)
         if begun is not None and begun[0].table is not binding.table:
             begun = None  # of a cache that was replaced while this call waited
-        return self.steps(cache, binding, values, begun)
+        return self.steps(core, binding, values, begun)
 
-    def steps(self, cache: Cache, binding: Binding, values: tuple[Any, ...], begun: Any) -> Steps[Any]:
+    def steps(self, core: Core, binding: Binding, values: tuple[Any, ...], begun: Any) -> Steps[Any]:
         """The steps of a call with caching on."""
-        return cache._engine.call(binding, values, begun)
+        return core.engine.call(binding, values, begun)
 
 
 class BoundMemoized(functools.partial):  # type: ignore[type-arg]  # what it returns is the function's business
@@ -375,11 +367,16 @@ class BoundMemoized(functools.partial):  # type: ignore[type-arg]  # what it ret
         return getattr, (self.args[0], self._memoized().__name__)
 
 
-def memoize(target: Any, settings: dict[str, Any], find_cache: Callable[[], Cache]) -> Memoized:
-    """Decorate `target`; `find_cache` gives the cache at call time."""
+def memoize(target: Any, settings: dict[str, Any], find_core: Callable[[], Core]) -> Memoized:
+    """Decorate `target`; `find_core` gives the cache's core at call time."""
     # a class of its own, because Python looks __call__ up on the type
     made = cast("type[Memoized]", type("Memoized", (Memoized,), {}))
-    return made(Function(target, settings), find_cache)
+    return made(Function(target, settings), find_core)
+
+
+def _clear(core: Core, binding: Binding) -> Steps[None]:
+    yield from core.services.invalidate_function(binding.function.name)
+    yield from core.services.zero(binding.table)
 
 
 async def _result(steps: Steps[Outcome]) -> Any:

@@ -55,6 +55,11 @@ class Address:
         self.cause = ""
 
     @property
+    def flight_key(self) -> Hashable:
+        """The key of the flights of this call, in the process."""
+        return id(self.table), self.key
+
+    @property
     def budget(self) -> Budget:
         """What the call may spend on its backend; made when first asked for, which a hit in a bulk never does."""
         budget = self._budget

@@ -13,7 +13,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from memocache._cache.explain import Explanation
+from memocache._cache.explain import Explanation, explain_call
+from memocache._calls.wrapper import Memoized
 from memocache.cli._common import (
     Failure,
     JsonOption,
@@ -42,7 +43,7 @@ def explain(
         target = _find(function)
         args, kwargs = _parsed(arguments or [])
         try:
-            explanation: Explanation = target._self_explain(*args, **kwargs)
+            explanation = explain_call(target, tuple(args), kwargs)
         except TypeError as error:
             raise Failure(str(error)) from None
     if as_json:
@@ -66,10 +67,10 @@ def _find(path: str) -> Any:
         try:
             found = getattr(found, part)
         except AttributeError:
-            decorated = ", ".join(n for n, one in vars(module).items() if hasattr(type(one), "_self_explain"))
+            decorated = ", ".join(n for n, one in vars(module).items() if issubclass(type(one), Memoized))
             there = f"; decorated there: {decorated}" if decorated else ""
             raise Failure(f"{module_name} has no {name}{there}") from None
-    if not hasattr(found, "_self_explain"):
+    if not issubclass(type(found), Memoized):
         raise Failure(f"{path} is not a function decorated with cached()")
     return found
 

@@ -57,6 +57,6 @@ class ProcessBoundStore(LocalStore):
         """Hold the record under the markers of now."""
         generations = yield from self._shared.ensure_generations(address)
         with self.tier.lock:
-            self.flights.void((id(address.table), address.key))
+            self.flights.void(address.flight_key)
             marks = self.tier.marks(address.name, address.tags)
             self._hold(address, record, LocalLease(marks, generations), None)

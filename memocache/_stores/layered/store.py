@@ -15,7 +15,7 @@ from memocache._runtime.generations import Mark
 from memocache._runtime.outcome import Outcome
 from memocache._runtime.singleflight import Flight
 from memocache._stores.entry import Entry, Table
-from memocache._stores.layered.near_cache import NearTier
+from memocache._stores.layered.near_cache import Copies, NearTier
 from memocache._stores.memory.tier import LocalTier
 from memocache._stores.remote.store import SharedLease, SharedStore
 from memocache._stores.store import Address, Found
@@ -57,6 +57,10 @@ class TieredStore(SharedStore):
                     beside.counters = table.counters
                     table.beside = beside
         return beside
+
+    def copies(self, table: Table) -> Copies:
+        """The copies of `table` as the compiled look-up reads them."""
+        return Copies(self.near, self.beside(table))
 
     def near_outcome(self, address: Address) -> Outcome | None:
         """The copy of what is at `address`, counted as a hit on it; None: ask the backend."""

@@ -115,7 +115,7 @@ class LocalStore:
     def put(self, address: Address, record: Record) -> Generator[Effect, Any, None]:
         """Hold the record, voiding the flights of this address."""
         with self.tier.lock:
-            self.flights.void((id(address.table), address.key))
+            self.flights.void(address.flight_key)
             self._hold(address, record, LocalLease(self.tier.marks(address.name, address.tags)), None)
         return
         yield  # a generator without effects
@@ -123,7 +123,7 @@ class LocalStore:
     def forget(self, address: Address) -> Generator[Effect, Any, bool]:
         """Remove the entry and void its flights."""
         with self.tier.lock:
-            self.flights.void((id(address.table), address.key))
+            self.flights.void(address.flight_key)
             there = self.tier.find(address.table, address.key) is not None
             self.tier.discard(address.table, address.key)
         return there

@@ -151,7 +151,7 @@ class Rig:
         self.recovery: float | None = None
         """The longest time until the backend was used again, less the machine's stalls."""
         stalled(0.0, 0.0)  # the control runs from here on
-        self._caches: list[Cache] = []
+        self.caches: list[Cache] = []
         self._runner = asyncio.Runner() if colour == "async" else None
         self._ticker: asyncio.Task[None] | None = None
 
@@ -162,8 +162,8 @@ class Rig:
 
     def cache(self, backend: Any, **options: Any) -> Cache:
         """A cache, closed with the rig."""
-        self._caches.append(Cache(backend, **options))
-        return self._caches[-1]
+        self.caches.append(Cache(backend, **options))
+        return self.caches[-1]
 
     def cached(self, cache: Cache, body: Callable[..., Any] = truth, *, name: str = "truth", **settings: Any) -> Any:
         """`body`, a function of one argument, decorated in this colour."""
@@ -309,12 +309,12 @@ class Rig:
     def close(self) -> None:
         """Close what was opened."""
         if self._runner is not None:
-            for cache in self._caches:
+            for cache in self.caches:
                 self._runner.run(cache.aio.close())
             if self._ticker is not None:
                 self._ticker.cancel()
             self._runner.close()
-        for cache in self._caches:
+        for cache in self.caches:
             cache.close()
 
 

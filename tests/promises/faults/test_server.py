@@ -187,7 +187,7 @@ def test_20_another_type_at_our_keys(rig: Rig, one_victim: Server, leisure: Leis
     hits = f.cache_info().hits
     rig.trial(f, range(1, 17)).check()
     assert f.cache_info().hits == hits + 16
-    cache = f._self_state.bound()[0]
+    cache = rig.caches[-1]
     cache._statistics._tallies.flush()
     rig.ask(cache, "invalidate", "truth")
     rig.trial(f, range(1, 17)).check()

@@ -65,8 +65,8 @@ def hasten(monkeypatch: pytest.MonkeyPatch, *, trust: float | None = None) -> No
 
 def held(function: Any) -> int:
     """How many copies of a function's entries its process holds."""
-    cache, binding = function._self_state.bound()
-    return len(cache._places.shared.beside(binding.table).entries)
+    core, binding = function._self_state.bound()
+    return len(core.places.shared.beside(binding.table).entries)
 
 
 @pytest.fixture(autouse=True)
