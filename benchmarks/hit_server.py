@@ -150,7 +150,7 @@ def _distinct_bytes(keys: int) -> Contender:
         with asyncio.Runner() as runner:
             yield _distinct(
                 lambda key: backend.aio.transact([], [Put(f"plain:{key}", stored(key))]),
-                lambda key: backend.aio.lanes.read_soon(f"plain:{key}", (), 30.0),
+                lambda key: backend.aio.multiplexer.read_soon(f"plain:{key}", (), 30.0),
                 runner,
                 keys,
             )

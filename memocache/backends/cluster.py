@@ -1,11 +1,11 @@
 """`ClusterBackend`: a Redis or Valkey cluster, for threads and for any number of event loops.
 
-It is `RedisBackend` with other parts: what is said to a node is `_commands`, to which node and what if it is the wrong
-one stands in `_plans` and `_router` (once, without colour), and here are the two drivers that carry a plan out over the
-nodes' own pools and lanes. A read or transaction within one bucket is one command to one node; what concerns many
-buckets goes to all nodes at the same time, one round trip each.
+It is `RedisBackend` with other parts. `_cluster.operations` makes a plan of each operation, `_cluster.router` finds the
+nodes and mends the table of slots; both have no colour. Here are the two drivers that carry a plan out over the nodes'
+own connections. A read or transaction within one bucket is one command to one node; what concerns many buckets goes to
+all nodes at the same time, one round trip each.
 
-What is raised besides what `RedisBackend` raises: `NodeFailure`, for trouble of one node.
+It raises what `RedisBackend` raises, and `NodeFailure` for trouble of one node.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from memocache.backends._cluster.fan_out import Job, Plan
-from memocache.backends._cluster.operations import Call, Plans
+from memocache.backends._cluster.operations import Call, ClusterCommands
 from memocache.backends._cluster.router import Router
 from memocache.backends._cluster.slots import slot_of
 from memocache.backends._redis.server_checks import findings, slots, worst
@@ -36,7 +36,7 @@ class ClusterBackend(RedisBackend):
     def __init__(self, settings: ClusterSettings) -> None:
         router, timeout = Router(settings.seeds, settings.node), settings.node.timeout
         # in the places of commands, pool, listener and lanes stand what has the same methods
-        say: Any = Plans(router, settings.node.wait)
+        say: Any = ClusterCommands(router, settings.node.wait)
         threads: Any = _Threads(router, timeout)
         listeners: Any = _Listeners(router)
         loops: Any = _Loops(router, timeout)
@@ -85,7 +85,7 @@ class _AsyncCluster(AsyncRedis):
 
     async def together(self, calls: Sequence[Call], *, timeout: float | None = None) -> list[Any]:
         """See `ClusterBackend.together`."""
-        done: list[Any] = await self.lanes.run(cast(Any, self._say).together(calls), timeout)
+        done: list[Any] = await self.multiplexer.run(cast(Any, self._say).together(calls), timeout)
         return done
 
 
@@ -163,12 +163,12 @@ class _Loops:
                 elif len(wish) == 1:
                     node, op = wish[0]
                     try:
-                        reply = [await node.lanes.run(op, deadline - time.monotonic())]
+                        reply = [await node.multiplexer.run(op, deadline - time.monotonic())]
                     except Exception as failure:
                         reply = [failure]
                 else:
                     left = deadline - time.monotonic()
-                    asked = (job.node.lanes.run(job.op, left) for job in wish)
+                    asked = (job.node.multiplexer.run(job.op, left) for job in wish)
                     reply = await asyncio.gather(*asked, return_exceptions=True)
         except StopIteration as stop:
             result: T = stop.value
@@ -177,17 +177,17 @@ class _Loops:
     def close(self) -> None:
         """Let go of the connections of every loop."""
         for node in self._router.nodes():
-            node.lanes.close()
+            node.multiplexer.close()
 
     def close_here(self) -> None:
         """Let go of the running loop's connections."""
         for node in self._router.nodes():
-            node.lanes.close_here()
+            node.multiplexer.close_here()
 
     def doubt(self) -> None:
         """Send nothing more over the connections of now."""
         for node in self._router.nodes():
-            node.lanes.doubt()
+            node.multiplexer.doubt()
 
 
 def _left_after(pause: float, deadline: float) -> float:

@@ -1,8 +1,8 @@
-"""`DiskBackend`: a directory on this machine, shared by its processes; no server. What ``disk:///path`` names.
+"""`DiskBackend`: a directory on this machine, shared by its processes; no server. ``disk:///path`` names it.
 
 An LMDB map holds the keys, files beside it the large values. A hit is one read transaction, which waits for nobody and
-writes nothing; only misses write, in turns. See `memocache.backends._disk.store` for processes, threads and forks,
-`_disk_table` for expiry and eviction, `_disk_files` for large values and `_disk_state` for power cuts.
+writes nothing; only misses write, in turns. `_disk.store` has the rules for processes, threads and forks,
+`_disk.schema` those for expiry and eviction, `_disk.blob_files` for large values and `_disk.state_file` for power cuts.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from memocache._runtime.humanize import amount, size
 from memocache.backends._disk import records
 from memocache.backends._disk.blob_files import Filed
 from memocache.backends._disk.directory import Unusable, make_directory
-from memocache.backends._disk.janitor import STEP, Tidy, room
-from memocache.backends._disk.schema import Table, number, touched
+from memocache.backends._disk.janitor import STEP, Janitor, room
+from memocache.backends._disk.schema import WriteTransaction, number, touched
 from memocache.backends._disk.state_file import EPOCH_WORD
-from memocache.backends._disk.store import LOOK_SECONDS, Refused, Store, give_back, share
+from memocache.backends._disk.store import LOOK_SECONDS, DiskStore, Refused, give_back, share
 from memocache.backends.base import NO_ROOM, BaseBackend, counted, holds, in_thread, with_member
 from memocache.exceptions import ConfigurationError
 from memocache.typing import BackendFacts, Finding, Guard, Pieces, Put, Tally
@@ -67,10 +67,10 @@ class DiskBackend(BaseBackend):
         self._path = path
         self._max_bytes = max_bytes
         self._now = now
-        self._store: Store | None = None
-        self._tidy: Tidy | None = None
+        self._store: DiskStore | None = None
+        self._janitor: Janitor | None = None
         self._warned = False
-        self.aio = _Awaiting(self)
+        self.aio = AsyncDisk(self)
 
     @property
     def missing(self) -> str | None:
@@ -243,7 +243,7 @@ class DiskBackend(BaseBackend):
     ) -> list[Any] | None:
         """The second half of `transact`, whose large values are `filed`."""
 
-        def work(table: Table) -> list[bytes | None] | None:
+        def work(table: WriteTransaction) -> list[bytes | None] | None:
             found = [table.find(guard.key) for guard in guards]
             if not all(map(self._holds, guards, found)):
                 return found
@@ -306,7 +306,7 @@ class DiskBackend(BaseBackend):
                 self._write(partial(self._count, turn), timeout)
                 turn = []
 
-    def _count(self, steps: Sequence[tuple[Any, list[Tally]]], table: Table) -> None:
+    def _count(self, steps: Sequence[tuple[Any, list[Tally]]], table: WriteTransaction) -> None:
         for once, step in steps:
             keys = {one.key for one in step} | (set() if once is None else {once.key})
             found = {key: table.find(key) for key in keys}
@@ -323,13 +323,13 @@ class DiskBackend(BaseBackend):
     def close(self) -> None:
         """Let go of the directory; what is not on the disk yet gets a moment."""
         store, self._store = self._store, None
-        tidy, self._tidy = self._tidy, None
-        if tidy is not None:
-            tidy.finish()
+        janitor, self._janitor = self._janitor, None
+        if janitor is not None:
+            janitor.finish()
         if store is not None:
             give_back(store)
 
-    def _open(self) -> Store:
+    def _open(self) -> DiskStore:
         store = self._store
         if store is None:
             try:
@@ -340,24 +340,24 @@ class DiskBackend(BaseBackend):
                     warnings.warn(str(error), UserWarning, stacklevel=2)
                 raise
             store.want(2 * self._max_bytes + _ROOM)
-            self._store, self._tidy = store, Tidy(store, self._max_bytes, self._now)
+            self._store, self._janitor = store, Janitor(store, self._max_bytes, self._now)
         return store
 
     def _view(self, work: Callable[[Any], T], timeout: float | None) -> T:
         return self._open().view(work, _seconds(timeout))
 
-    def _write(self, work: Callable[[Table], T], timeout: float | None) -> T:
+    def _write(self, work: Callable[[WriteTransaction], T], timeout: float | None) -> T:
         result = self._open().write(work, self._now, _seconds(timeout))
-        tidy = self._tidy
-        if tidy is not None:
-            tidy.wake()
+        janitor = self._janitor
+        if janitor is not None:
+            janitor.wake()
         return result
 
     def _ms(self) -> int:
         return int(self._now() * 1000)
 
 
-class _Awaiting:
+class AsyncDisk:
     """The methods of a `DiskBackend` as coroutines: what takes microseconds at once, the rest in worker threads."""
 
     def __init__(self, backend: DiskBackend) -> None:

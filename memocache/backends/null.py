@@ -1,4 +1,7 @@
-"""`NullBackend`: stores nothing (``null://``), for measuring and for switching a cache off by its URL."""
+"""`NullBackend`: stores nothing (``null://``). It is for measuring, and for switching a cache off by its URL.
+
+Every read finds nothing, and every write succeeds.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""`RedisBackend`: Redis and Valkey, for threads and for any number of event loops, from one set of commands.
+"""`RedisBackend`: one Redis or Valkey server, for threads and for any number of event loops, from one set of commands.
 
-What is said to the server stands in `_commands` (once), how it gets there in `_pool` (threads: a small pool) and
-`_lanes` (event loops: shared connections with group commit); both stand on `_wire`. Nothing is connected before first
-use. Every operation has one total deadline over waiting, connecting, sending and all its replies, and no command is
-ever sent twice.
+`_redis.commands` says what is said to the server. `_redis.pool` (threads) and `_redis.multiplexer` (event loops) bring
+it there over connections of `_redis.connection`. Nothing is connected before first use. Every operation has one total
+deadline over waiting, connecting, sending and all its replies, and no command is sent twice that changes anything.
 
 What is raised: `Busy` (one's own pool was full), TimeoutError, ConnectionError and other OSErrors (the connection,
 which is dropped) and `ReplyError` (the server's own error, with its code).
@@ -15,10 +14,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
-from memocache.backends._redis.client_tracking import Tracker
-from memocache.backends._redis.commands import Commands
-from memocache.backends._redis.connection import dialer
-from memocache.backends._redis.multiplexer import Lanes
+from memocache.backends._redis.client_tracking import ClientTracking
+from memocache.backends._redis.commands import Commands, Transaction
+from memocache.backends._redis.connect import dialer
+from memocache.backends._redis.multiplexer import Multiplexer
 from memocache.backends._redis.pool import Pool
 from memocache.backends._redis.pubsub import Listener
 from memocache.backends._redis.server_checks import findings
@@ -40,17 +39,25 @@ class RedisBackend:
         dial, timeout = dialer(settings), settings.timeout
         self._settings, self._dial = settings, dial
         pool = Pool(dial, settings.max_connections, timeout)
-        self._assemble(timeout, Commands(wait=settings.wait), pool, Listener(dial), AsyncRedis, Lanes(dial, timeout))
+        self._assemble(
+            timeout, Commands(wait=settings.wait), pool, Listener(dial), AsyncRedis, Multiplexer(dial, timeout)
+        )
 
     def _assemble(
-        self, timeout: float, say: Commands, pool: Pool, listener: Listener, aio: type[AsyncRedis], lanes: Lanes
+        self,
+        timeout: float,
+        say: Commands,
+        pool: Pool,
+        listener: Listener,
+        aio: type[AsyncRedis],
+        multiplexer: Multiplexer,
     ) -> None:
         """Put the parts together: what is said, how it gets there in either colour, and who listens."""
         self._timeout = timeout
         self._say = say
         self._pool = pool
         self._listener = listener
-        self.aio = aio(self, say, lanes)
+        self.aio = aio(self, say, multiplexer)
 
     @classmethod
     def from_url(cls, url: str) -> Self:
@@ -72,7 +79,7 @@ class RedisBackend:
         timeout: float | None = None,
     ) -> list[bytes | None] | None:
         """Apply all writes at once if every guard holds and return None; else return the guards' values."""
-        return self._pool.run(self._say.transact(guards, puts, deletes, members, publish), timeout)
+        return self._pool.run(self._say.transact(Transaction(guards, puts, deletes, members, publish)), timeout)
 
     def delete(self, keys: Sequence[str], *, timeout: float | None = None) -> int:
         """Remove `keys`, 1,000 a command, and return how many of them were there."""
@@ -117,7 +124,7 @@ class RedisBackend:
             return None
 
     def _track(self, starts: Sequence[str], watcher: Watcher) -> Callable[[], None] | None:
-        return Tracker(self._dial, starts, watcher).stop
+        return ClientTracking(self._dial, starts, watcher).stop
 
     def facts(self, *, timeout: float | None = None) -> BackendFacts:
         """Return name and version, and the whole server's memory, expiries and evictions (not those of one prefix)."""
@@ -126,12 +133,12 @@ class RedisBackend:
     def doubt(self) -> None:
         """Use no connection of now for another question: somebody got the answer to another's."""
         self._pool.close()
-        self.aio.lanes.doubt()
+        self.aio.multiplexer.doubt()
 
     def _renew(self) -> None:
         """Let idle connections go: each that died without a word would cost somebody a timeout, one by one."""
         self._pool.renew()
-        self.aio.lanes.doubt()
+        self.aio.multiplexer.doubt()
 
     def checkup(self, *, timeout: float | None = None) -> list[Finding]:
         """Return what the server's version, role, memory, clients, transport, user and clock mean for a cache."""
@@ -141,7 +148,7 @@ class RedisBackend:
         """Close the connections of every thread and loop and end subscriptions; use reopens them."""
         self._listener.close()
         self._pool.close()
-        self.aio.lanes.close()
+        self.aio.multiplexer.close()
 
     def _for_batches(self, keys: Sequence[str], timeout: float | None) -> float | None:
         return self._timeout * max(1, math.ceil(len(keys) / 1000)) if timeout is None else timeout
@@ -150,19 +157,19 @@ class RedisBackend:
 class AsyncRedis:
     """The awaitable methods of a `RedisBackend`; what each does is said there."""
 
-    def __init__(self, backend: RedisBackend, say: Commands, lanes: Lanes) -> None:
+    def __init__(self, backend: RedisBackend, say: Commands, multiplexer: Multiplexer) -> None:
         self._backend = backend
         self._say = say
-        self.lanes = lanes
+        self.multiplexer = multiplexer
 
     @property
     def read_soon(self) -> ReadSoon | None:
         """How to read in one command with everything else that a turn of the loop reads; None: there is no such way."""
-        return self.lanes.read_soon
+        return self.multiplexer.read_soon
 
     async def read(self, keys: Sequence[str], *, timeout: float | None = None) -> list[bytes | None]:
         """See `RedisBackend.read`."""
-        return await self.lanes.run(self._say.read(keys), timeout)
+        return await self.multiplexer.run(self._say.read(keys), timeout)
 
     async def transact(
         self,
@@ -175,36 +182,38 @@ class AsyncRedis:
         timeout: float | None = None,
     ) -> list[bytes | None] | None:
         """See `RedisBackend.transact`."""
-        return await self.lanes.run(self._say.transact(guards, puts, deletes, members, publish), timeout)
+        return await self.multiplexer.run(
+            self._say.transact(Transaction(guards, puts, deletes, members, publish)), timeout
+        )
 
     async def delete(self, keys: Sequence[str], *, timeout: float | None = None) -> int:
         """See `RedisBackend.delete`."""
-        return await self.lanes.run(self._say.delete(keys), self._backend._for_batches(keys, timeout))
+        return await self.multiplexer.run(self._say.delete(keys), self._backend._for_batches(keys, timeout))
 
     async def scan(self, prefix: str, cursor: Any = None, *, timeout: float | None = None) -> tuple[Any, list[str]]:
         """See `RedisBackend.scan`."""
-        return await self.lanes.run(self._say.scan(prefix, cursor), timeout)
+        return await self.multiplexer.run(self._say.scan(prefix, cursor), timeout)
 
     async def ping(self, *, timeout: float | None = None) -> None:
         """See `RedisBackend.ping`."""
-        await self.lanes.run(self._say.ping(), timeout)
+        await self.multiplexer.run(self._say.ping(), timeout)
 
     async def members(self, key: str, *, timeout: float | None = None) -> set[str]:
         """See `RedisBackend.members`."""
-        return await self.lanes.run(self._say.members(key), timeout)
+        return await self.multiplexer.run(self._say.members(key), timeout)
 
     async def tally(self, tallies: Sequence[Tally], *, timeout: float | None = None) -> None:
         """See `RedisBackend.tally`."""
-        await self.lanes.run(self._say.tally(tallies), timeout)
+        await self.multiplexer.run(self._say.tally(tallies), timeout)
 
     async def counts(self, keys: Sequence[str], *, timeout: float | None = None) -> list[dict[str, int]]:
         """See `RedisBackend.counts`."""
-        return await self.lanes.run(self._say.counts(keys), timeout)
+        return await self.multiplexer.run(self._say.counts(keys), timeout)
 
     async def facts(self, *, timeout: float | None = None) -> BackendFacts:
         """See `RedisBackend.facts`."""
-        return await self.lanes.run(self._say.facts(), timeout)
+        return await self.multiplexer.run(self._say.facts(), timeout)
 
     async def close(self) -> None:
         """Close the running loop's connections; those of threads and other loops stay."""
-        self.lanes.close_here()
+        self.multiplexer.close_here()

@@ -1,9 +1,9 @@
 """`SentinelBackend`: a master that sentinels watch over, found through them and found anew after a failover.
 
 It is `RedisBackend` whose connections begin with a question to a sentinel, in the helper thread that opens them. When
-the master is another one than before (a sentinel says so at once, or the next connection finds out) every connection
-to the old one is shut down: a master that was believed dead may come back, and for some seconds answer as if nothing
-had happened.
+the master is another one than before, every connection to the old one is shut down: a master that was believed dead may
+come back, and for some seconds answer as if nothing had happened. A sentinel says so at once; else the next connection
+finds out. What a failover loses, the server has lost: docs/cluster.md says how much that can be.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from dataclasses import replace
 from random import SystemRandom
 from typing import Any, NamedTuple
 
-from memocache.backends._redis.client_tracking import Tracker
+from memocache.backends._redis.client_tracking import ClientTracking
 from memocache.backends._redis.commands import Commands
-from memocache.backends._redis.connection import Dial, Wire, dialer
-from memocache.backends._redis.multiplexer import Lanes
+from memocache.backends._redis.connect import Dial, dialer
+from memocache.backends._redis.connection import Connection
+from memocache.backends._redis.multiplexer import Multiplexer
 from memocache.backends._redis.pool import Pool
 from memocache.backends._redis.pubsub import Listener
 from memocache.backends._redis.resp import pack
@@ -44,16 +45,19 @@ class SentinelBackend(RedisBackend):
     """
 
     def __init__(self, settings: SentinelSettings) -> None:
-        finder = self._finder = Finder(settings)
+        finder = self._finder = MasterFinder(settings)
         node, timeout = settings.node, settings.node.timeout
-        pool, lanes = Pool(finder.dial_master, node.max_connections, timeout), Lanes(finder.dial_master, timeout)
+        pool, multiplexer = (
+            Pool(finder.dial_master, node.max_connections, timeout),
+            Multiplexer(finder.dial_master, timeout),
+        )
         say = Commands(wait=node.wait)
-        self._assemble(timeout, say, pool, Listener(finder.dial_master), _AsyncSentinel, lanes)
+        self._assemble(timeout, say, pool, Listener(finder.dial_master), _AsyncSentinel, multiplexer)
         self._readers = pool
-        self.aio.readers = lanes
+        self.aio.readers = multiplexer
         if settings.replicas:
             self._readers = Pool(finder.dial_replica, node.max_connections, timeout)
-            self.aio.readers = Lanes(finder.dial_replica, timeout)
+            self.aio.readers = Multiplexer(finder.dial_replica, timeout)
 
     aio: _AsyncSentinel
 
@@ -69,7 +73,7 @@ class SentinelBackend(RedisBackend):
     def _track(self, starts: Sequence[str], watcher: Watcher) -> Callable[[], None] | None:
         if self._readers is not self._pool:
             return None  # a replica may tell what is old after the master has told that it is
-        return Tracker(self._finder.dial_master, starts, watcher, ("ROLE",), _must_be_master).stop
+        return ClientTracking(self._finder.dial_master, starts, watcher, ("ROLE",), _must_be_master).stop
 
     def doubt(self) -> None:
         """See `RedisBackend.doubt`."""
@@ -96,7 +100,7 @@ class SentinelBackend(RedisBackend):
 
 
 class _AsyncSentinel(AsyncRedis):
-    readers: Lanes
+    readers: Multiplexer
 
     @property
     def read_soon(self) -> ReadSoon | None:
@@ -113,7 +117,7 @@ class _AsyncSentinel(AsyncRedis):
         self.readers.close_here()
 
 
-class Finder:
+class MasterFinder:
     """Asks the sentinels, the one that answered last first; knows the sockets that lead to the master of now."""
 
     def __init__(self, settings: SentinelSettings) -> None:
@@ -194,13 +198,13 @@ class Finder:
         questions = b"".join(pack("SENTINEL", word, self._settings.service) for word in words)
         for dial in list(self._sentinels):
             try:
-                wire = Wire(dial())
+                connection = Connection(dial())
                 try:
                     deadline = time.monotonic() + self._seconds
-                    wire.ask(questions, len(words), deadline)
-                    replies = wire.answer(deadline)
+                    connection.ask(questions, len(words), deadline)
+                    replies = connection.answer(deadline)
                 finally:
-                    wire.close()
+                    connection.close()
                 if isinstance(replies[0], ReplyError):
                     raise replies[0]
             except (OSError, ReplyError) as error:
@@ -312,7 +316,7 @@ def _replica(fields: Any) -> tuple[str, int] | None:
         return None
 
 
-_finders: weakref.WeakSet[Finder] = weakref.WeakSet()
+_finders: weakref.WeakSet[MasterFinder] = weakref.WeakSet()
 
 
 def _after_fork() -> None:

@@ -1,6 +1,4 @@
-"""The suite that every backend must pass, memocache's own and yours.
-
-::
+"""The suite that every backend must pass, memocache's own and yours::
 
     from memocache.testing.contract import BackendContract
 

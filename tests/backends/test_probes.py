@@ -11,7 +11,7 @@ import pytest
 
 from memocache.backends._cluster.node import Node
 from memocache.backends._cluster.router import Router
-from memocache.backends._redis.connection import Wire
+from memocache.backends._redis.connection import Connection
 from memocache.backends._redis.pool import Pool
 from memocache.backends._redis.resp import Ask, Op, pack
 from memocache.backends._settings import RedisSettings
@@ -35,7 +35,7 @@ def _fill(pool: Pool, silence: list[socket.socket]) -> None:
     for _ in range(_MANY):
         here, there = socket.socketpair()
         silence.append(there)
-        pool._idle.append(Wire(here))
+        pool._idle.append(Connection(here))
 
 
 def _ping() -> Op[None]:
@@ -81,7 +81,7 @@ def test_what_is_opened_while_a_probe_fails_is_kept() -> None:
     pool = Pool(dial, 4, 1.0)
     release = pool._release
 
-    def kept(home: Any, wire: Wire) -> None:
+    def kept(home: Any, wire: Connection) -> None:
         release(home, wire)
         made.set()
 

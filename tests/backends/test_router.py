@@ -1,4 +1,4 @@
-"""Plans and the router, driven by hand: no server, no socket."""
+"""ClusterCommands and the router, driven by hand: no server, no socket."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 
 from memocache.backends._cluster.fan_out import Plan, at_once
 from memocache.backends._cluster.node import Node, NotConnected
-from memocache.backends._cluster.operations import Plans
+from memocache.backends._cluster.operations import ClusterCommands
 from memocache.backends._cluster.router import Router
-from memocache.backends._cluster.slots import SLOTS, Address, Table
+from memocache.backends._cluster.slots import SLOTS, Address, SlotTable
 from memocache.backends._redis.resp import Ask, Op
 from memocache.backends._settings import RedisSettings
 from memocache.backends.base import Busy, NodeFailure, ReplyError
@@ -19,9 +19,9 @@ from memocache.backends.base import Busy, NodeFailure, ReplyError
 A, B, C = ("a", 1), ("b", 2), ("c", 3)
 
 
-def _table(*owners: Address, epoch: int = 1, replicas: tuple[Address, ...] = ()) -> Table:
+def _table(*owners: Address, epoch: int = 1, replicas: tuple[Address, ...] = ()) -> SlotTable:
     spread = tuple(owners[slot * len(owners) // SLOTS] for slot in range(SLOTS))
-    return Table(spread, owners, frozenset(replicas), epoch)
+    return SlotTable(spread, owners, frozenset(replicas), epoch)
 
 
 @pytest.fixture
@@ -180,13 +180,13 @@ def test_an_old_opinion_is_not_taken(monkeypatch: pytest.MonkeyPatch, router: Ro
     """A table of an earlier epoch, of a primary that does not know yet that it was replaced, is passed over for a newer
     one; only if there is none at all it is better than nothing.
     """
-    opinions: dict[Address, Table | Exception] = {}
+    opinions: dict[Address, SlotTable | Exception] = {}
 
     class Pool:
         def __init__(self, address: Address) -> None:
             self.address = address
 
-        def run(self, op: object, timeout: float) -> Table:
+        def run(self, op: object, timeout: float) -> SlotTable:
             opinion = opinions[self.address]
             if isinstance(opinion, Exception):
                 raise opinion
@@ -213,7 +213,7 @@ def test_keys_on_the_move_are_deleted_from_the_last(router: Router) -> None:
     """An entry is named before its witness and its lease, and goes after them: were it gone first, a computation that
     still has its witness could store it anew.
     """
-    plan = Plans(router, None).delete(["{x}entry", "{x}witness", "{x}lease"])
+    plan = ClusterCommands(router, None).delete(["{x}entry", "{x}witness", "{x}lease"])
     next(plan)
     reply: Any = [ReplyError("TRYAGAIN", "TRYAGAIN keys")]
     asked = []

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from memocache.backends._settings import sentinel_settings
-from memocache.backends.sentinel import Finder
+from memocache.backends.sentinel import MasterFinder
 
 OLD, NEW = ("old", 1), ("new", 2)
 _Opinion = tuple[tuple[str, int], int | None] | None
@@ -19,7 +19,7 @@ class Sentinels:
     """A finder of three sentinels, and what each of them says: the master and its epoch, or that it knows none."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.finder = Finder(sentinel_settings("redis+sentinel://a:1,b:2,c:3/mymaster"))
+        self.finder = MasterFinder(sentinel_settings("redis+sentinel://a:1,b:2,c:3/mymaster"))
         self.names = dict(zip(self.finder._sentinels, "abc", strict=True))
         self.say: dict[str, _Opinion] = {}
         self.dead: set[tuple[str, int]] = set()

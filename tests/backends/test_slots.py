@@ -13,7 +13,7 @@ from memocache._stores.remote.keyspace import Layout
 from memocache.backends._cluster.slots import (
     SLOTS,
     Redirect,
-    Table,
+    SlotTable,
     parse_primaries,
     parse_redirect,
     parse_slots,
@@ -101,7 +101,7 @@ def test_redirections_correct_the_table() -> None:
     assert parse_redirect(ReplyError("MOVED", "MOVED 3999 b:2"), HERE) == Redirect(3999, ("b", 2), True)
     assert parse_redirect(ReplyError("ASK", "ASK 3999 :2"), HERE) == Redirect(3999, ("here", 2), False)
     assert parse_redirect(ReplyError("MOVED", "MOVED 1 [::1]:2"), HERE) == Redirect(1, ("::1", 2), True)
-    table = Table((("a", 1),) * SLOTS, (("a", 1),), frozenset({("b", 2)}), 7)
+    table = SlotTable((("a", 1),) * SLOTS, (("a", 1),), frozenset({("b", 2)}), 7)
     moved = table.moved(3999, ("b", 2))
     assert [slot for slot in range(SLOTS) if moved.owners[slot] != ("a", 1)] == [3999]
     assert (moved.primaries, moved.replicas, moved.epoch) == ((("a", 1), ("b", 2)), frozenset(), 7)

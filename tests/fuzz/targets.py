@@ -23,7 +23,7 @@ from memocache._calls import duration as _duration
 from memocache._stores.remote import envelope as _envelope
 from memocache.backends import _registry, _settings, base
 from memocache.backends._redis import resp as _resp
-from memocache.backends._redis.connection import Wire
+from memocache.backends._redis.connection import Connection
 from memocache.codecs import Codec
 from memocache.exceptions import ConfigurationError, DecodeError, EncodeError
 from memocache.testing import FakeClock
@@ -327,7 +327,7 @@ def _duration_seeds() -> Iterator[bytes]:
 
 
 class _Stream:
-    """A socket as far as a `Wire` looks: what it gives was cut into pieces beforehand."""
+    """A socket as far as a `Connection` looks: what it gives was cut into pieces beforehand."""
 
     def __init__(self, pieces: list[bytes]) -> None:
         self.pieces = pieces
@@ -359,7 +359,7 @@ def resp(data: bytes) -> None:
         words = rest.split(b"\xff")
         rest = _resp.pack(*words)
     pieces = [rest[at : at + 1 + cut % 61] for at in range(0, len(rest), 1 + cut % 61)] if how & 1 else [rest]
-    wire = Wire(_Stream([piece for piece in pieces if piece]))  # type: ignore[arg-type]
+    wire = Connection(_Stream([piece for piece in pieces if piece]))  # type: ignore[arg-type]
     replies: list[Any] = []
     try:
         while wire._sock.pieces:  # type: ignore[attr-defined]

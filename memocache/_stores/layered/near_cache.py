@@ -2,10 +2,9 @@
 
 A copy may be served while two things are certain: that nobody changed the entry or one of its markers on the backend,
 as far as the backend has told (`NearTier.changed`), and that what is untold is younger than `TRUST_SECONDS`
-(`NearTier.heard`). The backend's connection says both (`memocache.backends._redis.client_tracking`); where a backend
-cannot tell, a
-copy is believed for `TRUST_SECONDS` after it was read. Either way a call is at most that much behind an invalidation
-elsewhere, also in a process that was stopped or cut off, because the bound is a deadline and not an event.
+(`NearTier.heard`). The backend's connection says both (`memocache.backends._redis.client_tracking`). Where a backend
+cannot tell, a copy is believed for `TRUST_SECONDS` after it was read. Either way a call is at most that much behind an
+invalidation elsewhere, also in a process that was stopped or cut off, because the bound is a deadline and not an event.
 
 A reader can overtake a message: it reads, the entry changes, the message arrives, and then the reader would hold what
 is no longer true. So it announces itself first (`expect`), by the `Mark`s of what it will depend on; a message kills
@@ -30,7 +29,7 @@ TRUST_SECONDS: Final = 0.9
 """How far the near tier may be behind: promise 3.2 allows 1 s."""
 
 
-class Place(Mark):
+class KeyMark(Mark):
     """The mark of one entry's key in the backend; `told` of its hits have been reported."""
 
     __slots__ = ("at", "key", "told")
@@ -82,7 +81,7 @@ class NearTier(LocalTier):
                 mark = self.all_marks.find(key)
                 if mark is None:
                     continue
-                if not isinstance(mark, Place):
+                if not isinstance(mark, KeyMark):
                     self.invalidate_tag(key)
                     continue
                 self.all_marks.kill_alone(key)
@@ -116,7 +115,7 @@ class NearTier(LocalTier):
         with self.lock:
             place = self.all_marks.find(key)
             if place is None:
-                place = Place(key)
+                place = KeyMark(key)
                 self.all_marks.add(key, place)
             return (*self.marks(name, tuple(markers)), place), now
 
@@ -135,7 +134,7 @@ class NearTier(LocalTier):
         marks, begun = expected
         until = begun + (min(ttl, TRUST_SECONDS) if self._lease else ttl)
         place = marks[-1]
-        assert isinstance(place, Place)
+        assert isinstance(place, KeyMark)
         with self.lock:
             if place.at is not None:
                 self.discard(*place.at)
@@ -164,7 +163,7 @@ class NearTier(LocalTier):
 
     def _tell(self, entry: Entry) -> None:
         place = entry.marks[-1] if entry.marks else None
-        if isinstance(place, Place) and entry.hits > place.told:
+        if isinstance(place, KeyMark) and entry.hits > place.told:
             self._hits.append((place.key, entry.hits - place.told, entry.last or 0.0))
             place.told = entry.hits
 

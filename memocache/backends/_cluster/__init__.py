@@ -1,0 +1,1 @@
+"""How memocache talks to a cluster: slots, nodes, and plans that carry an operation to the nodes it concerns."""

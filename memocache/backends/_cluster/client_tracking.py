@@ -1,4 +1,4 @@
-"""A `Watcher` of a whole cluster: a `Tracker` at every primary, whose words count together.
+"""A `Watcher` of a whole cluster: a `ClientTracking` at every primary, whose words count together.
 
 A copy may be believed only while it is known who all the primaries are and each of them was heard of. So a tracker's
 question is ``CLUSTER SLOTS``, and an answer tells both: every change before the question, and whom that node takes for
@@ -20,16 +20,16 @@ from math import inf
 from typing import Any
 
 from memocache.backends._cluster.slots import Address, parse_primaries
-from memocache.backends._redis.client_tracking import Tracker
-from memocache.backends._redis.connection import Dial
+from memocache.backends._redis.client_tracking import ClientTracking
+from memocache.backends._redis.connect import Dial
 from memocache.typing import Watcher
 
 
-class Tracking:
+class ClusterTracking:
     """Tells `watcher` of a cluster until it is stopped or the watcher is gone.
 
     `dial` makes the dial of an address, `seeds` are whom to ask who the primaries are, `reading` says whom the table
-    names by which keys are read, and `mend` has that one fetched anew. Raises what a `Tracker` raises.
+    names by which keys are read, and `mend` has that one fetched anew. Raises what a `ClientTracking` raises.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Tracking:
         self._reading = reading
         self._mend = mend
         self._lock = threading.RLock()
-        self._parts: dict[Address, _Part] = {}
+        self._parts: dict[Address, NodeTracking] = {}
         self._agreed: frozenset[Address] | None = None
         self._stopped = False
         try:
@@ -94,7 +94,7 @@ class Tracking:
             if watcher is not None and not done:
                 watcher.refused()
 
-    def answered(self, part: _Part, since: float, view: frozenset[Address] | None) -> None:
+    def answered(self, part: NodeTracking, since: float, view: frozenset[Address] | None) -> None:
         """A part's question of `since` was answered; minus infinity: it was lost."""
         with self._lock:
             part.since, part.view = since, view
@@ -110,7 +110,7 @@ class Tracking:
     def _begin(self, addresses: Iterable[Address]) -> None:
         for address in addresses:
             if address not in self._parts and not self._stopped:
-                part = self._parts[address] = _Part(self, address)
+                part = self._parts[address] = NodeTracking(self, address)
                 part.begin(self._dial(address), self._starts)
         if self._stopped:
             self.stop()
@@ -148,10 +148,10 @@ class Tracking:
         watcher.heard(since)
 
 
-class _Part:
+class NodeTracking:
     """One node as it is heard."""
 
-    def __init__(self, whole: Tracking, address: Address) -> None:
+    def __init__(self, whole: ClusterTracking, address: Address) -> None:
         self.address = address
         self.since = -inf
         self.view: frozenset[Address] | None = None
@@ -159,11 +159,11 @@ class _Part:
         self.met = False
         """Whether it is here because a redirection led there."""
         self._whole = whole
-        self._tracker: Tracker | None = None
+        self._tracker: ClientTracking | None = None
         self._said: frozenset[Address] | None = None
 
     def begin(self, dial: Dial, starts: Sequence[str]) -> None:
-        self._tracker = Tracker(dial, starts, self, ("CLUSTER", "SLOTS"), self._hear)
+        self._tracker = ClientTracking(dial, starts, self, ("CLUSTER", "SLOTS"), self._hear)
 
     def stop(self) -> None:
         if self._tracker is not None:

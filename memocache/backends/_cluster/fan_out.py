@@ -1,7 +1,7 @@
 """Plans of work on the nodes of a cluster, and how several are carried out together.
 
-A *plan* is a generator without colour that yields jobs (an operation for one node each, to be carried out at the same
-time) or a pause, and is told how they came out. `memocache.backends.cluster` has the drivers.
+A *plan* is a generator without colour. It yields jobs (each an operation for one node, all to be carried out at the
+same time) or a pause, and is told how they came out. `memocache.backends.cluster` has the two drivers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""One node of a cluster: its connections in both colours, its breaker, and what its failures mean."""
+"""One node of a cluster: its connections in both colours, its breaker, and what its failures mean.
+
+A node that fails is left alone, and only it. It does not know which slots it holds.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ from random import SystemRandom
 
 from memocache._runtime.circuit_breaker import Breaker
 from memocache.backends._cluster.slots import Address
-from memocache.backends._redis.connection import Dial, dialer
-from memocache.backends._redis.multiplexer import Lanes
+from memocache.backends._redis.connect import Dial, dialer
+from memocache.backends._redis.multiplexer import Multiplexer
 from memocache.backends._redis.pool import Pool
 from memocache.backends._redis.pubsub import Listener
 from memocache.backends._redis.resp import Op
@@ -40,7 +43,7 @@ class Node:
         dial = _telling(dialer(replace(settings, host=address[0], port=address[1])))
         self.address = address
         self.pool = Pool(dial, settings.max_connections, settings.timeout)
-        self.lanes = Lanes(dial, settings.timeout)
+        self.multiplexer = Multiplexer(dial, settings.timeout)
         self.listener = Listener(dial, sharded=True)
         self.breaker = Breaker()
         self.probe_at = 0.0
@@ -50,7 +53,7 @@ class Node:
         """Let go of every connection."""
         self.listener.close()
         self.pool.close()
-        self.lanes.close()
+        self.multiplexer.close()
 
     def after_fork(self) -> None:
         """Forget, in a child, the parent's probe; connections see to themselves."""
@@ -87,7 +90,7 @@ class Node:
             self.pool.run(question(), seconds)
         except Exception:  # whatever it is, the node is not well yet
             self.pool.renew()
-            self.lanes.doubt()
+            self.multiplexer.doubt()
             now = time.monotonic()
             self.probe_at = now + self.breaker.probe_in(now, random.random())
         else:

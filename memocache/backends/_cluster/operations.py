@@ -1,8 +1,12 @@
-"""The operations of `memocache.typing.Backend` on a cluster: each a plan made of pieces within one slot."""
+"""The operations of `memocache.typing.Backend` on a cluster: each a plan made of pieces within one slot.
+
+`ClusterCommands` stands where a single server has `Commands`. It says what goes to which slot; `router` finds the node
+of a slot, and the drivers in `memocache.backends.cluster` carry the plan out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import groupby
 from typing import Any, NamedTuple, TypeAlias
@@ -11,10 +15,10 @@ from memocache.backends._cluster.fan_out import Plan, at_once
 from memocache.backends._cluster.router import Router
 from memocache.backends._cluster.slots import Address, slot_of
 from memocache.backends._redis.combinators import confirmed
-from memocache.backends._redis.commands import Commands
+from memocache.backends._redis.commands import Commands, Transaction
 from memocache.backends._redis.resp import Op
 from memocache.backends.base import NodeFailure
-from memocache.typing import BackendFacts, Guard, Put, Tally
+from memocache.typing import BackendFacts, Tally
 
 Call: TypeAlias = tuple[str, tuple[Any, ...], dict[str, Any]]
 """An operation's name, its arguments and its keywords."""
@@ -28,7 +32,7 @@ class _Scan(NamedTuple):
     owners: tuple[Address | None, ...]
 
 
-class Plans:
+class ClusterCommands:
     """As `memocache.backends._redis.commands.Commands`, for a cluster."""
 
     def __init__(self, router: Router, wait: tuple[int, int] | None) -> None:
@@ -61,18 +65,10 @@ class Plans:
         singles = [work(slot, partial(say, [key]), harmless=True) for key in keys]
         return [value for (value,) in (yield from at_once(singles))]
 
-    def transact(
-        self,
-        guards: Sequence[Guard],
-        puts: Sequence[Put] = (),
-        deletes: Sequence[str] = (),
-        members: Sequence[tuple[str, str]] = (),
-        publish: str | None = None,
-    ) -> Plan[list[bytes | None] | None]:
+    def transact(self, asked: Transaction) -> Plan[list[bytes | None] | None]:
         """One script at the node that holds the slot of all the keys."""
-        key = next(_keys_of(guards, puts, deletes, members, publish), "")
-        make = partial(self._say.transact, guards, puts, deletes, members, publish)
-        return (yield from self._router.work(slot_of(key), make))
+        key = next(asked.keys(), asked.publish or "")
+        return (yield from self._router.work(slot_of(key), partial(self._say.transact, asked)))
 
     def delete(self, keys: Sequence[str]) -> Plan[int]:
         """One UNLINK a slot; one WAIT a node, where that is asked for."""
@@ -166,7 +162,13 @@ class Plans:
 
     def together(self, calls: Sequence[Call]) -> Plan[list[Any]]:
         """Several operations at the same time."""
-        return (yield from at_once([getattr(self, name)(*args, **kwargs) for name, args, kwargs in calls]))
+        return (yield from at_once([self._called(*call) for call in calls]))
+
+    def _called(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Plan[Any]:
+        if name == "transact":
+            return self.transact(Transaction(*args, **kwargs))
+        plan: Plan[Any] = getattr(self, name)(*args, **kwargs)
+        return plan
 
 
 def _by_slot(keys: Sequence[str]) -> dict[int, list[str]]:
@@ -174,18 +176,3 @@ def _by_slot(keys: Sequence[str]) -> dict[int, list[str]]:
     for key in keys:
         slots.setdefault(slot_of(key), []).append(key)
     return slots
-
-
-def _keys_of(
-    guards: Sequence[Guard],
-    puts: Sequence[Put],
-    deletes: Sequence[str],
-    members: Sequence[tuple[str, str]],
-    publish: str | None,
-) -> Iterator[str]:
-    yield from (guard.key for guard in guards)
-    yield from (put.key for put in puts)
-    yield from deletes
-    yield from (key for key, _ in members)
-    if publish is not None:
-        yield publish

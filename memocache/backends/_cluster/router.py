@@ -21,12 +21,12 @@ from dataclasses import replace
 from random import SystemRandom
 from typing import TypeVar
 
-from memocache.backends._cluster.client_tracking import Tracking
+from memocache.backends._cluster.client_tracking import ClusterTracking
 from memocache.backends._cluster.fan_out import Job, Plan
 from memocache.backends._cluster.node import DOUBTFUL, Node, may_repeat, name_of, translated
-from memocache.backends._cluster.slots import Address, Redirect, Table, parse_redirect, parse_slots
+from memocache.backends._cluster.slots import Address, Redirect, SlotTable, parse_redirect, parse_slots
 from memocache.backends._redis.combinators import asking
-from memocache.backends._redis.connection import Dial, dialer
+from memocache.backends._redis.connect import Dial, dialer
 from memocache.backends._redis.resp import Ask, Op, pack
 from memocache.backends._settings import RedisSettings
 from memocache.backends.base import Busy, NodeFailure, ReplyError
@@ -60,8 +60,8 @@ class Router:
         self._wanted = 0
         self._wanted_at = 0.0
         self._done = 0
-        self._trackings: weakref.WeakSet[Tracking] = weakref.WeakSet()
-        self.table: Table | None = None
+        self._trackings: weakref.WeakSet[ClusterTracking] = weakref.WeakSet()
+        self.table: SlotTable | None = None
         _routers.add(self)
 
     # -- who holds what
@@ -76,7 +76,7 @@ class Router:
                     node = self._nodes[address] = Node(address, self._settings)
         return node
 
-    def known(self) -> Plan[Table]:
+    def known(self) -> Plan[SlotTable]:
         """The table, fetched if there is none yet; one caller waits for that in vain, and the next ones not at all."""
         if self.table is None:
             if self._unknown:
@@ -232,7 +232,7 @@ class Router:
             if doubtful:
                 time.sleep(_EVERY * random.uniform(0.5, 1.0))
 
-    def _fetch(self) -> Table | None:
+    def _fetch(self) -> SlotTable | None:
         """A table from the first node, of those that are well first, that gives one not older than ours.
 
         A primary that was held up while another took its place believes for a moment that nothing has happened: it is
@@ -244,7 +244,7 @@ class Router:
         random.shuffle(addresses)
         addresses = list(dict.fromkeys([*addresses, *self._seeds, *sorted(ours.replicas if ours is not None else ())]))
         addresses.sort(key=self._is_doubtful)
-        old: list[Table] = []
+        old: list[SlotTable] = []
         for address in addresses:
             node = self.node_at(address)
             try:
@@ -269,7 +269,7 @@ class Router:
             if node.breaker.open:
                 node.probe(_well, _ASK_FOR)
 
-    def _tidy(self, table: Table) -> None:
+    def _tidy(self, table: SlotTable) -> None:
         """Let go of nodes that hold nothing (but not of one that only begins to get its first slots)."""
         with self._lock:
             gone = [
@@ -284,7 +284,7 @@ class Router:
     # -- who is told
 
     def watch(self, starts: Sequence[str], watcher: Watcher) -> Callable[[], None]:
-        """See `memocache.backends.redis.RedisBackend.watch`; raises what a `Tracker` raises."""
+        """See `memocache.backends.redis.RedisBackend.watch`; raises what a `ClientTracking` raises."""
 
         def dial(address: Address) -> Dial:
             return dialer(replace(self._settings, host=address[0], port=address[1]))
@@ -292,7 +292,7 @@ class Router:
         def reading() -> Iterable[Address]:
             return () if self.table is None else self.table.primaries
 
-        tracking = Tracking(dial, self._seeds, starts, watcher, reading=reading, mend=self.want)
+        tracking = ClusterTracking(dial, self._seeds, starts, watcher, reading=reading, mend=self.want)
         self._trackings.add(tracking)
         return tracking.stop
 
@@ -315,7 +315,7 @@ class Router:
             node.after_fork()
 
 
-def _slots(asked: Address) -> Op[Table]:
+def _slots(asked: Address) -> Op[SlotTable]:
     slots, info = yield Ask(pack("CLUSTER", "SLOTS") + pack("CLUSTER", "INFO"), 2, harmless=True)
     return parse_slots(slots, info, asked)
 

@@ -1,14 +1,15 @@
 """Which node of a cluster holds which key: slots, the table of their owners, and the redirections that correct it.
 
 A key's slot is CRC16 of its first non-empty ``{…}``, or of all of it, modulo 16,384 (Redis cluster specification,
-"Key distribution model" and "Hash tags"). No I/O here.
+"Key distribution model" and "Hash tags"); redis-py computes it. No I/O here.
 """
 
 from __future__ import annotations
 
 import re
-from binascii import crc_hqx
 from typing import Any, NamedTuple
+
+from redis.crc import key_slot
 
 from memocache.backends.base import ProtocolError, ReplyError
 
@@ -20,15 +21,10 @@ Address = tuple[str, int]
 
 def slot_of(key: str) -> int:
     """Return the slot of a key."""
-    start = key.find("{") + 1
-    if start:
-        end = key.find("}", start)
-        if end > start:
-            key = key[start:end]
-    return crc_hqx(key.encode(), 0) % SLOTS
+    return key_slot(key.encode())
 
 
-class Table(NamedTuple):
+class SlotTable(NamedTuple):
     """One view of a cluster: `owners` by slot (None: nobody's), every primary once, every replica, and the cluster's
     `epoch`, which grows with every change of primaries.
     """
@@ -38,11 +34,11 @@ class Table(NamedTuple):
     replicas: frozenset[Address]
     epoch: int = 0
 
-    def moved(self, slot: int, owner: Address) -> Table:
+    def moved(self, slot: int, owner: Address) -> SlotTable:
         """Return the table with one slot moved."""
         primaries = self.primaries if owner in self.primaries else (*self.primaries, owner)
         owners = (*self.owners[:slot], owner, *self.owners[slot + 1 :])
-        return Table(owners, primaries, self.replicas - {owner}, self.epoch)
+        return SlotTable(owners, primaries, self.replicas - {owner}, self.epoch)
 
 
 class Redirect(NamedTuple):
@@ -53,7 +49,7 @@ class Redirect(NamedTuple):
     for_good: bool
 
 
-def parse_slots(reply: Any, info: Any, asked: Address) -> Table:
+def parse_slots(reply: Any, info: Any, asked: Address) -> SlotTable:
     """Return the table in the replies to ``CLUSTER SLOTS`` and ``CLUSTER INFO``; a node that does not name its host is
     where we asked.
 
@@ -75,7 +71,9 @@ def parse_slots(reply: Any, info: Any, asked: Address) -> Table:
     if not primaries or len(owners) != SLOTS:
         raise ProtocolError("a table without slots")
     epoch = _EPOCH.search(info) if type(info) is bytes else None
-    return Table(tuple(owners), tuple(primaries), frozenset(replicas - set(primaries)), int(epoch[1]) if epoch else 0)
+    return SlotTable(
+        tuple(owners), tuple(primaries), frozenset(replicas - set(primaries)), int(epoch[1]) if epoch else 0
+    )
 
 
 def parse_primaries(reply: Any, asked: Address) -> frozenset[Address]:

@@ -1,5 +1,7 @@
 """Large values, each a file of its own beside the map.
 
+A value comes back whole or not at all; it does not know which entry a file belongs to.
+
 1. A file is written under a temporary name, renamed when it is whole, and never changed afterwards; its name is random
    and used once. What it must contain stands in the map: length and digest (XXH3, 128 bits).
 2. Reading checks length and digest; a file is checked again when its inode, its length or its time of change are other
@@ -39,7 +41,7 @@ class Filed(NamedTuple):
     digest: bytes
 
 
-class Files:
+class BlobFiles:
     """The files of one store."""
 
     def __init__(self, directory: Path) -> None:

@@ -1,4 +1,7 @@
-"""Where a store on disk may live: a directory of a local file system; and which run of the machine this is."""
+"""Where a store on disk may live: a directory of a local file system that this user may write.
+
+`Unusable` says why another place will not do. It also tells one run of the machine from the next.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""A store on disk as this process has opened it: LMDB's handles and the state of the directory."""
+"""A store on disk as this process has opened it: LMDB's handles, the state of the directory, and what was read lately.
+
+It refuses a directory that holds no store of ours, or one that is not as it was left (`Foreign`). It does not know how
+the store is shared or locked.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from typing import Any, Final
 import lmdb
 
 from memocache.backends._disk.schema import FORMAT, MAPS, number
-from memocache.backends._disk.state_file import EPOCH_WORD, State
+from memocache.backends._disk.state_file import EPOCH_WORD, StateFile
 
 UNREADABLE: Final = (
     lmdb.CorruptedError,
@@ -35,12 +39,12 @@ class Foreign(Exception):
     """What is in the directory is no store of ours, or not as we left it; the text says why."""
 
 
-class Opened:
+class Environment:
     """A store as it was opened: LMDB's handles, the state and the files. Valid until closed or set aside."""
 
     def __init__(self, path: str, map_bytes: int, reading: threading.RLock) -> None:
         self.reading = reading
-        self.state = State(os.path.join(path, "state"))
+        self.state = StateFile(os.path.join(path, "state"))
         self.words = memoryview(self.state.map).cast("Q")
         self.epoch = self.words[EPOCH_WORD]
         self.looked = 0.0

@@ -14,10 +14,10 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from memocache.backends._disk.environment import Opened
-from memocache.backends._disk.schema import Table
+from memocache.backends._disk.environment import Environment
+from memocache.backends._disk.schema import WriteTransaction
 from memocache.backends._disk.state_file import digest_of
-from memocache.backends._disk.store import Store
+from memocache.backends._disk.store import DiskStore
 
 TICK_SECONDS = 1.0
 STRAYS_EVERY = 600.0
@@ -32,10 +32,10 @@ def room(max_bytes: int) -> int:
     return max_bytes - max_bytes // 10
 
 
-class Tidy:
+class Janitor:
     """The housekeeping of one store, for one bound."""
 
-    def __init__(self, store: Store, max_bytes: int, now: Callable[[], float]) -> None:
+    def __init__(self, store: DiskStore, max_bytes: int, now: Callable[[], float]) -> None:
         self._store = store
         self._max_bytes = max_bytes
         self._now = now
@@ -104,12 +104,12 @@ class Tidy:
         if opened is None or not opened.overdue(int(self._now() * 1000), room(self._max_bytes)):
             return False
 
-        def work(table: Table) -> bool:
+        def work(table: WriteTransaction) -> bool:
             return STEP in (table.collect(STEP), table.evict(room(self._max_bytes), STEP))
 
         return self._store.write(work, self._now, _TURN_SECONDS)
 
-    def _checkpoint(self, opened: Opened, found: int) -> None:
+    def _checkpoint(self, opened: Environment, found: int) -> None:
         """Bring the map to the disk, without keeping anybody from writing; mark it clean if nobody did."""
         # a handle of our own: LMDB's must not be in use when the process forks
         path = os.path.join(self._store.path, "data.mdb")
@@ -124,11 +124,11 @@ class Tidy:
                 opened.state.clean(digest)
 
 
-def _known(txn: Any, opened: Opened, name: str) -> bool:
+def _known(txn: Any, opened: Environment, name: str) -> bool:
     return txn.get(name.encode(), db=opened.maps["files"]) is not None
 
 
-def _finish(ref: weakref.ref[Tidy]) -> None:
-    tidy = ref()
-    if tidy is not None:
-        tidy.finish()
+def _finish(ref: weakref.ref[Janitor]) -> None:
+    janitor = ref()
+    if janitor is not None:
+        janitor.finish()

@@ -1,5 +1,7 @@
 """Records: how keys and values stand in the map of a store on disk.
 
+Damage to a record is found before its value is used. No I/O here.
+
 =======  ==========================================================================================
 bytes    what
 =======  ==========================================================================================

@@ -1,5 +1,7 @@
 """What stands in the map of a store on disk, as one write transaction sees it.
 
+It keeps values, indexes and figures in step. It does not know who may write, nor when a transaction is on the disk.
+
 =======  ==============================  ============================================================
 map      key                             value
 =======  ==============================  ============================================================
@@ -39,7 +41,7 @@ _KEPT: Final = frozenset("grsawlc")
 or are few."""
 
 
-class Table:
+class WriteTransaction:
     """One write transaction: `txn` and `maps` are LMDB's, `now_ms` the time of all that is written."""
 
     def __init__(self, txn: Any, maps: dict[str, Any], now_ms: int) -> None:

@@ -1,5 +1,7 @@
 """The state of a store on disk: 96 bytes that all its processes share, and that survive a power cut.
 
+They tell whether the map beside them can be trusted. They know nothing of what stands in it.
+
 ::
 
     16 bytes   what this is
@@ -37,7 +39,7 @@ _UNKNOWN: Final = bytes(16)
 DIGEST_BELOW: Final = 256 * 2**20
 
 
-class State:
+class StateFile:
     """The state of the store whose state file is `path`; made if there is none, which `fresh` tells.
 
     It is read from a map and written by `pwrite`: a map that is written to kills the process when the disk is full.

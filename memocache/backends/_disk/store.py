@@ -1,13 +1,16 @@
 """The store in one directory, as this process has it: opened, shared by its threads, locked, set aside, forked.
 
-``data.mdb`` and ``lock.mdb`` are LMDB's, ``state`` is `State`, ``lock`` the writers' lock, ``files`` the large values.
+It carries out work in a transaction, and raises this package's errors for LMDB's. It does not know what the work is.
+
+``data.mdb`` and ``lock.mdb`` are LMDB's, ``state`` is `StateFile`, ``lock`` the writers' lock, ``files`` the large
+values.
 
 1. A directory is opened once in a process, whoever asks (LMDB's locks belong to process and file).
 2. Writers of all processes take turns (`memocache.backends._disk.write_lock`), until a deadline.
 3. `reading` or `writing` is held around each transaction here: a fork waits for both, since a transaction must not be
    copied, and so does closing. LMDB's handles are of no use in a child, which opens its own.
-4. What LMDB cannot read is renamed once, with a warning, and a fresh store begun; the epoch in `State` tells the other
-   processes before their next read. A directory that was removed or replaced is noticed within `LOOK_SECONDS`.
+4. What LMDB cannot read is renamed once, with a warning, and a fresh store begun; the epoch in `StateFile` tells the
+   other processes before their next read. A directory that was removed or replaced is noticed within `LOOK_SECONDS`.
 """
 
 from __future__ import annotations
@@ -25,12 +28,12 @@ from typing import Any, TypeVar
 
 import lmdb
 
-from memocache.backends._disk.blob_files import Files
+from memocache.backends._disk.blob_files import BlobFiles
 from memocache.backends._disk.directory import unusable
-from memocache.backends._disk.environment import UNREADABLE, Foreign, Opened
-from memocache.backends._disk.schema import Table
-from memocache.backends._disk.state_file import State
-from memocache.backends._disk.write_lock import Turns
+from memocache.backends._disk.environment import UNREADABLE, Environment, Foreign
+from memocache.backends._disk.schema import WriteTransaction
+from memocache.backends._disk.state_file import StateFile
+from memocache.backends._disk.write_lock import WriteLock
 from memocache.backends.base import NO_ROOM, Busy, ReplyError
 
 T = TypeVar("T")
@@ -42,24 +45,24 @@ class Refused(ReplyError):
     """A write that the disk, or the bound of the store, has no room for; reads go on."""
 
 
-class Store:
+class DiskStore:
     """One directory. `time` is what entries expire by, in epoch seconds."""
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.files = Files(Path(path, "files"))
+        self.files = BlobFiles(Path(path, "files"))
         self.map_bytes = 0
-        self.opened: Opened | None = None
+        self.opened: Environment | None = None
         self._reset()
 
     def _reset(self) -> None:
         self.writing = threading.RLock()
         self.reading = threading.RLock()
-        self._turns = Turns(self.path)
+        self._turns = WriteLock(self.path)
 
     # -- opening
 
-    def ready(self, timeout: float) -> Opened:
+    def ready(self, timeout: float) -> Environment:
         """The store as it is opened now, opened if need be. Raises `Unusable`, `Busy`."""
         opened = self.opened
         if opened is not None and opened.state.current and self._is_in_place(opened):
@@ -68,7 +71,7 @@ class Store:
         with self.turn(timeout):
             return self.reopen()
 
-    def reopen(self) -> Opened:
+    def reopen(self) -> Environment:
         """As `ready`, in one's turn."""
         opened = self.opened
         if opened is None or not opened.state.current or not self._is_in_place(opened):
@@ -82,9 +85,9 @@ class Store:
         opened.looked = time.time()
         return opened
 
-    def _open(self) -> Opened:
+    def _open(self) -> Environment:
         try:
-            return Opened(self.path, self.map_bytes, self.reading)
+            return Environment(self.path, self.map_bytes, self.reading)
         except UNREADABLE as error:
             reason = f"LMDB cannot read it ({type(error).__name__})"
         except Foreign as found:
@@ -92,9 +95,9 @@ class Store:
         except lmdb.Error as error:
             raise _as_ours(error) from None
         self._set_aside(reason)
-        return Opened(self.path, self.map_bytes, self.reading)
+        return Environment(self.path, self.map_bytes, self.reading)
 
-    def _is_in_place(self, opened: Opened) -> bool:
+    def _is_in_place(self, opened: Environment) -> bool:
         try:
             found = os.stat(os.path.join(self.path, "state"))
         except OSError:
@@ -113,7 +116,7 @@ class Store:
             except OSError:
                 pass
         shutil.rmtree(os.path.join(self.path, "files"), ignore_errors=True)
-        state = State(os.path.join(self.path, "state"))
+        state = StateFile(os.path.join(self.path, "state"))
         state.renew()
         state.close()
         # not where the caller stands: the store is the process's, and the warning is about the directory
@@ -123,7 +126,7 @@ class Store:
             stacklevel=2,
         )
 
-    def spoiled(self, opened: Opened, error: Exception, timeout: float) -> None:
+    def spoiled(self, opened: Environment, error: Exception, timeout: float) -> None:
         """LMDB found damage: set the store aside, unless that was done already."""
         with self.turn(timeout), self._still():
             if self.opened is opened and opened.state.current and self._is_in_place(opened):
@@ -156,7 +159,7 @@ class Store:
 
     # -- transactions
 
-    def write(self, work: Callable[[Table], T], now: Callable[[], float], timeout: float) -> T:
+    def write(self, work: Callable[[WriteTransaction], T], now: Callable[[], float], timeout: float) -> T:
         """Carry out `work` in a transaction of its own, in turn; what LMDB raises comes out as this package's errors.
 
         Raises `Busy`, `Refused`, `Unusable`.
@@ -169,7 +172,7 @@ class Store:
                 try:
                     opened.state.soil()
                     with self.writing, opened.env.begin(write=True) as txn:
-                        table = Table(txn, opened.maps, int(now() * 1000))
+                        table = WriteTransaction(txn, opened.maps, int(now() * 1000))
                         result = work(table)
                         table.settle()
                     self.files.remove(table.removed)
@@ -191,7 +194,7 @@ class Store:
             self.spoiled(opened, trouble, max(deadline - time.monotonic(), 0.0))
         raise Busy("the store is being opened again and again")
 
-    def read(self, opened: Opened, work: Callable[[Any], T], *, buffers: bool = False) -> T:
+    def read(self, opened: Environment, work: Callable[[Any], T], *, buffers: bool = False) -> T:
         """Carry out `work` on a read transaction; raises what LMDB raises."""
         for _ in range(_TRIES):
             try:
@@ -217,7 +220,7 @@ class Store:
                     raise  # else it was closed under us: opened again, it will do
         raise Busy("the store is being opened again and again")
 
-    def _grow(self, opened: Opened, size: int) -> None:
+    def _grow(self, opened: Environment, size: int) -> None:
         """Take over the size that the map has by now (0), or give it one."""
         with self._still():
             opened.env.set_mapsize(size)
@@ -251,22 +254,22 @@ def _as_ours(error: lmdb.Error) -> Exception:
     return OSError(errno.EIO, type(error).__name__)
 
 
-_stores: dict[str, Store] = {}
+_stores: dict[str, DiskStore] = {}
 _users: dict[str, int] = {}
 _registry = threading.RLock()
 
 
-def share(path: str) -> Store:
+def share(path: str) -> DiskStore:
     """The one store of this process at a real path; to be given back by `give_back`."""
     with _registry:
         store = _stores.get(path)
         if store is None:
-            store = _stores[path] = Store(path)
+            store = _stores[path] = DiskStore(path)
         _users[path] = _users.get(path, 0) + 1
         return store
 
 
-def give_back(store: Store) -> None:
+def give_back(store: DiskStore) -> None:
     """Close the store if nobody else in the process uses it."""
     with _registry:
         _users[store.path] -= 1
@@ -275,7 +278,7 @@ def give_back(store: Store) -> None:
             store.close()
 
 
-_held: list[Store] = []
+_held: list[DiskStore] = []
 
 
 def _before_fork() -> None:

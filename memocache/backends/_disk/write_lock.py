@@ -36,7 +36,7 @@ class _Turn:
         self.thread = threading.get_ident()
 
 
-class Turns:
+class WriteLock:
     """The turns of the store in the directory `path`."""
 
     def __init__(self, path: str) -> None:

@@ -22,7 +22,8 @@ from typing import Any
 
 import hiredis
 
-from memocache.backends._redis.connection import Dial, Wire
+from memocache.backends._redis.connect import Dial
+from memocache.backends._redis.connection import Connection
 from memocache.backends._redis.resp import pack
 from memocache.backends.base import ReplyError
 from memocache.typing import Watcher
@@ -36,7 +37,7 @@ _RETRY = (0.05, 1.0)  # first and longest pause between attempts to connect
 _REFUSED = frozenset({"NOPERM", "NOPROTO", "UNKNOWN", "ERR"})
 
 
-class Tracker:
+class ClientTracking:
     """A daemon thread that tells `watcher` what a server says of keys that begin with one of `starts`, until it is
     stopped or the watcher is gone.
 
@@ -61,7 +62,7 @@ class Tracker:
         for end in self._bell:
             end.setblocking(False)
         self._stopped = False
-        self._wire: Wire | None = None
+        self._connection: Connection | None = None
         self._asked: deque[float] = deque()
         """When what the server owes an answer to was sent: the greetings, then its questions."""
         self._greetings = 0
@@ -82,8 +83,8 @@ class Tracker:
         """
         for end in self._bell:
             end.close()
-        if self._wire is not None:
-            self._wire.close()
+        if self._connection is not None:
+            self._connection.close()
 
     def _changed(self, keys: list[str] | None) -> None:
         watcher = self._watcher()
@@ -126,13 +127,13 @@ class Tracker:
 
     def _converse(self) -> None:
         """Serve one connection until it ends, by an exception or because nobody wants it any more."""
-        wire = self._wire = Wire(self._dial())
-        with contextlib.closing(wire), selectors.DefaultSelector() as events:
-            events.register(wire, selectors.EVENT_READ)
+        connection = self._connection = Connection(self._dial())
+        with contextlib.closing(connection), selectors.DefaultSelector() as events:
+            events.register(connection, selectors.EVENT_READ)
             events.register(self._bell[0], selectors.EVENT_READ)
             prefixes = [word for start in self._starts for word in ("PREFIX", start)]
             # the answer to the first PING comes after these, and says that tracking is on
-            self._send(wire, pack("HELLO", "3") + pack("CLIENT", "TRACKING", "ON", "BCAST", *prefixes))
+            self._send(connection, pack("HELLO", "3") + pack("CLIENT", "TRACKING", "ON", "BCAST", *prefixes))
             next_at = time.monotonic()
             self._asked = deque([next_at, next_at])
             self._greetings = len(self._asked)
@@ -141,16 +142,16 @@ class Tracker:
                 if now >= next_at:
                     next_at = now + BEAT_SECONDS
                     self._asked.append(now)
-                    self._send(wire, self._question)
+                    self._send(connection, self._question)
                 ready = [key.fileobj for key, _ in events.select(max(0.0, next_at - now))]
-                if wire in ready:
-                    self._hear(wire.receive())
+                if connection in ready:
+                    self._hear(connection.receive())
                 elif self._asked and now - self._asked[0] > _ANSWER_SECONDS:
                     raise TimeoutError("no answer to a question")
 
     @staticmethod
-    def _send(wire: Wire, payload: bytes) -> None:
-        if wire.send(payload) != len(payload):
+    def _send(connection: Connection, payload: bytes) -> None:
+        if connection.send(payload) != len(payload):
             raise ConnectionError("the server takes no more bytes")
 
     def _hear(self, replies: list[Any]) -> None:
@@ -172,7 +173,7 @@ class Tracker:
                 self._changed(None)
 
 
-_trackers: weakref.WeakSet[Tracker] = weakref.WeakSet()
+_trackers: weakref.WeakSet[ClientTracking] = weakref.WeakSet()
 
 
 def _after_fork() -> None:

@@ -1,6 +1,6 @@
-"""Operations made of operations: several in one round trip, on a slot that is being moved, and with replicas' word.
+"""Operations made of operations: several in one round trip, one in a slot on the move, one that replicas confirm.
 
-Each takes and returns `memocache.backends._redis.resp.Op`s and does no I/O.
+Each takes and returns an `Op` of `memocache.backends._redis.resp` and does no I/O. None knows what the operation says.
 """
 
 from __future__ import annotations

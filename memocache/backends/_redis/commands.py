@@ -1,10 +1,9 @@
-"""What to say to a Redis or Valkey server, written once for both colours.
+"""What memocache says to a Redis or Valkey server, written once for both colours.
 
-Each operation is a generator of `memocache.backends._redis.resp.Op`: it yields `Ask` (bytes, number of replies), is
-sent the
-replies and returns its result. It does no I/O: who carries it out (a pool, an event loop's lanes, a cluster's node)
-decides how to wait. Error replies arrive as values; what is raised here ends the operation, and `ProtocolError` the
-connection.
+Each operation is a generator (`memocache.backends._redis.resp.Op`): it yields an `Ask` (bytes, number of replies), is
+sent the replies and returns its result. It does no I/O; a pool, a multiplexer or a cluster's node carries it out and
+decides how to wait. Error replies arrive as values. An error raised here ends the operation, and a `ProtocolError` the
+connection too.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from memocache.backends._redis.combinators import confirmed
 from memocache.backends._redis.resp import Ask, Op, number, pack, unexpected, values
@@ -28,6 +27,24 @@ from memocache.backends._redis.scripts import (
 )
 from memocache.backends.base import ProtocolError, ReplyError, holds
 from memocache.typing import BackendFacts, Guard, Once, Put, Tally
+
+
+class Transaction(NamedTuple):
+    """The arguments of `memocache.typing.Backend.transact`, as they go from hand to hand."""
+
+    guards: Sequence[Guard]
+    puts: Sequence[Put] = ()
+    deletes: Sequence[str] = ()
+    members: Sequence[tuple[str, str]] = ()
+    publish: str | None = None
+
+    def keys(self) -> Iterator[str]:
+        """Every key that it names, in the order of the script's KEYS."""
+        yield from (guard.key for guard in self.guards)
+        yield from (put.key for put in self.puts)
+        yield from self.deletes
+        yield from (key for key, _ in self.members)
+
 
 _BATCH = 1000
 _NUMBER = re.compile(r"-?[0-9]{1,19}")
@@ -53,33 +70,20 @@ class Commands:
         (reply,) = yield Ask(pack("MGET", *keys), 1, harmless=True)
         return values(reply, len(keys))
 
-    def transact(
-        self,
-        guards: Sequence[Guard],
-        puts: Sequence[Put] = (),
-        deletes: Sequence[str] = (),
-        members: Sequence[tuple[str, str]] = (),
-        publish: str | None = None,
-    ) -> Op[list[bytes | None] | None]:
+    def transact(self, asked: Transaction) -> Op[list[bytes | None] | None]:
         """EVALSHA, then EVAL if the server has not seen the script; WATCH and MULTI where scripts are refused."""
         if self.scripts:
-            rest = _script_arguments(guards, puts, deletes, members, publish)
+            rest = _script_arguments(asked)
             (reply,) = yield Ask(pack("EVALSHA", self._sha, *rest), 1)
             if _unknown_script(reply):
                 (reply,) = yield Ask(pack("EVAL", self._script, *rest), 1)
             if not _scripts_refused(reply):
-                return None if reply == 1 and type(reply) is int else values(reply, len(guards))
+                return None if reply == 1 and type(reply) is int else values(reply, len(asked.guards))
             self.scripts = False
-        return (yield from self._transact_without_scripts(guards, puts, deletes, members, publish))
+        return (yield from self._transact_without_scripts(asked))
 
-    def _transact_without_scripts(
-        self,
-        guards: Sequence[Guard],
-        puts: Sequence[Put],
-        deletes: Sequence[str],
-        members: Sequence[tuple[str, str]],
-        publish: str | None,
-    ) -> Op[list[bytes | None] | None]:
+    def _transact_without_scripts(self, asked: Transaction) -> Op[list[bytes | None] | None]:
+        guards, puts, deletes, members, publish = asked
         keys = [guard.key for guard in guards]
         writes = [pack("SET", put.key, put.value, *(() if put.ttl_ms is None else ("PX", put.ttl_ms))) for put in puts]
         if deletes:
@@ -287,18 +291,10 @@ def _counters(reply: Any) -> dict[str, int]:
     return {name: int(text) for name, text in pairs if name and text and re.fullmatch(r"-?[0-9]{1,19}", text)}
 
 
-def _script_arguments(
-    guards: Sequence[Guard],
-    puts: Sequence[Put],
-    deletes: Sequence[str],
-    members: Sequence[tuple[str, str]],
-    publish: str | None,
-) -> list[str | bytes | int]:
+def _script_arguments(asked: Transaction) -> list[str | bytes | int]:
+    guards, puts, deletes, members, publish = asked
     words: list[str | bytes | int] = [len(guards) + len(puts) + len(deletes) + len(members)]
-    words += [guard.key for guard in guards]
-    words += [put.key for put in puts]
-    words += deletes
-    words += [key for key, _ in members]
+    words += asked.keys()
     words += [len(guards), len(puts), len(deletes), len(members), publish or b""]
     words += [b"a" if guard.head is None else b"h" + guard.head for guard in guards]
     for put in puts:

@@ -1,32 +1,24 @@
-"""One connection, without a colour: a socket that redis-py opened and authenticated, and a parser for its replies.
+"""One connection to a server: a connected socket and the parser of its replies.
 
-redis-py knows how to reach a server (addresses, TLS, AUTH, SELECT); its per-command work is what costs, so from then on
-the socket is ours. It never blocks: the blocking pool waits for it with `poll`, an event loop with `add_reader`.
-Opening one can block without bound (name resolution has no timeout), so it happens in a helper thread for both colours.
+It promises that an answer belongs to its question, or that the connection is never used again. It knows neither
+threads nor event loops: the blocking pool waits for its socket with `poll`, an event loop with `add_reader`.
+`memocache.backends._redis.connect` opens the socket.
 """
 
 from __future__ import annotations
 
-import _thread
 import contextlib
-import inspect
 import re
 import select
 import socket
 import ssl
-import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from memocache.backends._redis.resp import DROP_CODES, MORE, new_reader
 from memocache.backends.base import Hangup, ProtocolError, ReplyError
-
-if TYPE_CHECKING:
-    from memocache.backends._settings import RedisSettings
-
-Dial = Callable[[], socket.socket]
 
 _CHUNK = 65536
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -40,11 +32,11 @@ _BOMB = re.compile(_ANNOUNCED)
 _INNER_BOMB = re.compile(rb"\r(?:\n" + _ANNOUNCED + rb"|\Z)")
 
 
-class Wire:
+class Connection:
     """A connected socket and its parser, used by one thread or one loop at a time.
 
     `owed` counts the replies still to come, `doubtful` is set by an answer after which another server may do better;
-    a wire that is either is never used again.
+    a connection that is either is never used again.
     """
 
     __slots__ = (
@@ -58,7 +50,7 @@ class Wire:
         "_tls",
         "doubtful",
         "owed",
-        "place",
+        "permit",
         "refused",
         "used",
     )
@@ -67,7 +59,7 @@ class Wire:
         sock.setblocking(False)
         self._sock = sock
         # A signal handler's exception can end the owner between any two steps, and a loop may just be dropped: the
-        # socket goes with the last reference to its wire, also out of a cycle.
+        # socket goes with the last reference to its connection, also out of a cycle.
         self._close = weakref.finalize(self, sock.close)
         self._tls = sock if isinstance(sock, ssl.SSLSocket) else None
         self._reader = new_reader()
@@ -78,16 +70,16 @@ class Wire:
         self.doubtful = False
         self.used = False
         self.refused: Exception | None = None
-        """Why the server would not have this wire, where it said so before it was used."""
-        self.place: object = None
-        """Whatever must live exactly as long as this wire is open."""
+        """Why the server would not have this connection, where it said so before it was used."""
+        self.permit: object = None
+        """Whatever must live exactly as long as this connection is open."""
 
     def fileno(self) -> int:
         """Return the descriptor, or -1 once closed."""
         return self._sock.fileno()
 
     def dirty(self) -> bool:
-        """Return whether anything (a surplus reply, the end of the stream) waits on a wire that is owed nothing."""
+        """Return whether anything (a surplus reply, the end of the stream) waits to be read though nothing is owed."""
         if self._reader.has_data() or self._rest:
             return True
         if not self._readable(0):
@@ -103,7 +95,7 @@ class Wire:
         return True
 
     def refusal(self) -> Exception:
-        """Return what a dirty wire that was never asked anything says: the server's reason not to serve it, if any."""
+        """Return the server's reason not to serve a dirty connection that was never asked anything."""
         try:
             replies = self.receive()
         except OSError as error:
@@ -139,8 +131,8 @@ class Wire:
     def ask(self, payload: bytes, count: int, deadline: float) -> None:
         """Send `payload`, which brings `count` replies, before `deadline` (monotonic seconds).
 
-        Raises TimeoutError, ConnectionError or another OSError, as `answer` does; then the wire is owed something and
-        must be dropped.
+        Raises TimeoutError, ConnectionError or another OSError, as `answer` does; then the connection is owed something
+        and must be dropped.
         """
         if deadline <= time.monotonic():
             raise TimeoutError("no time left to ask")
@@ -171,7 +163,7 @@ class Wire:
         """Close the socket, in this process only: a forked relative keeps using its own."""
         with contextlib.suppress(OSError):
             self._close()
-        self.place = None
+        self.permit = None
 
     def _feed(self, size: int, replies: list[Any]) -> None:
         """Parse what has arrived, but no header of an array that nobody asked for; see `_BOMB`."""
@@ -221,91 +213,3 @@ def _readiness(sock: socket.socket, *, writing: bool = False) -> Callable[[float
     # Windows, where select() knows no limit of descriptor numbers.
     ours = [sock]
     return lambda ms: any(select.select([] if writing else ours, ours if writing else [], [], ms / 1000))
-
-
-def dialer(settings: RedisSettings, greet: Callable[[Any], None] | None = None) -> Dial:
-    """Return what opens and authenticates a new socket for `settings`; it blocks, so call it in a thread of its own.
-
-    `greet` may first talk to the server over redis-py's connection, and raises an OSError if it is the wrong one.
-    """
-    from redis import exceptions
-    from redis.backoff import NoBackoff
-    from redis.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
-    from redis.retry import Retry
-
-    options: dict[str, Any] = {
-        "db": settings.db,
-        "username": settings.username,
-        "password": settings.password,
-        "client_name": settings.client_name,
-        "socket_timeout": settings.connect_timeout,
-        "socket_connect_timeout": settings.connect_timeout,
-        "protocol": 2,
-        "retry": Retry(NoBackoff(), 0),
-        "health_check_interval": 0,
-    }
-    # CLIENT SETINFO would cost each connection two round trips; redis-py 8 names the setting anew.
-    if "driver_info" in inspect.signature(AbstractConnection).parameters:
-        options["driver_info"] = None
-    else:
-        options |= {"lib_name": None, "lib_version": None}
-    kind: Any
-    where: dict[str, Any]
-    if settings.path is not None:
-        kind, where = UnixDomainSocketConnection, {"path": settings.path}
-    else:
-        where = {"host": settings.host, "port": settings.port}
-        kind = SSLConnection if settings.tls else Connection
-    options |= where | dict(settings.tls_options)
-    # what redis-py makes of an error's first word, back again; its text has lost it
-    codes: dict[type, str] = {
-        exceptions.AuthenticationError: "WRONGPASS",
-        exceptions.AuthenticationWrongNumberOfArgsError: "WRONGPASS",
-        exceptions.BusyLoadingError: "LOADING",
-        exceptions.NoPermissionError: "NOPERM",
-    }
-
-    def dial() -> socket.socket:
-        connection: Any = kind(**options)
-        try:
-            connection.connect()
-            if greet is not None:
-                try:
-                    greet(connection)
-                except BaseException:
-                    connection.disconnect()
-                    raise
-        except (exceptions.AuthenticationError, exceptions.BusyLoadingError, exceptions.ResponseError) as error:
-            raise ReplyError(codes.get(type(error), "ERR"), str(error)) from None
-        except exceptions.TimeoutError as error:
-            raise TimeoutError("the server did not accept a connection in time") from error
-        except exceptions.RedisError as error:
-            raise ConnectionError("the server could not be reached") from error
-        sock: socket.socket = connection._sock
-        connection._sock = None  # ours now: its destructor must not shut it down
-        return sock
-
-    return dial
-
-
-def in_thread(dial: Dial, done: Callable[[Wire | None, Exception | None], None]) -> None:
-    """Open a wire in a thread that exit does not wait for, and hand `done` the wire or the error, in that thread.
-
-    At exit, where Python starts no more threads, it is this one. Raises RuntimeError if none can be started otherwise.
-    """
-
-    def run() -> None:
-        try:
-            wire = Wire(dial())
-        except Exception as error:
-            done(None, error)
-        else:
-            done(wire, None)
-
-    # Not threading.Thread: a signal handler's exception inside its start() would keep `done` alive for ever.
-    try:
-        _thread.start_new_thread(run, ())
-    except RuntimeError:
-        if threading.main_thread().is_alive():
-            raise
-        run()  # since Python 3.12 none starts at exit, when counters are sent; its connect_timeout bounds it

@@ -1,11 +1,12 @@
-"""The awaiting transport: per event loop a few lanes (connections), each shared by everyone through group commit.
+"""The awaiting transport: each event loop has a few connections, and all its tasks share them (group commit).
 
-Requests that arrive while one is in flight on a lane leave together in its next write, and replies are matched in
-order. So one caller pays nothing, and a hundred at once share a handful of writes. A lane whose replies are late
-(a slow command, a large value) is passed over, and what had queued behind it unsent moves to the next.
+Requests that arrive while one is in flight on a connection leave together in its next write, and replies are matched in
+order. So one caller pays nothing, and a hundred at once share a handful of writes. A connection whose replies are late
+(a slow command, a large value) is passed over; what had queued behind it unsent moves to the next. It does not know
+what is asked.
 
-What is merely to be read may be given a moment more (`Lanes.read_soon`): all that is asked for in one turn of the
-loop is one command, or two where it is much. Who reads one thing after another waits for nothing.
+A read may be given a moment more (`Multiplexer.read_soon`): all reads of one turn of the loop are one command, or two
+where they are many. A caller who reads one thing after another waits for nothing.
 """
 
 from __future__ import annotations
@@ -18,34 +19,34 @@ import weakref
 from collections.abc import Sequence
 from typing import TypeAlias, TypeVar
 
-from memocache.backends._redis.connection import Dial
-from memocache.backends._redis.pipelined_connection import LATE, Lane, Request, Step
-from memocache.backends._redis.read_batching import Batch, Size
+from memocache.backends._redis.connect import Dial
+from memocache.backends._redis.pipelined_connection import LATE, PipelinedConnection, Request, Step
+from memocache.backends._redis.read_batching import ReadBatch, ValueSize
 from memocache.backends._redis.resp import Ask, Op
 from memocache.backends.base import Busy, ProtocolError
 from memocache.typing import Answer
 
 T = TypeVar("T")
 
-_LANES = 3
+_SHARED = 3
 _PRIVATE = 4
 _EARLY = 50  # reads that leave at once, for the server to work on while the loop's turn asks for more
 _BLOCKED = 0.1  # seconds by which a tick is late when it is the loop that stood still, and no server
 
 
-class _LoopLanes:
-    """The lanes of one event loop, and the one timer that watches over their deadlines while anything is in flight."""
+class LoopConnections:
+    """The connections of one event loop, and the one timer that watches over deadlines while anything is in flight."""
 
     def __init__(self, dial: Dial) -> None:
         self._dial = dial
-        self._shared = [Lane(dial) for _ in range(_LANES)]
-        self._private: list[Lane] = []
-        self._spare: list[Lane] = []
-        self._private_places = asyncio.Semaphore(_PRIVATE)
+        self._shared = [PipelinedConnection(dial) for _ in range(_SHARED)]
+        self._private: list[PipelinedConnection] = []
+        self._spare: list[PipelinedConnection] = []
+        self._private_permits = asyncio.Semaphore(_PRIVATE)
         self._ticking = False
         self._tick_due = 0.0
-        self._gathering: dict[float, Batch] = {}
-        self._size = Size()
+        self._gathering: dict[float, ReadBatch] = {}
+        self._size = ValueSize()
         # whether the last turn that read anything read one thing, so that the next one is sent without waiting for more
         self._alone = False
         self._left_alone = False
@@ -68,66 +69,66 @@ class _LoopLanes:
                 outcome: T = stop.value
                 return outcome
             except ProtocolError as doubt:
-                if request.lane is not None:
-                    request.lane.fail(doubt)
+                if request.connection is not None:
+                    request.connection.fail(doubt)
                 raise
             if ask.session:
                 return await self._run_privately(op, ask, deadline)
 
     async def _run_privately(self, op: Op[T], ask: Ask, deadline: float) -> T:
-        """Carry on over a lane of one's own, for steps between which the server keeps state."""
+        """Carry on over a connection of one's own, for steps between which the server keeps state."""
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
-                await self._private_places.acquire()
+                await self._private_permits.acquire()
         except TimeoutError:
             raise Busy("every connection for transactions is in use") from None
-        lane = None
+        connection = None
         try:
             if self._spare:
-                lane = self._spare.pop()
+                connection = self._spare.pop()
             else:
-                lane = Lane(self._dial)
-                self._private.append(lane)
+                connection = PipelinedConnection(self._dial)
+                self._private.append(connection)
             while True:
-                request = await self._exchange(lane, ask, deadline)
+                request = await self._exchange(connection, ask, deadline)
                 deadline = request.deadline
-                lane.in_session = ask.session
+                connection.in_session = ask.session
                 try:
                     ask = op.send(request.replies)
                 except StopIteration as stop:
-                    lane.in_session = False
-                    self._spare.append(lane)
-                    lane = None
+                    connection.in_session = False
+                    self._spare.append(connection)
+                    connection = None
                     result: T = stop.value
                     return result
         finally:
-            if lane is not None:
-                lane.fail(ConnectionError("the operation was given up"))
-                self._private.remove(lane)
-            self._private_places.release()
+            if connection is not None:
+                connection.fail(ConnectionError("the operation was given up"))
+                self._private.remove(connection)
+            self._private_permits.release()
 
-    async def _exchange(self, lane: Lane, ask: Ask, deadline: float) -> Step:
+    async def _exchange(self, connection: PipelinedConnection, ask: Ask, deadline: float) -> Step:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         request = Step(ask, deadline, future)
-        self._send(lane, request)
+        self._send(connection, request)
         await future
         return request
 
-    def _send(self, lane: Lane, request: Request) -> None:
+    def _send(self, connection: PipelinedConnection, request: Request) -> None:
         if self._ticking:
             self._excuse(time.monotonic())  # those before: what is sent only now has lost no time
         else:
             self._ticking = True
             self._tick_in(LATE)
-        lane.queue.append(request)
-        lane.flush()
+        connection.queue.append(request)
+        connection.flush()
 
     def _tick_in(self, seconds: float) -> None:
         self._tick_due = time.monotonic() + seconds
         asyncio.get_running_loop().call_later(seconds, self._tick)
 
-    def gather(self, timeout: float) -> Batch:
+    def gather(self, timeout: float) -> ReadBatch:
         """The batch of reads that leaves at the end of this turn of the loop (or once it is full), and whose answer may
         take `timeout` seconds from then on.
         """
@@ -135,7 +136,7 @@ class _LoopLanes:
         if batch is None:
             loop = asyncio.get_running_loop()
             alone = self._alone and not self._left_alone and not self._shared[0].busy()
-            batch = self._gathering[timeout] = Batch(loop, timeout, self._size, 1 if alone else _EARLY)
+            batch = self._gathering[timeout] = ReadBatch(loop, timeout, self._size, 1 if alone else _EARLY)
             if alone:
                 self._left_alone = True
                 loop.call_soon(self._turned)
@@ -146,7 +147,7 @@ class _LoopLanes:
     def _turned(self) -> None:
         self._left_alone = False
 
-    def leave(self, batch: Batch) -> None:
+    def leave(self, batch: ReadBatch) -> None:
         """Send what was gathered; whoever waits is told where that fails."""
         if batch.open:
             if batch.full > 1:
@@ -158,24 +159,24 @@ class _LoopLanes:
             except Exception as error:  # no memory, say
                 batch.fail(error)
 
-    def _choose(self) -> Lane:
+    def _choose(self) -> PipelinedConnection:
         first = self._shared[0]
         if not first.owed:
             return first
         now = time.monotonic()
-        for lane in self._shared:
-            if not lane.late(now):
-                return lane
-        return min(self._shared, key=lambda lane: len(lane.queue) + len(lane.owed))
+        for connection in self._shared:
+            if not connection.late(now):
+                return connection
+        return min(self._shared, key=lambda connection: len(connection.queue) + len(connection.owed))
 
     def _tick(self) -> None:
-        lanes = [*self._shared, *self._private]
+        connections = [*self._shared, *self._private]
         now = time.monotonic()
         try:
             self._excuse(now)
-            self._look_after(lanes, now)
+            self._look_after(connections, now)
         finally:  # deadlines hold whatever was raised here
-            self._ticking = any(lane.busy() for lane in lanes)
+            self._ticking = any(connection.busy() for connection in connections)
             if self._ticking:
                 self._tick_in(LATE)
 
@@ -184,18 +185,18 @@ class _LoopLanes:
         late = now - self._tick_due
         if late > _BLOCKED:
             self._tick_due = now
-            for lane in [*self._shared, *self._private]:
-                lane.excuse(late)
+            for connection in [*self._shared, *self._private]:
+                connection.excuse(late)
 
-    def _look_after(self, lanes: list[Lane], now: float) -> None:
-        for lane in lanes:
-            lane.expire(now)
-        for lane in self._shared:
-            if lane.queue and lane.late(now):
+    def _look_after(self, connections: list[PipelinedConnection], now: float) -> None:
+        for connection in connections:
+            connection.expire(now)
+        for connection in self._shared:
+            if connection.queue and connection.late(now):
                 better = self._choose()
                 if not better.late(now):
-                    better.queue.extend(lane.queue)
-                    lane.queue.clear()
+                    better.queue.extend(connection.queue)
+                    connection.queue.clear()
                     better.flush()
 
     def close(self) -> None:
@@ -204,47 +205,47 @@ class _LoopLanes:
         for batch in gathering.values():
             batch.open = False
             batch.fail(ConnectionError("the backend was closed"))
-        for lane in [*self._shared, *self._private]:
-            lane.fail(ConnectionError("the backend was closed"))
-            for request in lane.queue:
+        for connection in [*self._shared, *self._private]:
+            connection.fail(ConnectionError("the backend was closed"))
+            for request in connection.queue:
                 request.fail(ConnectionError("the backend was closed"))
-            lane.queue.clear()
+            connection.queue.clear()
 
     def doubt(self) -> None:
         """Send nothing more over the connections of now; callable from any thread."""
-        for lane in [*self._shared, *self._private]:
-            lane.doubt()
+        for connection in [*self._shared, *self._private]:
+            connection.doubt()
 
     def discard(self) -> None:
         """Close the sockets of a loop that no longer runs."""
-        for lane in [*self._shared, *self._private]:
-            lane.discard()
+        for connection in [*self._shared, *self._private]:
+            connection.discard()
 
 
-_Loops: TypeAlias = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopLanes]
+_Loops: TypeAlias = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopConnections]
 
 
-class Lanes:
-    """All event loops' lanes of one backend; `timeout` is seconds for an operation whose caller does not say."""
+class Multiplexer:
+    """All event loops' connections of one backend; `timeout` is seconds for an operation whose caller does not say."""
 
     def __init__(self, dial: Dial, timeout: float) -> None:
         self._dial = dial
         self._timeout = timeout
         self._lock = threading.RLock()
         self._loops: _Loops = weakref.WeakKeyDictionary()
-        self._latest: weakref.ref[Batch] | None = None
-        _all_lanes.add(self)
+        self._latest: weakref.ref[ReadBatch] | None = None
+        _multiplexers.add(self)
 
     async def run(self, op: Op[T], timeout: float | None = None) -> T:
-        """Carry out `op` on this loop's lanes and return its result.
+        """Carry out `op` on this loop's connections and return its result.
 
         Raises TimeoutError, ConnectionError or another OSError for the transport, and what `op` raises.
         """
         loop = asyncio.get_running_loop()
-        lanes = self._loops.get(loop)
-        if lanes is None:
-            lanes = self._enter(loop)
-        return await lanes.run(op, self._timeout if timeout is None else timeout)
+        connections = self._loops.get(loop)
+        if connections is None:
+            connections = self._enter(loop)
+        return await connections.run(op, self._timeout if timeout is None else timeout)
 
     def read_soon(self, entry: str, markers: Sequence[str], timeout: float) -> asyncio.Future[Answer]:
         """See `memocache.typing.ReadSoon`: in one command with whatever else this turn of the loop reads."""
@@ -261,61 +262,61 @@ class Lanes:
             self._loops[loop].leave(batch)
         return future
 
-    def _gather(self, loop: asyncio.AbstractEventLoop, timeout: float) -> Batch:
+    def _gather(self, loop: asyncio.AbstractEventLoop, timeout: float) -> ReadBatch:
         batch = (self._loops.get(loop) or self._enter(loop)).gather(timeout)
         self._latest = weakref.ref(batch)
         return batch
 
     def close(self) -> None:
-        """Close the lanes of every loop, each in its own; callable from any thread."""
+        """Close the connections of every loop, each in its own; callable from any thread."""
         with self._lock:
             loops, self._loops = self._loops, weakref.WeakKeyDictionary()
         try:
             running: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
         except RuntimeError:
             running = None
-        for loop, lanes in loops.items():
+        for loop, connections in loops.items():
             if loop is running:
-                lanes.close()
+                connections.close()
                 continue
             try:
-                loop.call_soon_threadsafe(lanes.close)
+                loop.call_soon_threadsafe(connections.close)
             except RuntimeError:
-                lanes.discard()
+                connections.discard()
 
     def doubt(self) -> None:
         """Send nothing more over the connections of now, of any loop; what was sent is still answered."""
-        for lanes in list(self._loops.values()):
-            lanes.doubt()
+        for connections in list(self._loops.values()):
+            connections.doubt()
 
     def close_here(self) -> None:
-        """Close the lanes of the running loop alone."""
+        """Close the connections of the running loop alone."""
         with self._lock:
-            lanes = self._loops.pop(asyncio.get_running_loop(), None)
-        if lanes is not None:
-            lanes.close()
+            connections = self._loops.pop(asyncio.get_running_loop(), None)
+        if connections is not None:
+            connections.close()
 
     def after_fork(self) -> None:
         """Forget the parent's loops; only this process's copies of the descriptors are closed."""
         loops, self._loops = self._loops, weakref.WeakKeyDictionary()
         self._lock = threading.RLock()
         self._latest = None
-        for lanes in loops.values():
-            lanes.discard()
+        for connections in loops.values():
+            connections.discard()
 
-    def _enter(self, loop: asyncio.AbstractEventLoop) -> _LoopLanes:
+    def _enter(self, loop: asyncio.AbstractEventLoop) -> LoopConnections:
         with self._lock:
             for other in [loop for loop in self._loops if loop.is_closed()]:
                 self._loops.pop(other).discard()
-            return self._loops.setdefault(loop, _LoopLanes(self._dial))
+            return self._loops.setdefault(loop, LoopConnections(self._dial))
 
 
-_all_lanes: weakref.WeakSet[Lanes] = weakref.WeakSet()
+_multiplexers: weakref.WeakSet[Multiplexer] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    for lanes in list(_all_lanes):
-        lanes.after_fork()
+    for multiplexer in list(_multiplexers):
+        multiplexer.after_fork()
 
 
 if hasattr(os, "register_at_fork"):

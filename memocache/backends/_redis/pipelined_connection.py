@@ -1,11 +1,11 @@
-"""One connection of an event loop, shared through group commit: what is queued leaves in one write, replies in order.
+"""One connection of an event loop that many callers share: what is queued leaves in one write, replies come in order.
 
 A caller that is cancelled harms nobody: its reply is read and dropped. A timeout or a reply out of order closes the
-lane and fails what was in flight on it, once; nothing is sent twice but what only reads, when the server had closed an
+connection and fails what was in flight on it, once. Nothing is sent twice but reads, where the server had closed an
 idle connection.
 
-No asyncio transport or stream is involved, only `add_reader` and `add_writer`: nothing here refers to the loop, so a
-loop that was closed is forgotten without a word, and its sockets with it.
+It uses `add_reader` and `add_writer`, no asyncio transport or stream. So nothing here refers to the loop: a closed loop
+is forgotten without a word, and its sockets with it.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ import time
 from collections import deque
 from typing import Any
 
-from memocache.backends._redis.connection import HANGUPS, Dial, Wire, in_thread
+from memocache.backends._redis.connect import Dial, connect_in_thread
+from memocache.backends._redis.connection import HANGUPS, Connection
 from memocache.backends._redis.resp import Ask
 from memocache.backends.base import ProtocolError, ReplyError
 
-LATE = 0.01  # seconds in flight after which a lane is passed over; also how often deadlines are looked at
+LATE = 0.01  # seconds in flight after which a connection is passed over; also how often deadlines are looked at
 MAX_WRITE = 262_144
 _GIVE_UP = 1.0  # seconds after which a connection that is still not open is tried anew
 
 
 class Request:
-    """Bytes that go over a lane, until when (monotonic seconds) an answer counts, and the replies that came."""
+    """Bytes that go over a connection, until when (monotonic seconds) an answer counts, and the replies that came."""
 
-    __slots__ = ("ask", "deadline", "excused", "lane", "replies", "retried")
+    __slots__ = ("ask", "connection", "deadline", "excused", "replies", "retried")
 
     def __init__(self, ask: Ask, deadline: float) -> None:
         self.ask = ask
@@ -36,14 +37,14 @@ class Request:
         self.replies: list[Any] = []
         self.retried = False
         self.excused = False
-        self.lane: Lane | None = None
+        self.connection: PipelinedConnection | None = None
 
     def wanted(self) -> bool:
         """Whether anybody still waits for it."""
         raise NotImplementedError
 
     def answered(self) -> None:
-        """Every reply has come. Raises `ProtocolError` if they cannot be the answer: then the lane is closed."""
+        """Every reply has come. Raises `ProtocolError` if they cannot be the answer: then the connection is closed."""
         raise NotImplementedError
 
     def fail(self, error: Exception) -> None:
@@ -75,7 +76,7 @@ class Step(Request):
             self.future.set_exception(error)
 
 
-class Lane:
+class PipelinedConnection:
     """One connection of one loop: `queue` is unsent, `owed` is sent and unanswered, `rest` is half sent.
 
     With `in_session` the server remembers what was said last (WATCH), and another connection would not do.
@@ -83,7 +84,7 @@ class Lane:
 
     def __init__(self, dial: Dial) -> None:
         self._dial = dial
-        self._wire: Wire | None = None
+        self._connection: Connection | None = None
         self._dialing: object | None = None
         self._rest: memoryview | None = None
         self._since = 0.0
@@ -92,7 +93,7 @@ class Lane:
         self.owed: deque[Request] = deque()
 
     def busy(self) -> bool:
-        """Return whether anything waits for this lane."""
+        """Return whether anything waits for this connection."""
         return bool(self.owed or self.queue)
 
     def late(self, now: float) -> bool:
@@ -103,13 +104,13 @@ class Lane:
         """Send all that is queued (up to a bound) if nothing is in flight; open a connection first if need be."""
         if self.owed or self._rest is not None:
             return
-        wire = self._wire
-        if wire is not None and (wire.doubtful or (self.queue and wire.dirty())):
-            if not wire.used:  # turned away at the door (maxclients, say): knocking again at once would not help
-                self._refuse(wire.refusal())
+        connection = self._connection
+        if connection is not None and (connection.doubtful or (self.queue and connection.dirty())):
+            if not connection.used:  # turned away at the door (maxclients, say): knocking again at once would not help
+                self._refuse(connection.refusal())
             self.fail(ConnectionError("the connection was stale"))
-            wire = None
-        if wire is None:
+            connection = None
+        if connection is None:
             if self.in_session:
                 self._refuse(ConnectionError("the connection was lost between two steps"))
             if self.queue and (self._dialing is None or time.monotonic() - self._since > _GIVE_UP):
@@ -120,27 +121,27 @@ class Lane:
         while self.queue and size < MAX_WRITE:
             request = self.queue.popleft()
             if request.wanted():
-                request.lane = self
+                request.connection = self
                 self.owed.append(request)
                 batch.append(request.ask.payload)
                 size += len(request.ask.payload)
         if not batch:
             return
         self._since = time.monotonic()
-        wire.expect()
+        connection.expect()
         self._rest = memoryview(batch[0] if len(batch) == 1 else b"".join(batch))
         self._write(resumed=False)
 
     def fail(self, error: Exception) -> None:
         """Close the connection and fail what is in flight; what was not sent stays queued."""
-        wire, self._wire, self._rest = self._wire, None, None
+        connection, self._connection, self._rest = self._connection, None, None
         self._dialing = None
-        if wire is not None:
+        if connection is not None:
             with contextlib.suppress(RuntimeError, ValueError, OSError):  # no loop: a coroutine died with its own
                 loop = asyncio.get_running_loop()
-                loop.remove_reader(wire.fileno())
-                loop.remove_writer(wire.fileno())
-            wire.close()
+                loop.remove_reader(connection.fileno())
+                loop.remove_writer(connection.fileno())
+            connection.close()
         owed, self.owed = self.owed, deque()
         for request in owed:
             if isinstance(error, HANGUPS) and request.ask.harmless and not request.retried:
@@ -175,43 +176,43 @@ class Lane:
 
     def doubt(self) -> None:
         """Close the connection as soon as what was sent over it is answered; callable from any thread."""
-        wire = self._wire
-        if wire is not None:
-            wire.doubtful = True
+        connection = self._connection
+        if connection is not None:
+            connection.doubtful = True
 
     def discard(self) -> None:
         """Close the socket from outside its loop, which is closed or another process's."""
-        if self._wire is not None:
-            self._wire.close()
+        if self._connection is not None:
+            self._connection.close()
 
     def _open(self) -> None:
         loop = asyncio.get_running_loop()
         attempt = self._dialing = object()
         self._since = time.monotonic()
 
-        def done(wire: Wire | None, error: Exception | None) -> None:
+        def done(connection: Connection | None, error: Exception | None) -> None:
             try:
-                loop.call_soon_threadsafe(self._opened, attempt, wire, error)
+                loop.call_soon_threadsafe(self._opened, attempt, connection, error)
             except RuntimeError:  # the loop was closed meanwhile
-                if wire is not None:
-                    wire.close()
+                if connection is not None:
+                    connection.close()
 
         try:
-            in_thread(self._dial, done)
+            connect_in_thread(self._dial, done)
         except RuntimeError as error:  # no more threads
             self._opened(attempt, None, error)
 
-    def _opened(self, attempt: object, wire: Wire | None, error: Exception | None) -> None:
+    def _opened(self, attempt: object, connection: Connection | None, error: Exception | None) -> None:
         if attempt is not self._dialing:
-            if wire is not None:
-                wire.close()
+            if connection is not None:
+                connection.close()
             return
         self._dialing = None
-        if wire is None:
+        if connection is None:
             self._refuse(error)
             return
-        self._wire = wire
-        asyncio.get_running_loop().add_reader(wire.fileno(), self._readable)
+        self._connection = connection
+        asyncio.get_running_loop().add_reader(connection.fileno(), self._readable)
         self.flush()
 
     def _refuse(self, error: Exception | None) -> None:
@@ -221,11 +222,11 @@ class Lane:
             request.fail(like(error, "no connection could be opened"))
 
     def _write(self, resumed: bool = True) -> None:
-        wire, rest = self._wire, self._rest
-        if wire is None or rest is None:
+        connection, rest = self._connection, self._rest
+        if connection is None or rest is None:
             return
         try:
-            sent = wire.send(rest)
+            sent = connection.send(rest)
         except OSError as error:
             self.fail(error)
             self.flush()
@@ -236,18 +237,18 @@ class Lane:
         if sent == len(rest):
             self._rest = None
             if resumed:
-                asyncio.get_running_loop().remove_writer(wire.fileno())
+                asyncio.get_running_loop().remove_writer(connection.fileno())
         else:
             self._rest = rest[sent:]
             if not resumed:
-                asyncio.get_running_loop().add_writer(wire.fileno(), self._write)
+                asyncio.get_running_loop().add_writer(connection.fileno(), self._write)
 
     def _readable(self) -> None:
-        wire = self._wire
-        if wire is None:
+        connection = self._connection
+        if connection is None:
             return
         try:
-            for reply in wire.receive():
+            for reply in connection.receive():
                 if not self.owed:
                     raise ProtocolError("a reply that nobody asked for")
                 request = self.owed[0]

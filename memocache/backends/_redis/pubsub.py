@@ -1,8 +1,8 @@
 """Pub/sub: one daemon thread and one connection per backend, only while somebody listens.
 
-Messages are hints to look again, so none may be missed silently: after every SUBSCRIBE that the server confirms (the
-first one, and those of each reconnect) the listeners are woken once, and the connection is pinged while it is quiet,
-so that a dead one is noticed.
+Messages are hints to look again, so none may be missed silently. After every SUBSCRIBE that the server confirms (the
+first one, and those of each reconnect) the listeners are woken once. The connection is pinged while it is quiet, so
+that a dead one is noticed. Nobody here knows what a message is about.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from collections.abc import Callable
 from random import SystemRandom
 from typing import Any
 
-from memocache.backends._redis.connection import Dial, Wire
+from memocache.backends._redis.connect import Dial
+from memocache.backends._redis.connection import Connection
 from memocache.backends._redis.resp import pack
 from memocache.backends.base import ReplyError
 
@@ -122,7 +123,7 @@ class Listener:
         pause = _RETRY[0]
         while True:
             try:
-                if self._converse(Wire(self._dial())):
+                if self._converse(Connection(self._dial())):
                     return
                 pause = _RETRY[0]
             except ReplyError as error:
@@ -137,12 +138,12 @@ class Listener:
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(2 * pause, _RETRY[1])
 
-    def _converse(self, wire: Wire) -> bool:
+    def _converse(self, connection: Connection) -> bool:
         """Serve one connection; return True to end the thread, False or an exception to reconnect."""
         bell = self._bell
         assert bell is not None
         events = selectors.DefaultSelector()
-        events.register(wire, selectors.EVENT_READ)
+        events.register(connection, selectors.EVENT_READ)
         events.register(bell[0], selectors.EVENT_READ)
         asked: set[bytes] = set()
         heard = time.monotonic()
@@ -152,8 +153,8 @@ class Listener:
             while True:
                 with self._lock:
                     wanted = set(self._wakes)
-                self._send(wire, self._shard + b"SUBSCRIBE", wanted - asked)
-                self._send(wire, self._shard + b"UNSUBSCRIBE", asked - wanted)
+                self._send(connection, self._shard + b"SUBSCRIBE", wanted - asked)
+                self._send(connection, self._shard + b"UNSUBSCRIBE", asked - wanted)
                 asked = wanted
                 now = time.monotonic()
                 unwanted_since = None if wanted else unwanted_since or now
@@ -164,24 +165,24 @@ class Listener:
                         return False
                     if not pinged:
                         pinged = True
-                        wire.send(pack("PING"))
+                        connection.send(pack("PING"))
                 for ready, _ in events.select(_BEAT / 2):
                     if ready.fileobj is bell[0]:
                         with contextlib.suppress(BlockingIOError):
                             bell[0].recv(4096)
                     else:
-                        for reply in wire.receive():
+                        for reply in connection.receive():
                             self._hear(reply)
                         heard, pinged = time.monotonic(), False
         finally:
             events.close()
-            wire.close()
+            connection.close()
 
-    def _send(self, wire: Wire, verb: bytes, channels: set[bytes]) -> None:
+    def _send(self, connection: Connection, verb: bytes, channels: set[bytes]) -> None:
         if channels:
             # in a cluster one command speaks of one slot
             payload = b"".join(pack(verb, one) for one in channels) if self._shard else pack(verb, *channels)
-            if wire.send(payload) != len(payload):
+            if connection.send(payload) != len(payload):
                 raise ConnectionError("the server takes no subscriptions")
 
     def _hear(self, reply: Any) -> None:

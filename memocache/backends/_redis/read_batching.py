@@ -1,4 +1,7 @@
-"""What one turn of an event loop reads, as few commands: a hundred look-ups at once cost the server and us two."""
+"""All reads of one turn of an event loop as few commands: a hundred look-ups at once cost the server and us two.
+
+A batch gives each reader its own answer, or its own error. It does not know which connection carries it.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ _done = asyncio.Future.done
 _NOTHING = Ask(b"", 1, harmless=True)
 
 
-class Size:
+class ValueSize:
     """Bytes that a value has, by the last answers of one loop: seen growing at once, and shrinking slowly."""
 
     __slots__ = ("bytes",)
@@ -37,7 +40,7 @@ class Size:
         return max(1, min(_MOST, int(_MOST_BYTES / max(1.0, self.bytes))))
 
 
-class Batch(Request):
+class ReadBatch(Request):
     """Reads that leave together, and may take `timeout` seconds from when they do; more are taken while it is `open`.
 
     `futures`, `entries` and `markers` have one element a reader: three lists, for a tuple each would be one more thing
@@ -59,7 +62,7 @@ class Batch(Request):
         "timeout",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float, size: Size, full: int = 0) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float, size: ValueSize, full: int = 0) -> None:
         super().__init__(_NOTHING, 0.0)
         self.full = full
         self.loop = loop

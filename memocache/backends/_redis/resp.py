@@ -1,4 +1,7 @@
-"""The words of the wire: packing commands, reading replies, and what one step of an operation asks for."""
+"""The words of the protocol: packed commands, parsed replies, and `Ask`, one step of an operation.
+
+Replies that cannot belong to the command raise `ProtocolError`. No I/O here, and no knowledge of what a command means.
+"""
 
 from __future__ import annotations
 

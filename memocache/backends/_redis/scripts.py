@@ -1,5 +1,7 @@
 """The two Lua scripts of the Redis backends: compare, then write (TRANSACT), and count once (TALLY), in one step each.
 
+`memocache.backends._redis.commands` packs their arguments and has another way where scripts are refused.
+
 TRANSACT:
 
 KEYS are guards, puts, deletes and member sets, in this order. ARGV begins with how many there are of each and the

@@ -1,4 +1,7 @@
-"""What a Redis or Valkey server's own figures say about its fitness as a cache; pure."""
+"""What a Redis or Valkey server's own figures say about its fitness as a cache.
+
+Pure functions from INFO, CONFIG, ACL WHOAMI and TIME to findings with advice; `Commands.checkup` asks the server.
+"""
 
 from __future__ import annotations
 

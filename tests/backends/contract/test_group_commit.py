@@ -146,8 +146,8 @@ def test_what_arrives_meanwhile_leaves_together() -> None:
 
     async def scenario(server: Holder) -> None:
         backend = RedisBackend.from_url(server.url)
-        assert await backend.aio.lanes.run(echo(0)) == 0
-        answers = await asyncio.gather(*(backend.aio.lanes.run(echo(number)) for number in range(1, 101)))
+        assert await backend.aio.multiplexer.run(echo(0)) == 0
+        answers = await asyncio.gather(*(backend.aio.multiplexer.run(echo(number)) for number in range(1, 101)))
         assert answers == list(range(1, 101))
         assert server.batches == [[0], [1], list(range(2, 101))]
         backend.close()
@@ -163,8 +163,10 @@ def test_a_batch_is_bounded() -> None:
 
     async def scenario(server: Holder) -> None:
         backend = RedisBackend.from_url(server.url)
-        await backend.aio.lanes.run(echo(0))
-        answers = await asyncio.gather(*(backend.aio.lanes.run(echo(number, size)) for number in range(1, count + 1)))
+        await backend.aio.multiplexer.run(echo(0))
+        answers = await asyncio.gather(
+            *(backend.aio.multiplexer.run(echo(number, size)) for number in range(1, count + 1))
+        )
         assert answers == list(range(1, count + 1))
         assert [number for batch in server.batches for number in batch] == list(range(count + 1))
         assert max(server.sizes) <= _lane.MAX_WRITE + size + 100
@@ -199,12 +201,14 @@ async def put(server: Server, key: str) -> None:
 
 def test_a_command_without_answer_holds_others_to_its_deadline(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was sent with it ends when it does, though its own deadline is far; what is begun then is answered."""
-    monkeypatch.setattr(_lane.Lane, "late", lambda lane, now: False)  # nothing moves to another connection
+    monkeypatch.setattr(
+        _lane.PipelinedConnection, "late", lambda lane, now: False
+    )  # nothing moves to another connection
     backend = RedisBackend.from_url(unhurried(server.url))
 
     async def scenario() -> None:
         await backend.aio.ping()
-        lanes = backend.aio.lanes
+        lanes = backend.aio.multiplexer
         first = asyncio.create_task(lanes.run(take("gate"), 600))
         await asyncio.sleep(0)
         slow = asyncio.create_task(lanes.run(take("nothing"), 1.0))
@@ -230,7 +234,7 @@ def test_cancelling_one_harms_no_other(when: str, server: Server) -> None:
 
     async def scenario() -> None:
         await backend.aio.ping()
-        lanes = backend.aio.lanes
+        lanes = backend.aio.multiplexer
         gates = [asyncio.create_task(lanes.run(take("gate")))]
         await asyncio.sleep(0)  # it is sent, and holds back what follows
         gates.append(asyncio.create_task(lanes.run(take("second gate"))))

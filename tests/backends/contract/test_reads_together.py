@@ -21,10 +21,10 @@ from memocache._stores.remote.envelope_io import UNFIT
 from memocache.backends._redis import multiplexer as _lanes
 from memocache.backends._redis import pipelined_connection as _lane
 from memocache.backends._redis import read_batching as _reads
-from memocache.backends._redis.connection import Wire
-from memocache.backends._redis.multiplexer import Lanes, _LoopLanes
+from memocache.backends._redis.connection import Connection
+from memocache.backends._redis.multiplexer import LoopConnections, Multiplexer
 from memocache.backends._redis.pipelined_connection import Step
-from memocache.backends._redis.read_batching import Batch, Size
+from memocache.backends._redis.read_batching import ReadBatch, ValueSize
 from memocache.backends._redis.resp import Ask
 from memocache.backends.base import ReplyError
 from memocache.exceptions import EncodeError
@@ -115,14 +115,14 @@ def test_one_after_the_other_is_sent_without_waiting(
     """A get that follows one that was alone is on its way when it waits; one that follows a crowd waits for more."""
     cache.set_many({f"k{n}": n for n in range(20)})
     sent: list[int] = []
-    honest = _lanes._LoopLanes.leave
+    honest = _lanes.LoopConnections.leave
 
-    def leave(lanes: _LoopLanes, batch: Batch) -> None:
+    def leave(lanes: LoopConnections, batch: ReadBatch) -> None:
         if batch.open:
             sent.append(len(batch.futures))
         honest(lanes, batch)
 
-    monkeypatch.setattr(_lanes._LoopLanes, "leave", leave)
+    monkeypatch.setattr(_lanes.LoopConnections, "leave", leave)
 
     async def scenario() -> None:
         async def begun(key: str) -> int:
@@ -323,7 +323,7 @@ def test_a_loop_that_stood_still_is_no_backend_trouble(
                 await asyncio.sleep(0)
             clock.by += 100.0
             backend: Any = cache.backend
-            lanes = backend.aio.lanes._loops[asyncio.get_running_loop()]
+            lanes = backend.aio.multiplexer._loops[asyncio.get_running_loop()]
             due = lanes._tick_due
             while lanes._ticking and lanes._tick_due < due + 50.0:  # until the clock was looked at
                 await asyncio.sleep(0)
@@ -365,12 +365,12 @@ def test_only_what_waited_is_excused_and_once() -> None:
     async def scenario() -> None:
         dialled = threading.Event()
 
-        def dial() -> Wire:
+        def dial() -> Connection:
             dialled.wait()
             raise OSError
 
         loop = asyncio.get_running_loop()
-        lanes = _LoopLanes(dial)
+        lanes = LoopConnections(dial)
         until = time.monotonic() + 1000
         before, after = (Step(Ask(b"", 1), until, loop.create_future()) for _ in range(2))
         lanes._send(lanes._choose(), before)
@@ -614,7 +614,7 @@ def test_everybody_is_given_what_stands_at_their_own_keys(asked: Any, there: dic
     """Whoever asked for what, with whatever cancelled, is told the values of their own entry and markers."""
     loop = asyncio.new_event_loop()
     try:
-        batch = Batch(loop, 1.0, Size())
+        batch = ReadBatch(loop, 1.0, ValueSize())
         for entry, which, _ in asked:
             batch.futures.append(batch.new_future())
             batch.entries.append(entry)
@@ -638,7 +638,7 @@ def test_each_has_an_error_of_its_own() -> None:
     loop = asyncio.new_event_loop()
     try:
         for error in (ReplyError("OOM", "OOM text"), TimeoutError("late"), ConnectionResetError("gone")):
-            batch = Batch(loop, 1.0, Size())
+            batch = ReadBatch(loop, 1.0, ValueSize())
             futures = [batch.new_future() for _ in range(3)]
             batch.futures += futures
             batch.fail(error)
@@ -654,7 +654,7 @@ def test_loops_are_forgotten_with_their_batch() -> None:
     import gc
     import weakref
 
-    lanes = Lanes(lambda: (_ for _ in ()).throw(OSError()), 1.0)
+    lanes = Multiplexer(lambda: (_ for _ in ()).throw(OSError()), 1.0)
     loop = asyncio.new_event_loop()
 
     async def ask() -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from memocache.backends._redis import connection as _wire
+from memocache.backends._redis.commands import Transaction
 from memocache.backends._redis.resp import Ask, Op, pack
 from memocache.backends.base import Busy, ProtocolError, ReplyError
 from memocache.backends.redis import RedisBackend
@@ -389,7 +390,7 @@ def test_interrupted_calls_spoil_nothing(server: servers.Server, record_property
     record_property("figures", figures | {"colour": "sync", "recovery": None})
     gc.collect()
     assert backend.read(["k3"]) == [b"3"]
-    assert len(backend._pool._places) <= 2
+    assert len(backend._pool._permits) <= 2
     backend.close()
 
 
@@ -423,7 +424,7 @@ def test_no_transaction_crosses_connections(server: servers.Server, how: str) ->
     backend._say.scripts = False
 
     async def scenario() -> None:
-        steps = backend._say.transact([Guard("k")], [Put("k", b"mine")])
+        steps = backend._say.transact(Transaction([Guard("k")], [Put("k", b"mine")]))
 
         def meddled() -> Op[Any]:
             replies = yield next(steps)  # WATCH and GET
@@ -437,7 +438,7 @@ def test_no_transaction_crosses_connections(server: servers.Server, how: str) ->
             steps.send(replies)
 
         with pytest.raises(ConnectionError):
-            await backend.aio.lanes.run(meddled())
+            await backend.aio.multiplexer.run(meddled())
         assert await backend.aio.read(["k"]) == [b"theirs"]
 
     asyncio.run(scenario())
@@ -454,7 +455,7 @@ def test_a_slow_command_holds_up_nobody(server: servers.Server) -> None:
 
     async def scenario() -> None:
         await backend.aio.ping()
-        slow = asyncio.create_task(backend.aio.lanes.run(wait_long(), 30))
+        slow = asyncio.create_task(backend.aio.multiplexer.run(wait_long(), 30))
         await asyncio.sleep(0)
         assert await asyncio.gather(*(backend.aio.read(["k"]) for _ in range(20))) == [[None]] * 20
         assert not slow.done()
@@ -558,8 +559,8 @@ def test_a_server_with_a_password(call: Callable[..., Any]) -> None:
 def test_a_wire_takes_its_socket_along() -> None:
     """A wire dropped without being closed closes its socket, in a cycle too, without a ResourceWarning."""
     ours, theirs = socket.socketpair()
-    wire = _wire.Wire(ours)
-    wire.place = [wire]
+    wire = _wire.Connection(ours)
+    wire.permit = [wire]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         del wire, ours

@@ -1,4 +1,4 @@
-"""Files that are damaged, foreign, cut short or taken away; power cuts; directories that cannot hold a store."""
+"""BlobFiles that are damaged, foreign, cut short or taken away; power cuts; directories that cannot hold a store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from memocache import Cache
 from memocache.backends._disk import directory as _disk_place
 from memocache.backends._disk import state_file as _disk_state
-from memocache.backends._disk.store import LOOK_SECONDS, Opened
+from memocache.backends._disk.store import LOOK_SECONDS, Environment
 from memocache.backends.disk import DiskBackend
 from memocache.exceptions import BackendError, ConfigurationError
 from memocache.testing.faults import FailingBackend
@@ -130,7 +130,7 @@ def test_a_power_cut(directory: str, monkeypatch: pytest.MonkeyPatch, dirty: boo
     merely killed, is kept.
     """
     _fill(directory)
-    state = _disk_state.State(f"{directory}/state")
+    state = _disk_state.StateFile(f"{directory}/state")
     assert not state.dirty  # closing brought it to the disk
     if dirty:
         state.soil()
@@ -151,15 +151,15 @@ def test_the_mark_is_there_before_anything_is_written(directory: str) -> None:
     backend = DiskBackend(directory)
     seen: list[bool] = []
     opened = backend._open().ready(5)
-    tidy = backend._tidy
-    assert tidy is not None
-    tidy.step(opened.info()["last_txnid"])
+    janitor = backend._janitor
+    assert janitor is not None
+    janitor.step(opened.info()["last_txnid"])
     assert not opened.state.dirty
     backend._write(lambda table: seen.append(opened.state.dirty), None)
     assert seen == [True]
-    assert tidy.step(-1) == tidy.step(-1)  # somebody may have written in between
+    assert janitor.step(-1) == janitor.step(-1)  # somebody may have written in between
     assert opened.state.dirty
-    tidy.step(opened.info()["last_txnid"])
+    janitor.step(opened.info()["last_txnid"])
     assert not opened.state.dirty
     backend.close()
 
@@ -182,7 +182,7 @@ def test_a_store_that_is_taken_away_from_a_reader(directory: str, monkeypatch: p
         cache.set("a", 1)
         shutil.rmtree(f"{directory}/store")
         backend: Any = cache._guard.backend  # type: ignore[union-attr]  # a shared cache
-        opened: Opened = backend._store.opened
+        opened: Environment = backend._store.opened
         opened.looked -= LOOK_SECONDS  # as if a second had passed
         assert cache.get("a") is None
 

@@ -135,7 +135,7 @@ def test_the_background_removes_what_writes_left(make: Any, clock: FakeClock) ->
         os.utime(files / name, (then, then))
     os.utime(files / kept, (0, 0))
     clock.advance(2)
-    backend._tidy.step(-1)
+    backend._janitor.step(-1)
     assert sorted(os.listdir(files)) == sorted([kept, "c" * 32])
     assert backend.facts().expired == 1500
 

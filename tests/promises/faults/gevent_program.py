@@ -17,7 +17,7 @@ import gevent  # noqa: E402
 
 from memocache import Cache  # noqa: E402
 from memocache._stores.remote.guard import Budget  # noqa: E402
-from memocache.backends._redis.connection import Wire  # noqa: E402
+from memocache.backends._redis.connection import Connection  # noqa: E402
 from memocache.backends.redis import RedisBackend  # noqa: E402
 
 KEYS = 40
@@ -46,13 +46,13 @@ def main(url: str, calls: int, *, keep: bool) -> dict[str, int]:
         cached(x)
     if keep:
         pools = [backend._pool]
-        Wire.dirty = lambda wire: False  # type: ignore[method-assign]
+        Connection.dirty = lambda wire: False  # type: ignore[method-assign]
 
-        def close(wire: Wire) -> None:
+        def close(wire: Connection) -> None:
             wire.owed = 0
             pools[0]._idle.append(wire)
 
-        Wire.close = close  # type: ignore[method-assign]
+        Connection.close = close  # type: ignore[method-assign]
     counts = {"calls": 0, "cut": 0, "wrong": 0, "raised": 0}
 
     def work(seed: int) -> None:
@@ -73,7 +73,7 @@ def main(url: str, calls: int, *, keep: bool) -> dict[str, int]:
 
     gevent.joinall([gevent.spawn(work, seed) for seed in range(GREENLETS)], raise_error=True)
     if not keep:
-        counts["places"] = len(backend._pool._places)
+        counts["places"] = len(backend._pool._permits)
         alive = [cached(x) == value(x) and backend.members(f"plain{x}") == {str(x)} for x in range(KEYS)]
         hits = cached.cache_info().hits
         alive += [cached(x) == value(x) for x in range(KEYS)]

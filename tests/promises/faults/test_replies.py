@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from memocache.backends._redis.connection import Wire
+from memocache.backends._redis.connection import Connection
 from memocache.backends.base import ProtocolError
 
 BOMB = b"*2147483647\r\n"
@@ -36,7 +36,7 @@ def feed() -> Iterator[Callable[..., list[Any]]]:
 
     def send(*pieces: bytes) -> list[Any]:
         ours, theirs = socket.socketpair()
-        wire = Wire(ours)
+        wire = Connection(ours)
         ends.extend((wire, theirs))
         wire.expect()
         replies = []

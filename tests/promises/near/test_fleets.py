@@ -137,12 +137,12 @@ def test_a_build_that_listens_to_one_primary_is_caught(
 ) -> None:
     """Where one primary stands for all, copies of what the others hold are stale."""
 
-    def answered(self: _tracking.Tracking, part: Any, since: float, view: Any) -> None:
+    def answered(self: _tracking.ClusterTracking, part: Any, since: float, view: Any) -> None:
         watcher = self._watcher()
         if watcher is not None:
             watcher.heard(since)
 
-    monkeypatch.setattr(_tracking.Tracking, "answered", answered)
+    monkeypatch.setattr(_tracking.ClusterTracking, "answered", answered)
     cache, heard = caches(f"redis+cluster://127.0.0.1:{cluster.primaries()[0].port}")
     with cluster.client() as client, pytest.raises(AssertionError, match="stale"):
         changes_are_told(heard, counter(cache), client)
@@ -323,7 +323,7 @@ def test_a_new_primary_is_listened_to_before_anything_is_copied_from_it(
     with contextlib.ExitStack() as stack:
         newcomer = Newcomer(stack)
         with monkeypatch.context() as broken:
-            broken.setattr(_tracking.Tracking, "met", lambda self, address: None)
+            broken.setattr(_tracking.ClusterTracking, "met", lambda self, address: None)
             with pytest.raises(AssertionError, match="stale"):
                 newcomer_is_heard(newcomer, caches, 1)
         newcomer_is_heard(newcomer, caches, 0)

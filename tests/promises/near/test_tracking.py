@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from memocache.backends._cluster import client_tracking as _tracking
-from memocache.backends._cluster.client_tracking import Tracking
+from memocache.backends._cluster.client_tracking import ClusterTracking
 from memocache.backends._cluster.slots import Address
 
 A, B, C, D = (("h", port) for port in (1, 2, 3, 4))
@@ -45,10 +45,10 @@ class World:
         self.read_at: Iterable[Address] = ()
         self.mended = 0
 
-    def begin(self) -> Tracking:
+    def begin(self) -> ClusterTracking:
         """Begin to be told."""
         dial: Any = lambda address: address  # noqa: E731  # a player needs no more
-        return Tracking(dial, [A], ["memo:"], self, reading=lambda: world.read_at, mend=lambda: world.mend())
+        return ClusterTracking(dial, [A], ["memo:"], self, reading=lambda: world.read_at, mend=lambda: world.mend())
 
     def mend(self) -> None:
         """Take down that the reader's table was doubted."""
@@ -80,10 +80,10 @@ def _played(monkeypatch: pytest.MonkeyPatch) -> None:
     """A new world for each test."""
     global world
     world = World()
-    monkeypatch.setattr(_tracking, "Tracker", Played)
+    monkeypatch.setattr(_tracking, "ClientTracking", Played)
 
 
-def agreed() -> Tracking:
+def agreed() -> ClusterTracking:
     """A tracking whose nodes A and B agree."""
     tracking = world.begin()
     world.say(A, 5.0, A, B)
