@@ -363,9 +363,9 @@ class Cache:
             except Exception:
                 pass  # an observer's trouble is not the caller's
 
-    def _on_fault(self, operation: str, error: str) -> None:
+    def _on_fault(self, operation: str, error: str, cause: str) -> None:
         if self._observers:
-            self._emit(events.BackendFault(None, operation, error))
+            self._emit(events.BackendFault(None, operation, error, cause))
 
     def _on_decode_error(self, name: str) -> None:
         for table in self._tier.tables(name):

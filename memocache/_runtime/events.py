@@ -80,7 +80,10 @@ class Evicted(Event):
 
 @dataclass(frozen=True, slots=True)
 class BackendFault(Event):
-    """The backend failed or answered nonsense; `operation` and the `error` class name, never its text."""
+    """The backend failed or answered nonsense: the `operation`, the `error`'s class name (never its text), and the
+    `cause` in words of our own.
+    """
 
     operation: str
     error: str
+    cause: str = ""

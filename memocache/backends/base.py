@@ -53,6 +53,14 @@ class Hangup(ConnectionError):
     """The other side closed the connection."""
 
 
+class NotReached(ConnectionError):
+    """There is no connection to the right server. The text is the backend's own and quotes nothing."""
+
+
+class NotAccepted(TimeoutError):
+    """No connection was to be had in time."""
+
+
 class NodeFailure(ConnectionError):
     """One node of several failed, which says nothing of the others; `code` is the cause in a word.
 

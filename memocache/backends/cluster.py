@@ -42,6 +42,7 @@ class ClusterBackend(RedisBackend):
         loops: Any = _Loops(router, timeout)
         self._router, self._node = router, settings.node
         self._assemble(timeout, say, threads, listeners, _AsyncCluster, loops)
+        self.tls = settings.node.tls
 
     @classmethod
     def from_url(cls, url: str) -> ClusterBackend:

@@ -34,6 +34,7 @@ class RedisBackend:
 
     shared = True
     blocks = True
+    tls = False
 
     def __init__(self, settings: RedisSettings) -> None:
         dial, timeout = dialer(settings), settings.timeout
@@ -42,6 +43,7 @@ class RedisBackend:
         self._assemble(
             timeout, Commands(wait=settings.wait), pool, Listener(dial), AsyncRedis, Multiplexer(dial, timeout)
         )
+        self.tls = settings.tls
 
     def _assemble(
         self,

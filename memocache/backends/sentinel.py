@@ -28,7 +28,7 @@ from memocache.backends._redis.pubsub import Listener
 from memocache.backends._redis.resp import pack
 from memocache.backends._redis.server_checks import findings
 from memocache.backends._settings import RedisSettings, SentinelSettings, sentinel_settings
-from memocache.backends.base import ProtocolError, ReplyError
+from memocache.backends.base import NotReached, ProtocolError, ReplyError
 from memocache.backends.redis import AsyncRedis, RedisBackend
 from memocache.typing import Finding, ReadSoon, Watcher
 
@@ -53,6 +53,7 @@ class SentinelBackend(RedisBackend):
         )
         say = Commands(wait=node.wait)
         self._assemble(timeout, say, pool, Listener(finder.dial_master), _AsyncSentinel, multiplexer)
+        self.tls = node.tls
         self._readers = pool
         self.aio.readers = multiplexer
         if settings.replicas:
@@ -149,7 +150,7 @@ class MasterFinder:
         with self._lock:
             if address != self._master:  # switched meanwhile
                 sock.close()
-                raise ConnectionError("the master is another one by now")
+                raise NotReached("the master is another one by now")
             self._sockets.add(sock)
         return sock
 
@@ -174,7 +175,7 @@ class MasterFinder:
         """
         known = self._epoch
         newest: tuple[_Named, Dial] | None = None
-        failure: Exception = ConnectionError("no sentinel could be asked")
+        failure: Exception = NotReached("no sentinel could be asked")
         for replies, dial in self._ask("GET-MASTER-ADDR-BY-NAME", "MASTER"):
             try:
                 named = _named(*replies)
@@ -194,7 +195,7 @@ class MasterFinder:
         """Put questions about the service to one sentinel after the other: the answers of each that has one to the
         first question, and who it is; raises if there is none.
         """
-        failure: Exception | None = ConnectionError("no sentinel could be asked")
+        failure: Exception | None = NotReached("no sentinel could be asked")
         questions = b"".join(pack("SENTINEL", word, self._settings.service) for word in words)
         for dial in list(self._sentinels):
             try:
@@ -217,7 +218,7 @@ class MasterFinder:
             raise failure
 
     def _dial_sentinel(self) -> socket.socket:
-        failure: Exception = ConnectionError("no sentinel could be reached")
+        failure: Exception = NotReached("no sentinel could be reached")
         for dial in list(self._sentinels):
             try:
                 return dial()
@@ -282,7 +283,7 @@ class _Named(NamedTuple):
 def _named(address: Any, facts: Any) -> _Named:
     """What a sentinel answered; one that may not tell the epoch (by ACL, or no real sentinel) has the first."""
     if address is None:
-        raise ConnectionError("the sentinels know no service of that name")
+        raise NotReached("the sentinels know no service of that name")
     try:
         host, port = address
         where = host.decode(), int(port)
@@ -301,7 +302,7 @@ def _be_master(connection: Any) -> None:
 
 def _must_be_master(role: Any) -> None:
     if not isinstance(role, list) or role[:1] != [b"master"]:
-        raise ConnectionError("that server is not the master yet, or not any more")
+        raise NotReached("that server is not the master yet, or not any more")
 
 
 def _replica(fields: Any) -> tuple[str, int] | None:

@@ -19,7 +19,6 @@ from memocache import BackendError, Cache, configure
 from memocache._runtime.humanize import amount, seconds, size
 
 __all__ = [
-    "UNREACHED",
     "Failure",
     "JsonOption",
     "PrefixOption",
@@ -51,8 +50,6 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
-UNREACHED = "is it running, and is the URL right?"
-"""The way out of an error of the backend."""
 _PIPE = 10_000
 """Columns of a pipe, where COLUMNS does not say: more than any table needs."""
 
@@ -74,7 +71,7 @@ def opened(url: str, prefix: str = "memo", *, made: bool = False) -> Iterator[Ca
         try:
             yield cache
         except BackendError as error:
-            raise Failure(f"{where(url)}: {error}; {UNREACHED}") from None
+            raise Failure(f"{where(url)}: {error}") from None
 
 
 def check_there(cache: Cache, url: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from rich.table import Table
 
 from memocache import Cache
-from memocache.cli._common import UNREACHED, Failure, UrlOption, console, seconds, where
+from memocache.cli._common import Failure, UrlOption, console, seconds, where
 
 _NAME = "demo.count_primes"
 _LIMIT = 4_000_000
@@ -32,7 +32,7 @@ def demo(url: UrlOption = "memory://") -> None:
     with Cache(url, prefix="memocache-demo", default_ttl=60) as cache:
         health = cache.health()
         if not health.ok:
-            raise Failure(f"{where(url)} is not healthy: {health.detail}; {UNREACHED}")
+            raise Failure(f"{where(url)} is not healthy: {health.detail}")
         cache.clear()
         try:
             _show(cache, url)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from memocache import Cache
-from memocache.cli._common import UNREACHED, Failure, UrlOption, check_there, console, where
+from memocache.cli._common import Failure, UrlOption, check_there, console, where
 
 
 def ping(url: UrlOption = "memory://") -> None:
@@ -14,6 +14,6 @@ def ping(url: UrlOption = "memory://") -> None:
         if health.ok:
             health = cache.health()  # the first one connected, too
     if not health.ok:
-        raise Failure(f"{where(url)} is not healthy: {health.detail}; {UNREACHED}")
+        raise Failure(f"{where(url)} is not healthy: {health.detail}")
     came = "the probe key came back" if health.roundtrip_ok else health.detail
     console().print(f"{where(url)} is healthy: answered in {health.latency_ms:.2f} ms, {came}")

@@ -46,6 +46,7 @@ WINGS: dict[str, tuple[frozenset[str], ...]] = {
             frozenset,
             (
                 {"_settings", "base"},
+                {"_failures"},
                 {"_disk", "_redis", "memory", "null"},
                 {"_cluster", "disk", "redis"},
                 {"cluster", "sentinel"},

@@ -85,7 +85,7 @@ def read(guard: BackendGuard, *, budget: Budget | None = None) -> Any:
 def test_a_failure_is_named_by_its_class_and_code(error: Exception, named: str, weighed: bool) -> None:
     """Without the words of the server; the breaker weighs only what says that the backend itself is not well."""
     reported: list[tuple[str, str]] = []
-    guard = BackendGuard(Raising(error), lambda *what: reported.append(what))
+    guard = BackendGuard(Raising(error), lambda *what: reported.append(what[:2]))
     for _ in range(10):
         with pytest.raises(BackendError) as caught:
             read(guard)
@@ -99,7 +99,7 @@ def test_a_backend_without_room_is_well() -> None:
     """Its refusal is a rejection, of which the breaker hears nothing."""
     guard = BackendGuard(Raising(ReplyError(NO_ROOM)))
     for _ in range(10):
-        with pytest.raises(NoRoom, match="no room"):
+        with pytest.raises(NoRoom, match="full"):
             read(guard)
     assert not guard.breaker.open
 
@@ -119,9 +119,9 @@ def test_a_spent_budget_asks_nobody() -> None:
     """A call that has nothing left to spend is told so, in either colour, and the backend hears nothing of it."""
     guard = BackendGuard(Raising(AssertionError("asked")), pytest.fail)  # type: ignore[arg-type]  # never called
     io = guard.io("read", ["k"], budget=Budget(0.0))
-    with pytest.raises(BackendError, match="no time left for read"):
+    with pytest.raises(BackendError, match="no time left for reading"):
         io.blocking()
-    with pytest.raises(BackendError, match="no time left for read"):
+    with pytest.raises(BackendError, match="no time left for reading"):
         asyncio.run(_await(io))
 
 
@@ -214,7 +214,7 @@ def test_subscriptions_that_fail_are_reported_and_no_more(caplog: pytest.LogCapt
     backend: Any = MemoryBackend()
     backend.subscribe = subscribe
     reported: list[tuple[str, str]] = []
-    guard = BackendGuard(backend, lambda *what: reported.append(what))
+    guard = BackendGuard(backend, lambda *what: reported.append(what[:2]))
     with caplog.at_level(logging.WARNING):
         assert guard.subscribe("c", lambda: None) is None
         assert guard.subscribe("c", lambda: None) is None
@@ -222,7 +222,9 @@ def test_subscriptions_that_fail_are_reported_and_no_more(caplog: pytest.LogCapt
         assert ending is not None
         ending()
     assert reported == [("subscribe", "KeyError"), ("subscribe", "OSError")]
-    assert [record.getMessage() for record in caplog.records] == ["memocache: backend fault in subscribe: KeyError"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "memocache: the backend failed while listening: KeyError"
+    ]
 
 
 def test_doubts_are_told_to_the_backend_and_cost_little(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,7 +238,7 @@ def test_doubts_are_told_to_the_backend_and_cost_little(monkeypatch: pytest.Monk
         raise OSError("canary")
 
     backend: Any = MemoryBackend()
-    guard = BackendGuard(backend, lambda *what: told.append(" ".join(what)))
+    guard = BackendGuard(backend, lambda *what: told.append(" ".join(what[:2])))
     guard.doubt()
     assert told == ["read EchoMismatch"]
     backend.doubt = doubt
@@ -282,7 +284,7 @@ def test_without_a_thread_for_the_probe_a_later_call_tries_again(monkeypatch: py
     started: list[Any] = []
     monkeypatch.setattr(threading.Thread, "start", lambda self: started.append(self))
     for _ in range(2):
-        with pytest.raises(BackendError, match="left alone"):
+        with pytest.raises(BackendError, match="not asked since"):
             read(guard)
     assert len(started) == 1
 

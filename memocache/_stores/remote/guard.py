@@ -1,8 +1,8 @@
 """The guard around a backend: the one place where its failures are translated, timed and weighed.
 
 Every request goes through `Guard.io`, which makes an `Io` effect for either colour. A request gets what is left of
-its call's `Budget`; anything the backend raises becomes a `BackendError` that names the operation and the error's
-class, never its text (servers quote keys and values). A breaker keeps callers away from a backend that fails; a
+its call's `Budget`; anything the backend raises becomes a `BackendError` that says the cause in words of our own,
+never the error's text (servers quote keys and values). A breaker keeps callers away from a backend that fails; a
 daemon thread probes it.
 """
 
@@ -19,7 +19,8 @@ from typing import Any, Literal, NoReturn
 from memocache._runtime.budget import CALL_SECONDS, Budget
 from memocache._runtime.circuit_breaker import Breaker
 from memocache._runtime.effects import Io, Steps
-from memocache.backends.base import NO_ROOM, Busy, NodeFailure, ReplyError, in_thread
+from memocache.backends._failures import cause_of
+from memocache.backends.base import NO_ROOM, Busy, NodeFailure, NotAccepted, NotReached, ReplyError, in_thread
 from memocache.exceptions import BackendError, MemocacheError
 from memocache.typing import Answer, Backend, ReadSoon, Watcher
 
@@ -30,6 +31,22 @@ _DOUBT_EVERY = 0.1  # whoever can write to the backend could plant doubts: they 
 _PROBE_FOR = 30.0  # seconds without a caller after which probing rests
 _REFUSALS = frozenset({"NOAUTH", "NOPERM", "WRONGPASS", "DENIED"})
 _SICK = frozenset({"LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MAXCLIENTS", "UNBLOCKED"})
+_DOING = {
+    "counts": "reading figures",
+    "delete": "deleting",
+    "facts": "asking about the server",
+    "members": "reading the names of functions",
+    "ping": "asking whether it answers",
+    "read": "reading",
+    "scan": "listing keys",
+    "subscribe": "listening",
+    "tally": "sending figures",
+    "together": "asking several nodes",
+    "transact": "writing",
+}
+"""What is done in an operation, in words for people."""
+_NAMES: dict[type[Exception], str] = {NotAccepted: "TimeoutError", NotReached: "ConnectionError"}
+"""What observers know these classes of ours by: metrics are labelled with it."""
 _WRITES = frozenset({"delete", "together", "transact"})
 _watchers: weakref.WeakValueDictionary[int, Watcher] = weakref.WeakValueDictionary()
 _log = logging.getLogger("memocache")
@@ -43,8 +60,11 @@ class NoRoom(BackendError):
 class Guard:
     """A backend, its breaker and its probe."""
 
-    def __init__(self, backend: Backend, on_fault: Callable[[str, str], None] | None = None) -> None:
+    def __init__(self, backend: Backend, on_fault: Callable[[str, str, str], None] | None = None) -> None:
         self.backend = backend
+        self.cause = ""
+        """Why it failed last, in words."""
+        self._opened_at = 0.0
         self.breaker = Breaker()
         self._outcomes = self.breaker.outcomes
         self._aio = getattr(backend, "aio", None)
@@ -62,6 +82,12 @@ class Guard:
     def io(self, operation: str, *args: Any, budget: Budget, **kwargs: Any) -> Io:
         """The effect of asking the backend for `operation`; its failure is a `BackendError`."""
         return _Request(self, operation, args, kwargs, budget)
+
+    def left_alone(self, now: float) -> str:
+        """Since when the backend is not asked, and why, in words; nothing while it is asked."""
+        if not self.breaker.open:
+            return ""
+        return f"not asked since {now - self._opened_at:.0f} s: {self.cause}"
 
     def read_soon(self, entry: str, markers: Sequence[str], seconds: float) -> Awaitable[Answer] | None:
         """As `memocache.typing.ReadSoon`; None where that is no way to ask, or something failed, lately or now, that
@@ -116,7 +142,7 @@ class Guard:
         try:
             stop = self.backend.subscribe(channel, wake)
         except Exception as error:
-            self._report("subscribe", type(error).__name__)
+            self._report("subscribe", type(error).__name__, cause_of(error))
             return None
         return None if stop is None else lambda: self._stop(stop)
 
@@ -124,7 +150,7 @@ class Guard:
         try:
             stop()
         except Exception as error:  # a subscription that does not end costs wakes that nobody hears
-            self._report("subscribe", type(error).__name__)
+            self._report("subscribe", type(error).__name__, cause_of(error))
 
     def doubt(self) -> None:
         """An answer belonged to another question: have the transport drop its connections, and report it.
@@ -141,7 +167,7 @@ class Guard:
                 drop()
         except Exception:
             pass  # the report below says what matters
-        self._report("read", "EchoMismatch")
+        self._report("read", "EchoMismatch", "an answer belonged to another question")
 
     def breakers(self) -> dict[str, Literal["closed", "open"]]:
         """The breakers by name: the backend's own, and those that it has for its nodes."""
@@ -159,11 +185,11 @@ class Guard:
         return _at_once(method, *args, **kwargs)
 
     def _begin(self, operation: str, budget: Budget) -> float:
-        if self.breaker.open:
+        if self.breaker.open and operation != "ping":  # which asks whether it has to stay open
             self._probe()
-            raise BackendError(f"the backend is being left alone after failures ({operation} not tried)")
+            raise BackendError(f"the backend is {self.left_alone(time.monotonic())}")
         if budget.left <= 0:
-            raise BackendError(f"no time left for {operation}")
+            raise BackendError(f"no time left for {_DOING.get(operation, operation)}")
         return time.monotonic()
 
     def failed(self, operation: str, error: Exception, budget: Budget, begun: float) -> NoReturn:
@@ -172,7 +198,7 @@ class Guard:
         budget.left -= now - begun
         if isinstance(error, MemocacheError):
             raise error
-        name = type(error).__name__
+        name = _NAMES.get(type(error), type(error).__name__)
         if isinstance(error, ReplyError | NodeFailure):
             name += f" {error.code}"
         if isinstance(error, ReplyError):
@@ -182,19 +208,20 @@ class Guard:
             counts, timeout = False, False
         else:
             counts, timeout = True, _timed_out(error)
+        self.cause = cause_of(error, tls=getattr(self.backend, "tls", False))
         if counts and self.breaker.failed(now, timeout=timeout):
+            self._opened_at = now
             self._probe()
-        self._report(operation, name)
-        if isinstance(error, ReplyError) and error.code == NO_ROOM:
-            raise NoRoom(f"the backend has no room ({operation}: {name})") from None
+        self._report(operation, name, self.cause)
+        told = f"{self.cause} (while {_DOING.get(operation, operation)})"
         # from None: the text of the original may quote keys and values
-        raise BackendError(f"the backend failed in {operation}: {name}") from None
+        raise (NoRoom if isinstance(error, ReplyError) and error.code == NO_ROOM else BackendError)(told) from None
 
-    def _report(self, operation: str, name: str) -> None:
+    def _report(self, operation: str, name: str, cause: str) -> None:
         if self._on_fault is not None:
-            self._on_fault(operation, name)
+            self._on_fault(operation, name, cause)
         if self._may_log(time.monotonic()):
-            _log.warning("memocache: backend fault in %s: %s", operation, name)
+            _log.warning("memocache: the backend failed while %s: %s", _DOING.get(operation, operation), cause)
 
     def _may_log(self, now: float) -> bool:
         if now - self._logged_at < _LOG_EVERY or not self._logging.acquire(blocking=False):

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from memocache.backends._redis.connection import Connection
 from memocache.backends._settings import RedisSettings
-from memocache.backends.base import ReplyError
+from memocache.backends.base import NotAccepted, NotReached, ReplyError
 
 Dial: TypeAlias = Callable[[], socket.socket]
 """Opens and authenticates a new socket; it blocks."""
@@ -50,9 +50,9 @@ def dialer(settings: RedisSettings, greet: Callable[[Any], None] | None = None) 
         except (exceptions.AuthenticationError, exceptions.BusyLoadingError, exceptions.ResponseError) as error:
             raise ReplyError(codes.get(type(error), "ERR"), str(error)) from None
         except exceptions.TimeoutError as error:
-            raise TimeoutError("the server did not accept a connection in time") from error
+            raise NotAccepted("the server did not accept a connection in time") from error
         except exceptions.RedisError as error:
-            raise ConnectionError("the server could not be reached") from error
+            raise NotReached("the server could not be reached") from error.__context__ or error
         sock: socket.socket = connection._sock
         connection._sock = None  # ours now: its destructor must not shut it down
         return sock

@@ -19,7 +19,7 @@ from typing import Any
 from memocache.backends._redis.connect import Dial, connect_in_thread
 from memocache.backends._redis.connection import HANGUPS, Connection
 from memocache.backends._redis.resp import Ask
-from memocache.backends.base import ProtocolError, ReplyError
+from memocache.backends.base import NotAccepted, ProtocolError, ReplyError
 
 LATE = 0.01  # seconds in flight after which a connection is passed over; also how often deadlines are looked at
 MAX_WRITE = 262_144
@@ -161,7 +161,7 @@ class PipelinedConnection:
         if any(request.deadline <= now for request in self.queue):
             for request in self.queue:
                 if request.deadline <= now:
-                    request.fail(TimeoutError("nothing could be sent in time"))
+                    request.fail(NotAccepted("nothing could be sent in time"))
             self.queue = deque(request for request in self.queue if request.deadline > now)
         self.flush()
 

@@ -26,7 +26,7 @@ from typing import TypeVar
 from memocache.backends._redis.connect import Dial, connect_in_thread
 from memocache.backends._redis.connection import HANGUPS, Connection
 from memocache.backends._redis.resp import Op
-from memocache.backends.base import Busy, ProtocolError, ReplyError
+from memocache.backends.base import Busy, NotAccepted, ProtocolError, ReplyError
 
 T = TypeVar("T")
 
@@ -193,7 +193,7 @@ class Pool:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     if waiter.dialing:
-                        raise TimeoutError("the server did not accept a connection in time")
+                        raise NotAccepted("the server did not accept a connection in time")
                     raise Busy("every connection of the pool is in use")
                 waiter.wait(min(left, _SLICE))
         finally:

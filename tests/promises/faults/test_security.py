@@ -324,7 +324,7 @@ def test_canaries(
     surface.ask("close")
     assert len(held) > 5
     read = [*surface.seen, *held, caplog.text, *capfd.readouterr()]
-    assert caplog.text.count("backend fault") > 1, "the harness sees logs"
+    assert caplog.text.count("the backend failed") > 1, "the harness sees logs"
     for text in read:
         assert not [canary for canary in CANARIES if canary in text], text
     commands = [_words(line) for line in list(lines)]

@@ -259,7 +259,8 @@ def test_a_backend_fault(operation: str, error: str) -> None:
     f = Cache(backend, observers=[watch]).cached(name="f")(lambda n: [n])
     assert f(SECRET) == [SECRET]
     seen = watch.take()
-    assert events.BackendFault(None, operation, error) in seen
+    cause = {"OSError": "OSError", "TimeoutError": "no answer in time"}[error]
+    assert events.BackendFault(None, operation, error, cause) in seen
     assert [event for event in seen if not isinstance(event, events.BackendFault)] == [events.Miss("f")]
 
 
@@ -378,7 +379,7 @@ def test_the_logging_observer(caplog: pytest.LogCaptureFixture) -> None:
     assert re.fullmatch(r"Computed shop\.f seconds=\d\.\d{6} ok=True", lines[0])
     assert "Rejected shop.f cause=condition" in lines
     assert "Hit -" in lines
-    assert "BackendFault - operation=read error=OSError" in lines
+    assert "BackendFault - operation=read error=OSError cause=OSError" in lines
     assert {record.levelno for record in ours if "BackendFault" in record.getMessage()} == {logging.WARNING}
     assert {r.levelno for r in ours if not r.getMessage().startswith(("BackendFault", "memocache:"))} == {logging.DEBUG}
     assert SECRET not in "".join(caplog.text)
