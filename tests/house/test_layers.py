@@ -33,7 +33,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             {"_calls"},
             {"_cache"},
             {""},
-            {"dashboard", "instrumentation", "testing"},
+            {"instrumentation"},
+            {"dashboard", "testing"},
             {"cli"},
         ),
     )
