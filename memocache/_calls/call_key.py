@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import string
+import types
 import warnings
 from collections.abc import Iterator
 from functools import partial
@@ -74,6 +75,18 @@ def key_digest(places: Places, function: Function, seed: bytes, key: Any) -> str
     if kinds[:1] == (SELF,) or function.key_fields is not None:
         return places.digest(seed, b"scalars", b"self" if kinds[:1] == (SELF,) else b"", canonical(parts))
     return places.digest(seed, canonical_args(function.signature.regroup(parts, function.included())))
+
+
+def _code_of(function: Any) -> types.CodeType | None:
+    """The code that the user wrote, of a function as it was decorated; None where there is none of Python's."""
+    for _ in range(100):  # a chain of wrappers may be a circle
+        code = getattr(function, "__code__", None)
+        inner = getattr(function, "__wrapped__", None) or getattr(function, "__func__", None)
+        inner = inner or getattr(function, "func", None)
+        if inner is None:
+            return code if isinstance(code, types.CodeType) else None
+        function = inner
+    return None
 
 
 class Binding:
@@ -258,23 +271,36 @@ class Binding:
             self._warn_unshared(f"parameter {name!r} holds a {refusal.type_name}: {why}")
 
     def _warn_unshared(self, why: str) -> None:
-        if "unshared" in self._warned:
-            return
-        self._warned.add("unshared")
-        warnings.warn(
+        message = (
             f"{self.function.name}: entries stay in this process and are not shared ({why}). To share them, "
             "give the class a __cache_key__() method, pass key= or exclude=, or name= for a function "
-            "that its name identifies",
-            UnsharedWarning,
-            stacklevel=2,
+            "that its name identifies"
         )
+        self._warn("unshared", message, UnsharedWarning)
 
     def rejected(self, refusal: Unstorable) -> EncodeError | None:
         """Warn once of a result that cannot be stored; in strict mode return the error to raise."""
         message = f"{self.function.name}: the result was returned uncached: {refusal.detail or refusal.cause}"
         if self.function.options.strict:
             return EncodeError(message)
-        if "rejected" not in self._warned:
-            self._warned.add("rejected")
-            warnings.warn(message, UncacheableWarning, stacklevel=2)
+        self._warn("rejected", message, UncacheableWarning)
         return None
+
+    def held_by_reference(self, why: str) -> None:
+        """Warn once of a result that its callers share, because part of it cannot be copied."""
+        message = (
+            f"{self.function.name}: every caller is handed the same object, and a server or disk would not store it: "
+            f"{why}; or pass share=True if it is meant to be shared in this process"
+        )
+        self._warn("held by reference", message, UncacheableWarning)
+
+    def _warn(self, what: str, message: str, category: type[Warning]) -> None:
+        """Warn once, at the line of the user's function."""
+        if what in self._warned:
+            return
+        self._warned.add(what)
+        code = _code_of(self.function.plain)
+        if code is None:
+            warnings.warn(message, category, stacklevel=3)
+        else:
+            warnings.warn_explicit(message, category, code.co_filename, code.co_firstlineno)

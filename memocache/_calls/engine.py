@@ -34,6 +34,7 @@ from memocache._stores.memory.tier import LocalTier
 from memocache._stores.remote.guard import NoRoom
 from memocache._stores.remote.store import SharedStore
 from memocache._stores.store import Address, Found, Record, Store, Unstorable
+from memocache.codecs import single_use
 from memocache.exceptions import BackendError, ComputeTimeout, DecodeError, EncodeError
 from memocache.stats import EXPIRED, INVALIDATED, REJECTED, UNREACHABLE, UNREADABLE, Counters, bucket
 from memocache.typing import MISSING
@@ -439,14 +440,20 @@ class Engine:
         self.flights.finish(flight, self._for_followers(binding, flight, outcome) if valid else None)
         return outcome
 
-    def _for_followers(self, binding: Binding, flight: Flight, outcome: Outcome) -> Outcome:
-        """What a flight's followers take: they do not share what they could change, with its leader or each other."""
-        if not flight.followed or outcome.error is not None or binding.function.options.share:
+    def _for_followers(self, binding: Binding, flight: Flight, outcome: Outcome) -> Outcome | None:
+        """What a flight's followers take: they do not share what they could change, with its leader or each other.
+
+        None: what can be used once is the leader's alone.
+        """
+        if not flight.followed or outcome.error is not None:
             return outcome
         try:
+            if binding.function.options.share:
+                single_use.check(outcome.value)
+                return outcome
             value, flight.thaw = self._freeze(outcome.value)
-        except EncodeError:  # it can be held by reference only
-            return outcome
+        except EncodeError:
+            return None
         return Outcome(value)
 
     def _commit(
@@ -543,6 +550,7 @@ class Engine:
             options.version,
             binding.function.declared_tags,
             options.share,
+            binding.held_by_reference,
         )
 
     def _ttl(self, ttl: Any, result: Any) -> float:

@@ -105,7 +105,7 @@ class Found:
 
 class Record(NamedTuple):
     """An outcome to be stored: `ttl` seconds fresh (already jittered), `stale` and `keep` seconds servable and kept
-    after that.
+    after that. `told` is called with why a part of it is held by reference, if one is.
     """
 
     outcome: Outcome
@@ -116,6 +116,7 @@ class Record(NamedTuple):
     version: str | None = None
     tags: tuple[str, ...] = ()
     share: bool = False
+    told: Callable[[str], None] | None = None
 
 
 class Unstorable(Exception):

@@ -16,7 +16,7 @@ import dataclasses
 import enum
 import importlib
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from types import MemberDescriptorType
 from typing import Any, NamedTuple, TypeAlias, cast
 
@@ -241,12 +241,19 @@ def _load_model(cls: Any, parts: list[Any]) -> Any:
 
 
 def dump_error(error: Exception) -> list[Any]:
-    """Return ``[class, args, attributes]``; the attributes are those in its ``__dict__`` (notes too)."""
+    """Return ``[class, args, attributes]``; the attributes are all that its args do not say: in its ``__dict__`` (notes
+    too), in slots, and those of the built-in class (a module's or variable's name). The object whose attribute was
+    missing is left out.
+    """
     args = error.args
     if isinstance(error, OSError) and error.filename is not None and len(args) == 2:
         # `args` leaves out the file names that the constructor took.
         args = (*args, error.filename) if error.filename2 is None else (*args, error.filename, None, error.filename2)
-    return [name_of(type(error)), list(args), dict(error.__dict__)]
+    slots = _error_slots(type(error))
+    said = state_of(load_error(type(error), list(args), {}), slots)
+    state = state_of(error, slots)
+    held = {name: part for name, part in state.items() if name not in said or said[name] is not part}
+    return [name_of(type(error)), list(args), held]
 
 
 def load_error(cls: type[Exception], args: list[Any], attributes: dict[str, Any]) -> Exception:
@@ -254,10 +261,32 @@ def load_error(cls: type[Exception], args: list[Any], attributes: dict[str, Any]
     base: Any = next(base for base in cls.__mro__ if is_builtin_error(base))
     error: Exception = base.__new__(cls, *args)
     base.__init__(error, *args)
-    error.__dict__.update(attributes)
+    slots = _error_slots(cls) if attributes else {}
+    for name, attribute in attributes.items():
+        if name in slots:
+            slots[name].__set__(error, attribute)
+        else:
+            error.__dict__[name] = attribute
     return error
+
+
+def _error_slots(cls: type[Exception]) -> dict[str, MemberDescriptorType]:
+    """The slots of an exception's class that can be put back: a group's exceptions are among its args."""
+    left_out = {"__suppress_context__", "obj"} if issubclass(cls, AttributeError) else {"__suppress_context__"}
+    left_out |= {"message", "exceptions"} if issubclass(cls, BaseExceptionGroup) else set()
+    return {name: slot for name, slot in slots_of(cls).items() if name not in left_out}
+
+
+def errors_in(error: Exception) -> Iterator[Exception]:
+    """Yield an exception and those that it groups, at any depth; whatever a group's own class says it has."""
+    waiting: list[Any] = [error]
+    while waiting:
+        found = waiting.pop()
+        yield found
+        if isinstance(found, ExceptionGroup):
+            waiting += vars(BaseExceptionGroup)["exceptions"].__get__(found)
 
 
 def is_builtin_error(cls: type) -> bool:
     """Tell whether `cls` is one of Python's own exception classes (of `Exception`'s)."""
-    return issubclass(cls, Exception) and getattr(builtins, cls.__name__, None) is cls
+    return issubclass(cls, Exception) and vars(builtins).get(cls.__name__) is cls

@@ -27,10 +27,12 @@ from memocache.codecs import classes as _classes
 from memocache.codecs import dataframes as _frames
 from memocache.codecs import out_of_band as _apart
 from memocache.codecs import return_types as _hints
+from memocache.codecs import single_use
 from memocache.codecs import value_paths as _paths
 from memocache.codecs.ext_types import (
     DUMPS,
     ENUM,
+    ERROR,
     LOADS,
     PYDANTIC,
     REGISTERED,
@@ -44,6 +46,7 @@ from memocache.codecs.ext_types import (
     expect,
     expect_list,
 )
+from memocache.codecs.refusals import refusal
 from memocache.exceptions import ConfigurationError, DecodeError, EncodeError
 
 T = TypeVar("T")
@@ -56,6 +59,7 @@ _SILENT: Final = frozenset((bytearray, memoryview, ExtType, Timestamp))
 # as its header claims before it finds the items missing.
 _WALK_FROM = 1024
 _KEEP_PACKER = 1 << 16
+_EVERYTHING: Final = 1 << 62
 _FIXEXT: Final = {0xD4: 1, 0xD5: 2, 0xD6: 4, 0xD7: 8, 0xD8: 16}
 _EXT: Final = {0xC7: ">BBb", 0xC8: ">BHb", 0xC9: ">BIb"}
 
@@ -75,12 +79,17 @@ class Codec:
         self._registered: dict[str, tuple[type, Callable[[Any], Any]]] = {}
         self._errors: dict[str, type[Exception]] = {}
         self._modules: set[str] = set()
-        self._loads: dict[int, Load] = {**LOADS, **_frames.LOADS, REGISTERED: self._load_registered}
+        self._loads: dict[int, Load] = {
+            **LOADS,
+            **_frames.LOADS,
+            REGISTERED: self._load_registered,
+            ERROR: self._load_error,
+        }
         for code in range(ENUM, PYDANTIC + 1):
             self._loads[code] = partial(self._load_class, code)
         self._write = _Writer(self, None)
         self._write_surrogates = _Writer(self, "surrogatepass")
-        self._hook = self._hooks(_apart.Elements())
+        self._hook = self._hooks(_apart.Apart())
         self.trust(*trust)
 
     def encode(self, value: object) -> bytes:
@@ -102,6 +111,18 @@ class Codec:
         pieces = aside.pieces(b"".join((head, *rest)))
         return (_ext_header(_apart.HEAD_AND_ELEMENTS, sum(map(len, pieces))), *pieces) if pieces else (head, *rest)
 
+    def encode_around(self, value: object) -> tuple[bytes, _apart.Kept]:
+        """Return the payload of `value` for this process alone, and the objects in it that have no code: see `decoder`.
+
+        As long as it takes: `max_bytes` is about what comes from outside. EncodeError if it is nested too deeply.
+        """
+        kept = _apart.Kept()
+        return b"".join(self._pieces(value, value, kept=kept)), kept
+
+    def decoder(self, kept: Sequence[object]) -> Callable[[Buffer], Any]:
+        """Return what decodes a payload of `encode_around` as often as asked, with the very objects that it kept."""
+        return partial(_read, self._hooks(_apart.Apart(kept=kept)))
+
     def decode(self, payload: Buffer) -> object:
         """Return the value of `payload`; DecodeError, and no other exception, if it is none this codec may read."""
         size = len(payload)
@@ -120,22 +141,18 @@ class Codec:
     def encode_error(self, exc: Exception) -> bytes:
         """Return the payload ``[class, [arg, …], {attribute: value}]`` of an exception.
 
-        Its traceback, cause and context are left out. EncodeError if its class is neither built in
-        nor trusted, or if what it holds cannot be encoded.
+        Its traceback, cause and context are left out. EncodeError if its class, or that of one that it groups, is
+        neither built in nor trusted, or if what it holds cannot be encoded.
         """
-        cls = type(exc)
-        if not _classes.is_builtin_error(cls) and self._error_class(_classes.name_of(cls)) is not cls:
-            raise EncodeError(f"errors of class {_classes.name_of(cls)} are neither built in nor trusted")
+        for cls in map(type, _classes.errors_in(exc)):
+            if not _classes.is_builtin_error(cls) and self._error_class(_classes.name_of(cls)) is not cls:
+                raise EncodeError(f"errors of class {_classes.name_of(cls)} are neither built in nor trusted")
         return b"".join(self._pieces(_classes.dump_error(exc), exc))
 
     def decode_error(self, payload: Buffer) -> Exception:
         """Return a new exception as it was encoded; DecodeError, and no other exception, if that cannot be done."""
         try:
-            name, args, attributes = expect_list(self.decode(payload), 3)
-            cls = self._error_class(expect(str, name))
-            if cls is None:
-                raise DecodeError("payload names an exception class that is not trusted")
-            return _classes.load_error(cls, expect(list, args), expect(dict, attributes))
+            return self._made_error(self.decode(payload))
         except DecodeError as error:
             raise DecodeError(str(error)) from None
         except Exception as error:
@@ -174,35 +191,48 @@ class Codec:
     def trust_annotations(self, function: Callable[..., Any]) -> None:
         """Trust the classes in the return annotation of `function`, and in the annotations of their fields."""
         for cls in _hints.classes_returned(function):
-            if issubclass(cls, Exception):
-                continue
             if cls not in self._kinds:
-                self._trust_shape(cls)
+                self._trust_error(cls) or self._trust_shape(cls)
 
     def kind_of(self, cls: type) -> Kind | None:
         """Return how instances of exactly `cls` are written, or None; a class that can be rebuilt becomes trusted."""
         kind = self._kinds.get(cls)
         if kind is None and cls not in _SILENT:
-            kind = _frames.kind_of(cls) or self._trust_shape(cls)
+            kind = _frames.kind_of(cls) or self._trust_error(cls) or self._trust_shape(cls)
             if kind is not None:
                 self._kinds[cls] = kind
         return kind
 
+    def _trust_error(self, cls: type) -> Kind | None:
+        if not issubclass(cls, Exception):
+            return None
+        name = _classes.name_of(cls)
+        if not _classes.is_builtin_error(cls):
+            if _classes.find(name) is not cls:
+                return None
+            self._errors[name] = cls
+        return Kind(ERROR, _dump_error)
+
     def _trust_shape(self, cls: type) -> Kind | None:
         shape = _classes.shape_of(cls)
-        if shape is None:
+        if shape is None or single_use.is_class_of(cls):
             return None
         self._shapes[shape.name] = shape
         kind = self._kinds[cls] = Kind(shape.code, partial(_dump_class, shape))
         return kind
 
-    def _pieces(self, value: object, shown: object, aside: _apart.Aside | None = None) -> tuple[Buffer, ...]:
+    def _pieces(
+        self, value: object, shown: object, aside: _apart.Aside | None = None, kept: _apart.Kept | None = None
+    ) -> tuple[Buffer, ...]:
+        plain = aside is None and kept is None
         try:
             try:
-                pieces = (self._write if aside is None else _Writer(self, None, aside)).pieces(value)
+                pieces = (self._write if plain else _Writer(self, None, aside, kept)).pieces(value)
             except UnicodeEncodeError:
                 # Some str holds a lone surrogate; the packer that lets them pass takes three times as long.
-                writer = self._write_surrogates if aside is None else _Writer(self, "surrogatepass", aside)
+                if kept:
+                    kept.clear()
+                writer = self._write_surrogates if plain else _Writer(self, "surrogatepass", aside, kept)
                 pieces = writer.pieces(value)
         except Unfit as unfit:
             raise EncodeError(f"{_paths.path_to(unfit.culprit, shown)}: {unfit}") from None
@@ -210,7 +240,7 @@ class Codec:
             raise EncodeError("result is nested too deeply for what is left of the stack") from None
         except Exception as error:
             raise EncodeError(f"result cannot be stored ({type(error).__name__})") from None
-        if sum(map(len, pieces)) > self.max_bytes:
+        if kept is None and sum(map(len, pieces)) > self.max_bytes:
             raise EncodeError(f"result takes more than {self.max_bytes} bytes")
         return pieces
 
@@ -228,19 +258,17 @@ class Codec:
             return self._hook(code, body)
         return _read(self._hook, payload)
 
-    def _hooks(self, elements: _apart.Elements) -> Callable[[int, Buffer], Any]:
+    def _hooks(self, apart: _apart.Apart) -> Callable[[int, Buffer], Any]:
         """The outermost hook of a payload. Each level of nesting has its own, so the depth needs no counting."""
         unpack: Unpack = _too_deep
         for _ in range(self.max_depth):
-            unpack = partial(_read, partial(self._load, elements, unpack))
-        return partial(self._load, elements, unpack)
+            unpack = partial(_read, partial(self._load, apart, unpack))
+        return partial(self._load, apart, unpack)
 
-    def _load(self, elements: _apart.Elements, unpack: Unpack, code: int, body: Buffer) -> Any:
-        if code == _apart.ARRAY_APART:
-            return elements.load(body, unpack)
+    def _load(self, apart: _apart.Apart, unpack: Unpack, code: int, body: Buffer) -> Any:
         load = self._loads.get(code)
         if load is None:
-            raise DecodeError("payload holds an unknown extension type")
+            return apart.load(code, body, unpack)
         return load(body, unpack)
 
     def _load_class(self, code: int, body: Buffer, unpack: Unpack) -> Any:
@@ -255,6 +283,18 @@ class Codec:
         if shape.code != code:
             raise DecodeError("payload names a class of another kind")
         return shape.load(parts)
+
+    def _load_error(self, body: Buffer, unpack: Unpack) -> Exception:
+        return self._made_error(unpack(body))
+
+    def _made_error(self, parts: object) -> Exception:
+        name, args, attributes = expect_list(parts, 3)
+        cls = self._error_class(expect(str, name))
+        if cls is None:
+            raise DecodeError("payload names an exception class that is not trusted")
+        if not {str}.issuperset(map(type, expect(dict, attributes))):
+            raise DecodeError("payload holds malformed attributes")
+        return _classes.load_error(cls, expect(list, args), attributes)
 
     def _load_registered(self, body: Buffer, unpack: Unpack) -> Any:
         name, plain = expect_list(unpack(body), 2)
@@ -279,12 +319,16 @@ class Codec:
 
 class _Writer:
     """Packs values; `errors` is what the packer does about lone surrogates (None: it raises). Large arrays go to
-    `aside`, if there is one.
+    `aside`, and what has no code to `kept`, if there is one.
     """
 
-    def __init__(self, codec: Codec, errors: str | None, aside: _apart.Aside | None = None) -> None:
+    def __init__(
+        self, codec: Codec, errors: str | None, aside: _apart.Aside | None = None, kept: _apart.Kept | None = None
+    ) -> None:
         self._codec = codec
         self._aside = aside
+        self._kept = kept
+        self._max_bytes = codec.max_bytes if kept is None else _EVERYTHING
         self._errors = errors
         # A packer must not be entered twice, by another thread or by a finalizer: each call takes one out of the pool
         # of its depth, and puts it back if all went well.
@@ -321,14 +365,14 @@ class _Writer:
         """Return the depth of the deepest list or dict in `value`, and whether there is anything the packer hides."""
         level: Sequence[Any] = (value,)
         kinds = {type(value)}
-        budget = self._codec.max_bytes
+        budget = self._max_bytes
         silent = False
         while True:
             lists = level if kinds == {list} else [part for part in level if type(part) is list]
             dicts = level if kinds == {dict} else [part for part in level if type(part) is dict]
             budget -= sum(map(len, lists)) + 2 * sum(map(len, dicts))
             if budget < 0:
-                raise Unfit(value, f"more than {self._codec.max_bytes} bytes cannot be stored")
+                raise Unfit(value, f"more than {self._max_bytes} bytes cannot be stored")
             level = [*chain.from_iterable(lists), *chain.from_iterable(map(dict.values, dicts))]
             kinds = set(map(type, level))
             found = kinds.union(map(type, chain.from_iterable(dicts)))
@@ -356,13 +400,20 @@ class _Writer:
 
     def _body(self, depth: int, value: object) -> tuple[int, Body]:
         kind = self._codec.kind_of(type(value))
-        if kind is None:
-            raise Unfit(value, "a value of this type cannot be stored")
         if depth >= self._codec.max_depth:
             raise Unfit(value, f"what is nested deeper than {self._codec.max_depth} levels cannot be stored")
-        body = kind.dump(value, partial(self.pack, depth=depth + 1))
-        if (len(body) if isinstance(body, bytes) else sum(map(len, body))) > self._codec.max_bytes:
-            raise Unfit(value, f"more than {self._codec.max_bytes} bytes cannot be stored")
+        if kind is None:
+            if self._kept is None:
+                raise Unfit(value, refusal(value))
+            return _apart.KEPT, self._kept.take(value)
+        try:
+            body = kind.dump(value, partial(self.pack, depth=depth + 1))
+        except Unfit as unfit:
+            if self._kept is None or unfit.culprit is not value:
+                raise
+            return _apart.KEPT, self._kept.take(value)
+        if (len(body) if isinstance(body, bytes) else sum(map(len, body))) > self._max_bytes:
+            raise Unfit(value, f"more than {self._max_bytes} bytes cannot be stored")
         if kind.code == _apart.ARRAY and self._aside is not None and (apart := self._aside.take(body)) is not None:
             return _apart.ARRAY_APART, apart
         return kind.code, body
@@ -377,6 +428,10 @@ def _is_flat(value: Any) -> bool:
 
 def _dump_class(shape: _classes.Shape, value: Any, pack: Pack) -> bytes:
     return pack([shape.name, *shape.dump(value)])
+
+
+def _dump_error(error: Exception, pack: Pack) -> bytes:
+    return pack(_classes.dump_error(error))
 
 
 def _dump_registered(name: str, encode: Callable[[Any], object], value: Any, pack: Pack) -> bytes:

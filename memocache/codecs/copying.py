@@ -2,6 +2,7 @@
 
 What is immutable all the way down is held and handed out as it is. Flat containers, and rows of flat containers, are
 copied by their own methods; arrays and frames by theirs. Everything else is held as a payload and decoded on each hit.
+An object that has no code is held by reference, and what lies around it is copied all the same.
 """
 
 from __future__ import annotations
@@ -23,12 +24,16 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from memocache.codecs import single_use
 from memocache.codecs.classes import slots_of, state_of
 from memocache.codecs.codec import Codec
+from memocache.codecs.refusals import refusal as refusal_of
+from memocache.codecs.value_paths import path_to
+from memocache.exceptions import EncodeError
 
 _IMMUTABLE = frozenset(
     (
-        type(None), bool, int, float, complex, str, bytes, range, type(...), type(NotImplemented),
+        object, type(None), bool, int, float, complex, str, bytes, range, type(...), type(NotImplemented),
         date, datetime, time, timedelta, timezone, ZoneInfo, Decimal, Fraction, UUID, Pattern,
         PurePosixPath, PureWindowsPath, PosixPath, WindowsPath,
         types.FunctionType, types.BuiltinFunctionType, types.ModuleType,
@@ -48,11 +53,14 @@ _MAPPINGS = frozenset((dict, OrderedDict, Counter, defaultdict))
 _DEEP = 50
 
 
-def copier(value: Any, codec: Codec) -> tuple[object, Callable[[Any], Any] | None]:
+def copier(
+    value: Any, codec: Codec, told: Callable[[str], None] | None = None
+) -> tuple[object, Callable[[Any], Any] | None]:
     """Return what the process holds for `value`, and how a hit makes its own copy of that.
 
-    The second is None where the value is immutable all the way down and is handed out itself. EncodeError where a value
-    can be mutated and not copied.
+    The second is None where the value is immutable all the way down and is handed out itself, or cannot be copied.
+    `told` is called with the path to a part that could be mutated and is held by reference all the same, and why.
+    EncodeError where some part of it can be used once.
     """
     kind = type(value)
     if kind in _IMMUTABLE or _is_immutable(value):
@@ -68,7 +76,31 @@ def copier(value: Any, codec: Codec) -> tuple[object, Callable[[Any], Any] | Non
     copy = _array_copier(value)
     if copy is not None:
         return copy(value), copy
-    return codec.encode(value), codec.decode
+    try:
+        return codec.encode(value), codec.decode
+    except EncodeError as refusal:
+        return _around(value, codec, str(refusal), told)
+
+
+def _around(
+    value: Any, codec: Codec, refusal: str, told: Callable[[str], None] | None
+) -> tuple[object, Callable[[Any], Any] | None]:
+    """As `copier`, for what has no payload that could leave the process, because of `refusal`."""
+    kept: list[Any]
+    held: object
+    try:
+        held, kept = codec.encode_around(value)
+    except EncodeError:  # cyclic, or nested too deeply
+        once = single_use.part_of(value)
+        held, kept = value, [value if once is None else once]
+    for part in kept:
+        single_use.refuse(part, value)
+    shared = next((part for part in kept if not _all_immutable((part,))), None)
+    if told is not None and shared is not None:
+        told(refusal if codec.kind_of(type(shared)) else f"{path_to(shared, value)}: {refusal_of(shared)}")
+    if kept and kept[0] is value:
+        return value, None
+    return held, None if held is value else codec.decoder(kept)
 
 
 def _all_immutable(parts: Iterable[Any], depth: int = 0) -> bool:
@@ -82,7 +114,7 @@ def _is_immutable(value: Any, depth: int = 0) -> bool:
     kind = type(value)
     if kind is tuple or kind is frozenset:
         return _all_immutable(value, depth + 1)
-    if isinstance(value, enum.Enum | type):
+    if isinstance(value, enum.Enum | type) or kind.__module__ in single_use.LOCKS:
         return True
     if kind is slice:
         return _all_immutable((value.start, value.stop, value.step), depth + 1)

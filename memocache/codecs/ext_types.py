@@ -35,6 +35,7 @@ code  type                body (`[…]`, `{…}` are nested payloads; numbers ar
 36    msgspec Struct      as namedtuple
 37    pydantic model      [class, {field: value}, {attribute: value}, [absent], [fields set], extra, private]
 38    registered          [class, what its encoder returned]
+39    exception           [class, [arg, …], {attribute: value}]
 48    numpy array         u32 length of a header; [dtype, [shape], order, writeable]; the elements.
                           Of objects: the dtype is nil, the items follow in the header
 49    numpy scalar        u32 length of a header; dtype; the element
@@ -64,6 +65,7 @@ from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
+from types import BuiltinFunctionType, FunctionType
 from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID, SafeUUID
 from zoneinfo import ZoneInfo
@@ -77,7 +79,7 @@ Unpack: TypeAlias = Callable[[Buffer], Any]
 Dump: TypeAlias = Callable[[Any, Pack], Body]
 Load: TypeAlias = Callable[[Buffer, Unpack], Any]
 
-ENUM, NAMEDTUPLE, DATACLASS, ATTRS, MSGSPEC, PYDANTIC, REGISTERED = range(32, 39)
+ENUM, NAMEDTUPLE, DATACLASS, ATTRS, MSGSPEC, PYDANTIC, REGISTERED, ERROR = range(32, 40)
 
 FACTORIES: Final = (
     None, int, float, complex, bool, str, bytes, bytearray,
@@ -167,11 +169,16 @@ def _dump_defaultdict(value: defaultdict[Any, Any], pack: Pack) -> bytes:
     for index, factory in enumerate(FACTORIES):
         if value.default_factory is factory:
             return pack([index, dict(value)])
-    raise Unfit(value, "a defaultdict whose factory is not a built-in type cannot be stored")
+    try:
+        return pack([value.default_factory, dict(value)])  # in the process, where anything can be held
+    except Unfit:
+        raise Unfit(value, "a defaultdict whose factory is not a built-in type cannot be stored") from None
 
 
 def _load_defaultdict(data: Buffer, unpack: Unpack) -> defaultdict[Any, Any]:
     index, items = expect_list(unpack(data), 2)
+    if isinstance(index, FunctionType | BuiltinFunctionType | type):  # of this process: no payload holds one
+        return defaultdict(index, expect(dict, items))
     if not 0 <= expect(int, index) < len(FACTORIES):
         raise DecodeError("payload holds an unknown factory")
     return defaultdict(FACTORIES[index], expect(dict, items))

@@ -1,14 +1,17 @@
-"""Large arrays apart from the rest of a payload, so that a file of it can be mapped and they need not be copied.
+"""What stands apart from a payload, and the payload names by its place: elements of large arrays, and objects.
 
-Writing, the elements of each array go to an `Aside`, and the payload names their place; equal elements have one place,
-so that a value that is packed twice to be compared compares equal. Reading, they are found by that place.
+Elements stand apart so that a file of them can be mapped and they need not be copied. Writing, those of each array go
+to an `Aside`; equal elements have one place, so that a value that is packed twice to be compared compares equal.
+Objects stand apart where a value stays in its process: those without a code are held as they are, and what lies around
+them is a payload (`Kept`). No payload of a backend can name an object.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
 
 from memocache.codecs import arrays as _arrays
 from memocache.codecs.ext_types import Body, Buffer, Unpack
@@ -17,6 +20,7 @@ from memocache.exceptions import DecodeError
 ARRAY: Final = 48
 ARRAY_APART: Final = 50
 HEAD_AND_ELEMENTS: Final = 51
+KEPT: Final = 127
 LEAST_BYTES: Final = 1 << 16
 _ALIGN = 64
 _PLACE = struct.Struct(">QQ")
@@ -51,15 +55,32 @@ class Aside:
         return tuple(pieces)
 
 
-class Elements:
-    """Elements of arrays, as one value is read."""
+class Kept(list[Any]):
+    """Objects that have no code, as one value is written and each time it is read."""
 
-    def __init__(self, view: Buffer = b"") -> None:
+    def take(self, value: object) -> bytes:
+        """The body that stands for `value`."""
+        self.append(value)
+        return _LENGTH.pack(len(self) - 1)
+
+
+class Apart:
+    """What stands apart from a payload, as it is read."""
+
+    def __init__(self, view: Buffer = b"", kept: Sequence[object] = ()) -> None:
         self._view = memoryview(view)
         self._taken: set[int] = set()
+        self._kept = kept
 
-    def load(self, data: Buffer, unpack: Unpack) -> object:
-        """The array of a body of `ARRAY_APART`; raises `DecodeError` if its elements are not all there."""
+    def load(self, code: int, data: Buffer, unpack: Unpack) -> object:
+        """What a body stands for; raises `DecodeError` for a code that stands for nothing apart, or not there."""
+        if code == ARRAY_APART:
+            return self._load_array(data, unpack)
+        if code == KEPT and self._kept:
+            return self._kept[_LENGTH.unpack(data)[0]]
+        raise DecodeError("payload holds an unknown extension type")
+
+    def _load_array(self, data: Buffer, unpack: Unpack) -> object:
         start, length = _PLACE.unpack_from(data)
         found = self._view[start : start + length]
         if len(found) != length:
@@ -70,8 +91,8 @@ class Elements:
         return _arrays.load_array(memoryview(data)[_PLACE.size :], found, unpack)
 
 
-def split(body: Buffer) -> tuple[memoryview, Elements]:
+def split(body: Buffer) -> tuple[memoryview, Apart]:
     """The head and the elements of a body of `HEAD_AND_ELEMENTS`."""
     (length,) = _LENGTH.unpack_from(body)
     view = memoryview(body)[_LENGTH.size :]
-    return view[:length], Elements(view[length:])
+    return view[:length], Apart(view[length:])

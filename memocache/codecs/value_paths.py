@@ -26,7 +26,7 @@ def path_to(culprit: object, value: object) -> str:
                 return f"{path} ({_classes.name_of(type(culprit))})"
         below = []
         for path, part in level:
-            for label, child in _parts(part):
+            for label, child in parts(part):
                 if child is culprit or id(child) not in seen:
                     seen.add(id(child))
                     below.append((path + label, child))
@@ -34,7 +34,8 @@ def path_to(culprit: object, value: object) -> str:
     return f"result ({_classes.name_of(type(value))}), at a {_classes.name_of(type(culprit))}"
 
 
-def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+def parts(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what `value` consists of, each part with its step of the path; nothing for what has no parts."""
     if isinstance(value, dict | OrderedDict | defaultdict):
         for position, (key, part) in enumerate(value.items()):
             yield f"{{key {position}}}", part

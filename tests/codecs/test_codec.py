@@ -16,6 +16,7 @@ import threading
 import types
 import typing
 from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
+from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from fractions import Fraction
@@ -490,7 +491,7 @@ OrderedWithAttribute.x = 1  # type: ignore[attr-defined]
     "value",
     [
         SubList(), SubStr("x"), SubInt(1), Plain(), Plain, len, (i for i in ()), threading.Lock(), re.compile("x"),
-        types.SimpleNamespace(), KeyError("x"), object(), sys, Ellipsis, defaultdict(lambda: 1),
+        types.SimpleNamespace(), KeyboardInterrupt(), object(), sys, Ellipsis, defaultdict(lambda: 1),
         datetime(2020, 1, 1, tzinfo=Zone()), OrderedWithAttribute, os.stat("/"), Fraction(1, 1 << 70_000),
         type("Point", (), {"__module__": __name__})(), functools.partial(len), iter([]), {}.keys(), open,
     ],
@@ -659,6 +660,100 @@ class AppError(Exception):
 
 class FileTrouble(OSError):
     pass
+
+
+class SlottedError(Exception):
+    __slots__ = ("code", "unset")
+
+    def __init__(self, code: Any) -> None:
+        super().__init__("failed")
+        self.code = code
+
+
+@dataclasses.dataclass(slots=True)
+class DataError(Exception):
+    code: int
+
+    def __str__(self) -> str:
+        return f"code {self.code}"
+
+
+class GroupError(ExceptionGroup[Exception]):
+    """A group of the user's."""
+
+
+def raised_by(code: str) -> Exception:
+    try:
+        exec(code, {})
+    except Exception as error:
+        return error
+    raise AssertionError(code)
+
+
+def described(error: Any) -> Any:
+    """All that one can see of an exception, but the object whose attribute was missing."""
+    names = set(dir(error)) - {"obj", "exceptions", "args"}
+    seen = {name: value for name in names if not callable(value := getattr(error, name, None)) and name[:2] != "__"}
+    grouped = [described(inner) for inner in getattr(error, "exceptions", ())]
+    args = error.args[:1] if grouped else error.args
+    return type(error), str(error), args, vars(error), seen, getattr(error, "__notes__", None), grouped
+
+
+def noted() -> Exception:
+    error = ValueError("x")
+    error.add_note("a note")
+    return error
+
+
+ERRORS: dict[str, Callable[[], Exception]] = {
+    "slots": lambda: SlottedError([7]),
+    "slots of a dataclass": lambda: DataError(7),
+    "ImportError": lambda: ImportError("text", name="module", path="path"),
+    "no module": lambda: raised_by("import nowhere.at_all"),
+    "no name": lambda: raised_by("from math import nothing"),
+    "NameError": lambda: raised_by("variable"),
+    "AttributeError": lambda: raised_by("(1).attribute"),
+    "AttributeError by hand": lambda: AttributeError("text", name="attribute", obj=[1]),
+    "OSError": lambda: raised_by("open('/nowhere/at/all')"),
+    "two file names": lambda: raised_by("import os; os.rename('/nowhere/a', '/nowhere/b')"),
+    "BlockingIOError": lambda: BlockingIOError(11, "text"),
+    "SyntaxError": lambda: raised_by("1 +"),
+    "UnicodeDecodeError": lambda: raised_by("b'\\xff'.decode()"),
+    "StopIteration": lambda: StopIteration((1,)),
+    "notes": noted,
+    "group": lambda: ExceptionGroup("several", [noted(), SlottedError(1), ExceptionGroup("more", [KeyError(2)])]),
+    "group of the user's": lambda: GroupError("several", [ImportError("x", name="n")]),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_errors_keep_what_makes_them_themselves(name: str) -> None:
+    """Slots, names of modules, variables and attributes, files, notes and what is grouped come back, remembered or
+    returned; the object of an AttributeError does not.
+    """
+    codec = Codec(trust=[__name__])
+    error = ERRORS[name]()
+    again = codec.decode_error(codec.encode_error(error))
+    assert described(again) == described(error)
+    assert getattr(again, "obj", None) is None
+    (returned,) = Codec(trust=[__name__]).decode(codec.encode([error]))  # type: ignore[misc]  # it is a list
+    assert described(returned) == described(error)
+
+
+def test_groups_hold_known_errors_only() -> None:
+    """A group of an error that is neither built in nor trusted is refused as that error is."""
+    for error in (GroupError("x", [ValueError()]), ExceptionGroup("x", [ExceptionGroup("y", [SlottedError(1)])])):
+        with pytest.raises(EncodeError, match="neither built in nor trusted"):
+            Codec().encode_error(error)
+
+
+def test_a_payload_puts_nothing_where_an_error_keeps_what_it_is_made_of() -> None:
+    """What a payload names as attributes is set on the error alone, and its keys are texts."""
+    for attributes in ({1: 2}, {("x",): 1}):
+        with pytest.raises(DecodeError, match="attributes"):
+            Codec().decode_error(Codec().encode(["builtins:ValueError", [], attributes]))
+    made = Codec().decode_error(Codec().encode(["builtins:ExceptionGroup", ["x", [KeyError(1)]], {"exceptions": 5}]))
+    assert type(made.exceptions) is tuple  # type: ignore[attr-defined]  # it is a group
 
 
 def test_errors_come_back_by_class_and_args(codec: Codec) -> None:

@@ -7,6 +7,7 @@ missing.
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
@@ -46,6 +47,18 @@ def registered(codec: Codec) -> None:
     codec.register(cls, lambda value: [value.x], lambda parts: cls(*parts))
 
 
+def texts(pd: Any, letters: str) -> Any:
+    """An index of texts as pandas has them where pyarrow is not installed."""
+    return pd.Index([*letters], dtype=pd.StringDtype("python", na_value=math.nan))
+
+
+def error() -> list[Exception]:
+    made: list[Exception] = [KeyError(1), ImportError("text", name="module"), OSError(2, "no", "file")]
+    made.append(ExceptionGroup("several", [ValueError("x", (1,)), ExceptionGroup("more", [TypeError()])]))
+    made[0].add_note("a note")
+    return made
+
+
 PLAIN: Any = [None, True, -1, 2**64 - 1, -(2**63), 1.5, "é\ud800", b"\xff", {"a": [1], 2: None}]
 VALUES: dict[str, Callable[[], object]] = {
     "00-plain": lambda: PLAIN,
@@ -82,12 +95,18 @@ VALUES: dict[str, Callable[[], object]] = {
     "36-msgspec": library("classes", lambda c: c.Struct({1})),
     "37-pydantic": library("classes", lambda c: c.Model(x=1, z=(3,))),
     "38-registered": library("classes", lambda c: c.Registered((1,))),
+    "39-exception": error,
     "48-array": library("numpy", lambda np: [np.array([[1.5, 2]], "<f8"), np.array([1, (2,)], object)]),
     "48-structured": library("numpy", lambda np: np.array([(1, 2.0)], [("a", "<i4"), ("b", ">f8")])),
     "49-scalar": library("numpy", lambda np: [np.int8(-3), np.datetime64("2020-01-01", "ns"), np.str_("é")]),
-    "56-dataframe": library("pandas", lambda pd: pd.DataFrame({"a": [1, 2], "b": [0.5, 1.5]}, index=[(1, 2), (3, 4)])),
+    "56-dataframe": library(
+        "pandas",
+        lambda pd: pd.DataFrame({"a": [1, 2], "b": [0.5, 1.5]}, index=[(1, 2), (3, 4)]).set_axis(
+            texts(pd, "ab"), axis="columns"
+        ),
+    ),
     "57-series": library(
-        "pandas", lambda pd: pd.Series(pd.Categorical(["x", "y"], [*"xyz"]), name="n").astype("category")
+        "pandas", lambda pd: pd.Series(pd.Categorical(["x", "y"], texts(pd, "xyz")), name="n").astype("category")
     ),
     "58-index": library("pandas", lambda pd: pd.date_range("2020", periods=2, tz="UTC", unit="ns", name="t")),
     "59-timestamp": library("pandas", lambda pd: pd.Timestamp(1, unit="s", tz="Europe/Paris").as_unit("ns")),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -432,11 +431,11 @@ def test_a_copy_that_goes_as_it_is_found_is_not_served(tiered: Call, monkeypatch
 
 
 def test_what_cannot_be_copied_is_not_held(tiered: Call) -> None:
-    """A value that only the backend's bytes give anew is asked of the backend each time."""
+    """A value that can be used once is asked of the backend each time."""
     store: Any = tiered.shared
     store.near.changed([tiered.spot.entry])
     expected = store.expect(tiered.address)
-    store.keep(tiered.address, expected, Outcome(threading.Lock()), 60.0, 0.0)
+    store.keep(tiered.address, expected, Outcome(iter([])), 60.0, 0.0)
     assert store.held(tiered.address) is None
     store.keep(tiered.address, expected, Outcome(["value"]), 60.0, 0.0)
     assert store.held(tiered.address) is not None

@@ -18,6 +18,7 @@ from memocache._runtime.singleflight import Flight, Flights
 from memocache._stores.entry import Entry
 from memocache._stores.memory.tier import LocalTier
 from memocache._stores.store import Address, Found, Record, Unstorable
+from memocache.codecs import single_use
 from memocache.codecs.codec import Codec
 from memocache.codecs.copying import copier
 from memocache.exceptions import EncodeError
@@ -152,9 +153,10 @@ class LocalStore:
                 return self.codec.encode_error(error), self._raise_again
             except EncodeError as refused:
                 raise Unstorable("unencodable", str(refused)) from None
-        if record.share:
-            return value, None
         try:
-            return copier(value, self.codec)
-        except EncodeError:
-            return value, None  # by reference: faithful as long as nobody changes it
+            if record.share:
+                single_use.check(value)
+                return value, None
+            return copier(value, self.codec, record.told)
+        except EncodeError as refused:
+            raise Unstorable("unencodable", str(refused)) from None

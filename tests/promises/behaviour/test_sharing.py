@@ -235,3 +235,84 @@ def test_errors_of_a_local_class_are_rejected(world: World) -> None:
     with pytest.raises(Local):
         world.call(f, 1)
     assert f.stats().rejected == 2
+
+
+class Plain:
+    """An object of a class that no cache knows."""
+
+    def __init__(self) -> None:
+        self.x = 1
+
+
+def test_an_object_that_cannot_be_copied_is_told_of(local: World) -> None:
+    """memory:// hands out the one object with one warning, at the user's line; lists around it are each caller's own.
+
+    With share=True nothing is said.
+    """
+    f = local.cached(lambda x: [Plain(), [x]], name="around")
+    with pytest.warns(UncacheableWarning, match=r"around: every caller .*Plain.*register.*share=True") as caught:
+        first = local.call(f, 1)
+    assert caught[0].filename == f.__wrapped__.__code__.co_filename
+    assert caught[0].lineno == f.__wrapped__.__code__.co_firstlineno
+    first[1].append("changed")
+    again = local.call(f, 1)
+    assert again[0] is first[0]
+    assert again[1] == [1]
+    local.call(f, 2)
+    shared = local.cached(lambda x: [Plain()], name="shared", share=True)
+    assert local.call(shared, 1) is local.call(shared, 1)
+
+
+def test_what_can_be_used_once_is_stored_nowhere(world: World) -> None:
+    """A generator, alone or in a list, is each caller's own, counted as rejected and warned of once."""
+    for share in (False, True):
+        f = world.cached(lambda x: [(i for i in (x,))], name=f"once-{share}", share=share)
+        with pytest.warns(UncacheableWarning, match=r"once-.*result\[0\] .*generator.*list") as caught:
+            got = [list(world.call(f, 1)[0]) for _ in range(3)]
+        assert got == [[1]] * 3
+        assert len(caught) == 1
+        assert (f.cache_info().hits, f.stats().rejected) == (0, 3)
+
+
+def test_a_plain_function_of_an_awaitable_is_told_so(world: World) -> None:
+    """The warning at its first call says what to do."""
+
+    async def fetch() -> int:
+        return 1
+
+    def plain(x: int) -> Any:
+        return fetch()
+
+    f = world.new_cache().cached(plain, name="plain")
+    with pytest.warns(UncacheableWarning, match="plain: .*coroutine.*decorate an async function that awaits it"):
+        f(1).close()
+    f(1).close()
+    assert f.stats().rejected == 2
+
+
+def test_followers_never_share_what_can_be_used_once(local: World) -> None:
+    """Callers that wait for a computation compute for themselves if its result can be used once."""
+    if local.is_async:
+        pytest.skip("one colour is enough")
+    entered, go = threading.Event(), threading.Event()
+
+    def items(x: int) -> Any:
+        entered.set()
+        go.wait(10)
+        return iter([x])
+
+    f = local.cached(items, name="followed")
+    got: list[list[int]] = []
+
+    def together() -> None:
+        threads = [threading.Thread(target=lambda: got.append(list(f(1)))) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        entered.wait(10)
+        go.set()
+        for thread in threads:
+            thread.join(10)
+
+    with pytest.warns(UncacheableWarning):
+        together()
+    assert got == [[1]] * 3
