@@ -1,4 +1,7 @@
-"""Fixtures that every folder of tests may use: real servers, one of each kind a session, emptied for each test."""
+"""Fixtures that every folder of tests may use: real servers, one of each kind a session, emptied for each test.
+
+A test or a parameter with the marker `full` runs only with ``MEMOCACHE_WORLDS=all``, as in ``.ci/run``.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,28 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from memocache.testing import servers
 from memocache.testing.fleet import ClusterServer, SentinelTrio
+from tests.worlds import FULL, each_server
 
 _FLEETS: dict[str, Callable[[str], Any]] = {"cluster": ClusterServer, "sentinel": SentinelTrio}
 
 
-settings.register_profile("suite", deadline=None)  # a busy machine is no failure
+# The same examples in every run, and no failure because a machine is busy. `pytest --hypothesis-profile search` looks
+# for new ones; what it finds becomes a test of its own.
+settings.register_profile("search", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("suite", settings.get_profile("search"), derandomize=True, database=None)
 settings.load_profile("suite")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is marked `full`, unless all is asked for."""
+    if not FULL:
+        left_out = [item for item in items if item.get_closest_marker("full")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("full")]
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +51,7 @@ def running_server() -> Iterator[Callable[[str], Any]]:
         server.stop()
 
 
-@pytest.fixture(params=servers.available_servers() or [pytest.param("none", marks=pytest.mark.skip("no server"))])
+@pytest.fixture(params=each_server())
 def server(request: pytest.FixtureRequest, running_server: Callable[[str], servers.Server]) -> servers.Server:
     """Each kind of server that this machine has, with nothing in it; tests that stop it must start their own."""
     server = running_server(request.param)

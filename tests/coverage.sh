@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-export COVERAGE_FILE="$scratch/data"
+export COVERAGE_FILE="$scratch/data" MEMOCACHE_WORLDS=all
 python=${PYTHON:-python3}
 
 if [[ $# -eq 0 ]]; then

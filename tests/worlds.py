@@ -1,22 +1,52 @@
-"""Which backends and colours the suites that run everywhere run on: clusters and sentinels cost a minute in full."""
+"""The worlds of the suites that run everywhere: a kind of backend and a colour, as ``memory-sync``.
+
+Every promise runs once in each colour, and once on memory, on disk and on one server. The worlds beyond those bear the
+marker `full`: they run with ``MEMOCACHE_WORLDS=all``, as in ``.ci/run`` (see `tests.conftest`).
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from typing import Any
+
+import pytest
 
 from memocache.testing import servers
 
+FULL = os.environ.get("MEMOCACHE_WORLDS") == "all"
+"""Whether the marker `full` leaves nothing out."""
 COLOURS = ("sync", "async")
-TIERED = ["tiered"] if servers.available_servers() else []
+SERVERS = servers.available_servers()
+"""The kinds of server on this machine; the first stands for all."""
+TIERED = ["tiered"] if SERVERS else []
 """The kind of a server with copies held in the process."""
-FLEETS = {"cluster": "async", "sentinel": "sync"} if servers.available_servers() else {}
-"""Kinds of many servers, and the colour that stands for both where time counts."""
+FLEETS = ["cluster", "sentinel"] if SERVERS else []
+"""The kinds of many servers."""
+
+# What stands for everything. Colours meet every kind of effect on a server; the disk is asked in one, for its async
+# face is the sync one in a thread.
+_QUICK = frozenset(
+    {"memory-sync", "memory-async", "disk-sync", *(f"{kind}-{c}" for kind in SERVERS[:1] for c in COLOURS)}
+)
 
 
-def worlds(kinds: Iterable[str]) -> list[str]:
-    """``kind-colour`` for each kind in both colours; for fleets in one, but with ``MEMOCACHE_WORLDS=all`` in both."""
-    everything = os.environ.get("MEMOCACHE_WORLDS") == "all"
-    return [
-        f"{kind}-{colour}" for kind in kinds for colour in COLOURS if everything or FLEETS.get(kind, colour) == colour
-    ]
+def full(value: Any) -> Any:
+    """`value` as a parameter that only the full run takes."""
+    return pytest.param(value, marks=pytest.mark.full)
+
+
+def worlds(kinds: Iterable[str]) -> list[Any]:
+    """Return ``kind-colour`` for each kind in both colours; those beyond the quick ones are marked."""
+    names = [f"{kind}-{colour}" for kind in kinds for colour in COLOURS]
+    return [name if name in _QUICK else full(name) for name in names]
+
+
+def several(kinds: Iterable[str]) -> list[Any]:
+    """Return the kinds; of the servers all but the first, and the backend object, are marked."""
+    return [full(kind) if kind == "object" or kind in SERVERS[1:] else kind for kind in kinds]
+
+
+def each_server() -> list[Any]:
+    """Return the kinds of server, all but the first marked; one parameter that is skipped where there is none."""
+    return several(SERVERS) or [pytest.param("none", marks=pytest.mark.skip("no server"))]

@@ -10,9 +10,8 @@ from memocache.testing import servers
 from tests.patience import patient  # noqa: F401  # autouse
 from tests.promises.behaviour.world import World
 from tests.promises.near.support import believing  # noqa: F401  # autouse
-from tests.worlds import FLEETS, TIERED, worlds
+from tests.worlds import FLEETS, SERVERS, TIERED, worlds
 
-SERVERS = servers.available_servers()
 SHARED = ("object", "disk", *SERVERS, *TIERED, *FLEETS)
 
 

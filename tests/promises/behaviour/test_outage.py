@@ -12,6 +12,7 @@ import pytest
 from memocache import BackendError, Cache
 from memocache.testing import servers
 from tests.promises.behaviour.world import as_async
+from tests.worlds import SERVERS, several
 
 COLOURS = ["sync", "async"]
 
@@ -22,13 +23,13 @@ def _refused_url() -> str:
         return f"redis://127.0.0.1:{sock.getsockname()[1]}/0"
 
 
-@pytest.fixture(params=["never there", *(f"{kind} killed" for kind in servers.available_servers())])
+@pytest.fixture(params=["never there", *several(SERVERS)])
 def gone(request: pytest.FixtureRequest) -> Iterator[tuple[str, Any]]:
-    """(URL, what takes the server away) of a server that was never there, or that goes away."""
+    """(URL, what takes the server away) of a server that was never there, or that is killed."""
     if request.param == "never there":
         yield _refused_url(), lambda: None
         return
-    with servers.start(request.param.split()[0]) as server:
+    with servers.start(request.param) as server:
         yield server.url, server.kill
 
 

@@ -13,10 +13,10 @@ from memocache.testing import servers
 from tests.patience import patient  # noqa: F401  # autouse
 from tests.promises.behaviour.world import World
 from tests.promises.near.support import believing  # noqa: F401  # autouse
+from tests.worlds import COLOURS, TIERED, worlds
+from tests.worlds import SERVERS as ALL_SERVERS
 
-SERVERS = servers.available_servers()[:1]
-TIERED = ["tiered"] if SERVERS else []
-COLOURS = ("sync", "async")
+SERVERS = ALL_SERVERS[:1]
 
 
 @pytest.fixture(autouse=True)
@@ -36,13 +36,13 @@ def _world(name: str, running_server: Callable[[str], servers.Server]) -> Iterat
     world.close()
 
 
-@pytest.fixture(params=[f"{kind}-{colour}" for kind in ("memory", "disk", *SERVERS, *TIERED) for colour in COLOURS])
+@pytest.fixture(params=worlds(("memory", "disk", *SERVERS, *TIERED)))
 def world(request: pytest.FixtureRequest, running_server: Callable[[str], servers.Server]) -> Iterator[World]:
     """The process and a server, in both colours."""
     yield from _world(request.param, running_server)
 
 
-@pytest.fixture(params=[f"{kind}-{colour}" for kind in (*SERVERS, *TIERED) for colour in COLOURS])
+@pytest.fixture(params=worlds((*SERVERS, *TIERED)))
 def served(request: pytest.FixtureRequest, running_server: Callable[[str], servers.Server]) -> Iterator[World]:
     """A server, in both colours."""
     yield from _world(request.param, running_server)

@@ -16,8 +16,9 @@ from memocache.testing import servers
 from memocache.testing.fleet import SERVICE, SentinelTrio, until
 from memocache.typing import Put
 from tests.patience import unhurried
+from tests.worlds import each_server
 
-_KINDS = servers.available_servers() or [pytest.param("none", marks=pytest.mark.skip("no server"))]
+_KINDS = each_server()
 
 
 @pytest.fixture(params=["sync", "async"])

@@ -10,8 +10,9 @@ from memocache._runtime import circuit_breaker as _breaker
 from memocache._stores.remote import guard as _guard
 from memocache.testing import FakeServer, FaultProxy, servers
 from tests.promises.faults.rig import Rig
+from tests.worlds import each_server
 
-_KINDS = servers.available_servers() or [pytest.param("none", marks=pytest.mark.skip("no server"))]
+_KINDS = each_server()
 
 
 @pytest.fixture(params=["sync", "async"])

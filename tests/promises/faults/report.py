@@ -210,8 +210,9 @@ def main() -> int:
     parser.add_argument("--soak", type=int, metavar="READS", help="how many reads under every fault at once")
     parser.add_argument("--output", type=Path, default=PAGE)
     chosen = parser.parse_args()
+    os.environ["MEMOCACHE_WORLDS"] = "all"  # here and below: before the tests are imported
     if chosen.full:
-        os.environ["MEMOCACHE_FAULTS"] = "full"  # before the tests are imported
+        os.environ["MEMOCACHE_FAULTS"] = "full"
     if chosen.soak is not None:
         os.environ["MEMOCACHE_SOAK"] = str(chosen.soak)
     named = {test for row in rows(INDEX.read_text()) for test in (*row.tests, *row.caught)} | {SOAK}

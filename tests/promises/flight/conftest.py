@@ -12,11 +12,12 @@ from memocache import Cache
 from memocache.backends.memory import MemoryBackend
 from memocache.testing import servers
 from tests.patience import patient, unhurried  # noqa: F401  # the first is autouse
+from tests.worlds import SERVERS, several
 
-KINDS = ("memory", "object", *servers.available_servers()[:1])
+KINDS = ("memory", "object", *SERVERS[:1])
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=several(KINDS))
 def make_cache(
     request: pytest.FixtureRequest, running_server: Callable[[str], servers.Server]
 ) -> Iterator[Callable[..., Cache]]:

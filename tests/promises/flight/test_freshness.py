@@ -16,9 +16,10 @@ from tests.promises.behaviour.world import World
 from tests.promises.flight.conftest import KINDS
 from tests.promises.flight.scene import VARIABLE, Scene
 from tests.promises.flight.support import BOUND, assert_quiet, join, start
+from tests.worlds import worlds
 
 
-@pytest.fixture(params=[f"{kind}-{colour}" for kind in KINDS for colour in ("sync", "async")])
+@pytest.fixture(params=worlds(KINDS))
 def world(request: pytest.FixtureRequest, running_server: Callable[[str], servers.Server]) -> Iterator[World]:
     """Every kind of backend in both colours."""
     kind, _, colour = request.param.partition("-")

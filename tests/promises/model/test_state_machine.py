@@ -18,10 +18,10 @@ from tests.patience import patient, unhurried  # noqa: F401  # the first is auto
 from tests.promises.model.machine import Machine, SharedMachine
 from tests.promises.near.support import believing  # noqa: F401  # autouse
 from tests.scratch import scratch
-from tests.worlds import FLEETS, TIERED, worlds
+from tests.worlds import FLEETS, SERVERS, TIERED, worlds
 
 _QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
-_KINDS = ("memory", "object", "disk", *servers.available_servers(), *TIERED, *FLEETS)
+_KINDS = ("memory", "object", "disk", *SERVERS, *TIERED, *FLEETS)
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def _machine(kind: str, colour: str, running_server: Callable[[str], servers.Ser
     if kind == "disk":
         body["backend"] = lambda self: f"disk://{directory}"
     elif kind not in ("memory", "object"):
-        url = unhurried(running_server(servers.available_servers()[0] if kind == "tiered" else kind).url)
+        url = unhurried(running_server(SERVERS[0] if kind == "tiered" else kind).url)
         body["backend"] = lambda self: url
         body["local"] = 10 if kind == "tiered" else 0
     return type(f"{kind}_{colour}", (base,), body)

@@ -10,9 +10,9 @@ from memocache.testing import servers
 from tests.promises.behaviour.conftest import _world, local, patient  # noqa: F401  # fixtures are found by name
 from tests.promises.behaviour.world import World
 from tests.promises.flight.conftest import valkey  # noqa: F401
-from tests.worlds import worlds
+from tests.worlds import SERVERS, worlds
 
-SHARED = ("object", "disk", *servers.available_servers()[:1])
+SHARED = ("object", "disk", *SERVERS[:1])
 
 
 @pytest.fixture(params=worlds(("memory", *SHARED)))
