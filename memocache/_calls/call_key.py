@@ -14,8 +14,8 @@ from typing import Any, Final
 from memocache._calls.function import Function
 from memocache._calls.keys.canonical import canonical, canonical_args
 from memocache._calls.options import plain_tags
-from memocache._calls.signature import SELF, Values
-from memocache._runtime.identity import Identities, NoIdentity, Recorder, inherited
+from memocache._calls.signature import SELF, Values, regroup
+from memocache._runtime.identity import Held, NoIdentity, Recorder, inherited
 from memocache._stores.entry import Table
 from memocache._stores.memory.tier import LocalTier
 from memocache._stores.remote.keyspace import Layout, entry_rest, tag_hash
@@ -56,25 +56,31 @@ class Places:
         """Whether the process holds copies of what is in `shared`."""
 
     def digest(self, *parts: bytes) -> str:
-        """The digest of a call; a MAC where the cache has a secret."""
-        return blake2b(b"".join(parts), digest_size=DIGEST_BYTES, key=self.secret).hexdigest()
+        """As `keyed_digest`."""
+        return keyed_digest(self.secret, *parts)
 
     def tag_hash(self, tag: str) -> str:
         """What stands for a rendered tag; a MAC where the cache has a secret."""
         return tag_hash(tag, self.secret)
 
 
-def key_digest(places: Places, function: Function, seed: bytes, key: Any) -> str:
+def keyed_digest(secret: bytes, *parts: bytes) -> str:
+    """The digest of a call; a MAC where the cache has a secret."""
+    return blake2b(b"".join(parts), digest_size=DIGEST_BYTES, key=secret).hexdigest()
+
+
+def key_digest(secret: bytes, seed: bytes, kinds: tuple[Any, ...] | None, key: Any) -> str:
     """The digest of a call held in the process under `key`: the digest itself, or a key of the compiled look-up.
 
-    For plain arguments it is the digest that the call has in a shared backend.
+    For plain arguments it is the digest that the call has in a shared backend. `kinds` are those of the parameters in
+    the key, None where a template makes it: a table, which outlives its functions, holds nothing of them.
     """
     if isinstance(key, str):
         return key
-    parts, kinds = key[: len(key) // 2], key[len(key) // 2 :]
-    if kinds[:1] == (SELF,) or function.key_fields is not None:
-        return places.digest(seed, b"scalars", b"self" if kinds[:1] == (SELF,) else b"", canonical(parts))
-    return places.digest(seed, canonical_args(function.signature.regroup(parts, function.included())))
+    parts, types = key[: len(key) // 2], key[len(key) // 2 :]
+    if types[:1] == (SELF,) or kinds is None:
+        return keyed_digest(secret, seed, b"scalars", b"self" if types[:1] == (SELF,) else b"", canonical(parts))
+    return keyed_digest(secret, seed, canonical_args(regroup(parts, kinds)))
 
 
 def _code_of(function: Any) -> types.CodeType | None:
@@ -98,6 +104,7 @@ class Binding:
         self.method = method
         self.mean_seconds = 0.0
         self._warned: set[str] = set()
+        self._spares_hashes = False
         self._included = function.included()
         self._unshared_because: str | None
         try:
@@ -117,7 +124,8 @@ class Binding:
             stale=options.stale,
             retention=max(options.stale, options.stale_if_error),
         )
-        self.table.digest = partial(key_digest, places, function, self._seed)
+        kinds = None if function.key_fields is not None else function.signature.kinds_of(self._included)
+        self.table.digest = partial(key_digest, places.secret, self._seed, kinds)
         self.counters: Counters = self.table.counters
 
     @property
@@ -172,24 +180,29 @@ class Binding:
 
     def _local_address(self, values: Values, tags: tuple[str, ...]) -> Address:
         name, tier = self.function.name, self.places.tier
-        number = None
+        token = None
         if self.function.direct:
             if self.method and values:
-                number = self._self_number(values[0])
-            if not self.method or number is not None:
+                token = self._self_token(values[0])
+            if not self.method or token is not None:
+                number = token.number if isinstance(token, Held) else token
                 key = self.function.signature.scalar_key(values, self._included, number)
                 if key is not None:
-                    return Address(self.table, key, name, None, tags, () if number is None else (number,))
+                    return Address(self.table, key, name, None, tags, () if token is None else (token,))
         recorder = Recorder(tier.identities)
         try:
             data = canonical_args(self._key_values(values), recorder)
         except NoIdentity as refusal:
             raise self._unstable(values, refusal, recorder) from None
+        if not self._spares_hashes and any(type(token) is Held for token in recorder.tokens):
+            self._spares_hashes = True
+            for user in list(self.table.users):
+                user.spare_hashes()
         digest = self.places.digest(self._seed, data)
-        return Address(self.table, digest, name, digest, tags, tuple(recorder.numbers))
+        return Address(self.table, digest, name, digest, tags, tuple(recorder.tokens))
 
-    def _self_number(self, instance: Any) -> int | None:
-        """The token's number of a method's `self` that hashes by identity; None if it has an identity as a value."""
+    def _self_token(self, instance: Any) -> int | Held | None:
+        """The token of a method's `self` that hashes by identity; None if it has an identity as a value."""
         if (
             inherited(type(instance), "__hash__") is not object.__hash__
             or self.function.signature.names[0] not in self._included
@@ -200,10 +213,7 @@ class Binding:
         except NoIdentity as refusal:
             if refusal.local_class:
                 return None  # it has a value, only its class has no name outside this process
-            try:
-                return Identities.number(self.places.tier.identities.identity(instance))
-            except NoIdentity:
-                return None
+            return self.places.tier.identities.identity(instance)
         return None
 
     def _key_values(self, values: Values) -> Values:
@@ -256,9 +266,11 @@ class Binding:
 
     def _unstable(self, values: Values, refusal: NoIdentity, process: Recorder | None) -> UnstableKeyError:
         name = next((name for name, _ in self._culprits(values, process)), "an argument")
+        # what callers of `functools.lru_cache` look for in the text of a TypeError
+        begin = f"unhashable type: {refusal.type_name!r}: " if refusal.unhashable else ""
         return UnstableKeyError(
-            f"{self.function.name}: parameter {name!r} holds a {refusal.type_name}, which has no identity as a "
-            f"value; {_WAYS_OUT}"
+            f"{begin}{self.function.name}: parameter {name!r} holds a {refusal.type_name}, which {refusal.why}; "
+            f"{_WAYS_OUT}"
         )
 
     def _check_unshared(self, values: Values) -> None:

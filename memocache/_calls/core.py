@@ -35,6 +35,10 @@ class Bound(Protocol):
         """Forget the core; the next call finds it anew."""
         ...
 
+    def spare_hashes(self) -> None:
+        """Ask no hashes but those of plain scalars from now on."""
+        ...
+
 
 class Services(NamedTuple):
     """The operations of the whole cache that a decorated function offers as its own."""
@@ -73,7 +77,7 @@ class Core:
                 except ConfigurationError:
                     pass  # no name leads to it: its errors cannot be stored, and will count as rejected
         binding = Binding(self.places, function, method=method)
-        binding.table.users.add(user)
+        self.tier.use(binding.table, user, alone=not binding.shares)
         more = {"cache_missing": user.cache_missing} if hasattr(user, "cache_missing") else {}
         self.services.declare(function.name, self.parameters(binding) | more)
         return binding

@@ -25,11 +25,14 @@ SELF = object()
 """Stands, in the key of a method's call, where the type of `self` would: the value beside it is a token's number."""
 
 Values = tuple[Any, ...]
+_PLAIN_KINDS = frozenset(map(id, (int, str, bytes, float, type(None), bool, SELF)))  # by address: see `PlainOnly`
 
 _LOOKUP = """\
 {a}def {name}({signature}):
     try:
         {p}entry = {p}entries[{key}]
+    except {p}RecursionError:
+        raise
     except {p}Exception:
         pass
     else:
@@ -60,6 +63,24 @@ _METHOD_KEY = """\
         {p}tracked = {p}identities[{p}id({me})]
         {p}entry = {p}entries[{key}] if {p}tracked() is {me} else {p}nobody
 """
+
+
+class PlainOnly:
+    """Entries as the look-up reads them of a function whose arguments' own hashes count: a key that is not all plain
+    scalars is not there (see `scalar_key`), so it is not hashed to find that out.
+    """
+
+    __slots__ = ("_entries",)
+
+    def __init__(self, entries: Any) -> None:
+        self._entries = entries
+
+    def __getitem__(self, key: Values) -> Any:
+        """The entry under a key; raises KeyError."""
+        for kind in key[len(key) // 2 :]:
+            if id(kind) not in _PLAIN_KINDS:  # its own hash may be code of a metaclass
+                raise KeyError
+        return self._entries[key]
 
 
 class Signature:
@@ -200,20 +221,9 @@ class Signature:
                 return None
         return (*parts, *kinds)
 
-    def regroup(self, parts: Values, included: list[str]) -> Values:
-        """The values of the `included` parameters, of the parts of a `scalar_key`."""
-        kinds = [p.kind for p in self.parameters if p.name in included]
-        spread = len(parts) - sum(kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD) for kind in kinds)
-        values: list[Any] = []
-        at = 0
-        for kind in kinds:
-            if kind is Parameter.VAR_KEYWORD:
-                values.append({})
-                continue
-            size = spread if kind is Parameter.VAR_POSITIONAL else 1
-            values.append(parts[at : at + size] if kind is Parameter.VAR_POSITIONAL else parts[at])
-            at += size
-        return tuple(values)
+    def kinds_of(self, included: list[str]) -> tuple[Any, ...]:
+        """The kinds of the `included` parameters, for `regroup`."""
+        return tuple([parameter.kind for parameter in self.parameters if parameter.name in included])
 
     def _text(self) -> str:
         """The parameter list as source, defaults by reference."""
@@ -245,6 +255,7 @@ class Signature:
             if parameter.default is not Parameter.empty:
                 namespace[f"{p}d{index}"] = parameter.default
         namespace |= {f"{p}type": type, f"{p}map": map, f"{p}id": id, f"{p}Exception": Exception, f"{p}SELF": SELF}
+        namespace[f"{p}RecursionError"] = RecursionError
         # the arguments' names and the prefix make the source: no text of the user's but identifiers is compiled
         exec(_code(source), namespace)
         function = namespace.pop(name)
@@ -255,6 +266,21 @@ class Signature:
     def name(self, short: str) -> str:
         """The name under which generated code finds `short` in its namespace."""
         return self._prefix + short
+
+
+def regroup(parts: Values, kinds: tuple[Any, ...]) -> Values:
+    """The values of parameters of these kinds, of the parts of a `scalar_key`."""
+    spread = len(parts) - sum(kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD) for kind in kinds)
+    values: list[Any] = []
+    at = 0
+    for kind in kinds:
+        if kind is Parameter.VAR_KEYWORD:
+            values.append({})
+            continue
+        size = spread if kind is Parameter.VAR_POSITIONAL else 1
+        values.append(parts[at : at + size] if kind is Parameter.VAR_POSITIONAL else parts[at])
+        at += size
+    return tuple(values)
 
 
 @lru_cache(maxsize=1024)

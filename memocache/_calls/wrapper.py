@@ -24,6 +24,7 @@ from memocache._calls.call_key import Binding
 from memocache._calls.core import Core
 from memocache._calls.fast_path import Soon, look_now, look_soon
 from memocache._calls.function import Function
+from memocache._calls.signature import PlainOnly
 from memocache._runtime.disabled import DISABLED
 from memocache._runtime.effects import Steps, arun, run, unwrap
 from memocache._runtime.outcome import Outcome
@@ -272,6 +273,12 @@ class State:
                 if core.retired:  # meanwhile, and its `unbind` may have come before this
                     self.unbind()
         return bound
+
+    def spare_hashes(self) -> None:
+        """An argument's own hash was asked to make a key: from now on the look-up asks only those of plain scalars."""
+        entries = self.function.signature.name("entries")
+        if self._namespace[entries] is not _NOTHING:
+            self._namespace[entries] = PlainOnly(self._namespace[entries])
 
     def look(self, values: tuple[Any, ...]) -> Any:
         """A sync call's look-up in the backend, without a coroutine: an `Outcome`, or what `call` begins with."""

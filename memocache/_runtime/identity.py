@@ -2,8 +2,9 @@
 
 A *name* (module and qualname) holds in every process, and only counts if it leads back to the very object.
 A *token* holds in this process alone. Objects that hash by identity get one that dies with them; other hashable
-objects are interned under their exact class and their own equality. No number is ever used twice, and tokens of two
-registries (or processes) differ by a random salt, so losing track of an object costs a miss and never a wrong answer.
+objects are interned under their exact class and their own equality, for as long as somebody holds their `Held`. No
+number is ever used twice, and tokens of two registries (or processes) differ by a random salt, so losing track of an
+object costs a miss and never a wrong answer.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
+import threading
 import types
 import weakref
 from collections import deque
@@ -27,13 +29,22 @@ class NoIdentity(Exception):
     """A value has no identity that another process would understand.
 
     `local_class` tells that only a class is the trouble (it is not importable as itself), so that a registry can
-    identify the value within this process. `type_name` is the module and qualname of the offending type; neither it
-    nor the message ever holds a value.
+    identify the value within this process; `unhashable` that the value has no hash. `type_name` is the module and
+    qualname of the offending type, `why` a clause about it; neither ever holds a value.
     """
 
-    def __init__(self, cls: type, why: str = "has no identity as a value", *, local_class: bool = False) -> None:
+    def __init__(
+        self,
+        cls: type,
+        why: str = "has no identity as a value",
+        *,
+        local_class: bool = False,
+        unhashable: bool = False,
+    ) -> None:
         self.type_name = type_name(cls)
+        self.why = why
         self.local_class = local_class
+        self.unhashable = unhashable
         super().__init__(f"{self.type_name} {why}")
 
 
@@ -41,11 +52,11 @@ class TokenSource(Protocol):
     """What the encoder asks for process-local identities."""
 
     def token(self, obj: object) -> bytes:
-        """Return the token of any object; `NoIdentity` if it can have none."""
+        """Return the token of any object; `NoIdentity` if it has no hash. Raises what its own code raises."""
         ...
 
     def identity(self, obj: object) -> bytes:
-        """Return the token of this very object; `NoIdentity` if it cannot be weakly referenced."""
+        """Return the token of this very object."""
         ...
 
 
@@ -102,47 +113,84 @@ class _Tracked(weakref.ref[Any]):
     number: int
 
 
+class Held:
+    """An object known by its own hash and equality, or that nothing can refer to weakly, with its number.
+
+    Whoever has a key that the number is part of holds this; when nobody does, the object is let go of.
+    """
+
+    __slots__ = ("__weakref__", "number", "value")
+
+    def __init__(self, value: object, number: int) -> None:
+        self.value = value
+        self.number = number
+
+
+_Slot = tuple[int, int]
+"""The id of a class and a hash: what those have in common among whom an equal object is looked for."""
+
+
+class _Filed(weakref.ref[Held]):
+    """A weak reference to a `Held` that knows its slot."""
+
+    __slots__ = ("slot",)
+    slot: _Slot
+
+
 class Identities:
     """The process-local identities of one cache; safe for threads.
 
-    It keeps no object alive that hashes by identity. `interned` bounds the objects known by their own equality, which
-    it does hold, in two halves: when the young half is full it becomes the old one, and the old one is dropped.
+    It keeps no object alive: one that hashes by identity is referred to weakly, every other is held by the `Held` that
+    `token` hands out.
     """
 
-    def __init__(self, interned: int = 65_536) -> None:
+    def __init__(self) -> None:
         self._salt = os.urandom(8)
         self._numbers = itertools.count(1)
         self._tracked: dict[int, _Tracked] = {}
         self._dead: deque[int] = deque()
-        self._half = max(1, interned // 2)
-        self._young: dict[tuple[int, object], int] = {}
-        self._old: dict[tuple[int, object], int] = {}
+        self._held: dict[_Slot, tuple[_Filed, ...]] = {}
+        self._emptied: deque[_Slot] = deque()
+        self._lock = threading.Lock()
 
-    def token(self, obj: object) -> bytes:
-        """Return the 16 bytes that stand for an object in this process.
+    def token(self, obj: object) -> int | Held:
+        """Return the number that stands for an object while it lives, or what holds it and its number.
 
-        Raises `NoIdentity` for objects that are unhashable, whose own ``__hash__`` or ``__eq__`` raises, or that hash
-        by identity and cannot be weakly referenced.
+        Asks for its hash once. Raises `NoIdentity` for objects that are unhashable, and whatever else their own
+        ``__hash__`` or ``__eq__`` raises.
         """
-        hasher = inherited(type(obj), "__hash__")
+        cls = type(obj)
+        hasher = inherited(cls, "__hash__")
         if hasher is object.__hash__:
             return self.identity(obj)
         if hasher is None:
-            raise NoIdentity(type(obj))
+            raise NoIdentity(cls, unhashable=True)
         try:
-            return self._spell(self._intern(obj))
-        except Exception as error:  # the object's own __hash__ or __eq__
-            raise NoIdentity(type(obj)) from error
+            code = hash(obj)
+        except TypeError as error:
+            if _says_unhashable(error):
+                raise NoIdentity(cls, unhashable=True) from error
+            raise
+        return self._hold(obj, (id(cls), code), by_identity=False)
 
-    def identity(self, obj: object) -> bytes:
-        """Return the 16 bytes of this very object while it lives; `NoIdentity` if it has no weak references."""
+    def identity(self, obj: object) -> int | Held:
+        """Return the number of this very object while it lives; where its death cannot be seen, what holds it."""
         tracked = self._tracked.get(id(obj))
         if tracked is None or tracked() is not obj:
-            tracked = self._track(obj)
-        return self._spell(tracked.number)
+            try:
+                tracked = self._track(obj)
+            except TypeError:  # it cannot be referred to weakly
+                return self._hold(obj, (id(type(obj)), id(obj)), by_identity=True)
+        return tracked.number
+
+    def spell(self, token: int | Held) -> bytes:
+        """Return the 16 bytes of a token."""
+        return self._salt + (token if type(token) is int else token.number).to_bytes(8, "big")  # type: ignore[union-attr]
 
     def drain_dead(self) -> list[int]:
-        """Return the numbers of identity tokens whose objects died since the last call; each is returned once."""
+        """Return the numbers whose objects died since the last call, each once; of those that nobody had to hold."""
+        if self._emptied:
+            self._forget_emptied()
         numbers: list[int] = []
         if not self._dead:
             return numbers
@@ -152,19 +200,12 @@ class Identities:
         except IndexError:
             return numbers
 
-    @staticmethod
-    def number(token: bytes) -> int:
-        """Return the number of a token, as `drain_dead` reports it."""
-        return int.from_bytes(token[8:], "big")
-
-    def _spell(self, number: int) -> bytes:
-        return self._salt + number.to_bytes(8, "big")
+    def after_fork(self) -> None:
+        """In a child: a thread that is not here may hold the lock. What it guards is changed in single steps."""
+        self._lock = threading.Lock()
 
     def _track(self, obj: object) -> _Tracked:
-        try:
-            fresh = _Tracked(obj, self._forget)
-        except TypeError:
-            raise NoIdentity(type(obj)) from None
+        fresh = _Tracked(obj, self._forget)
         fresh.address = id(obj)
         fresh.number = next(self._numbers)
         known = self._tracked.setdefault(fresh.address, fresh)  # atomic: another thread may have been first
@@ -179,40 +220,71 @@ class Identities:
             del self._tracked[tracked.address]
             self._dead.append(tracked.number)
 
-    def _intern(self, obj: object) -> int:
-        # No lock: it would be held while the object's own __eq__ runs. A lost race costs a second number.
-        key = (id(type(obj)), obj)
-        number = self._young.get(key)
-        if number is not None:
-            return number
-        number = self._old.get(key)
-        if number is None:
-            number = next(self._numbers)
-        if len(self._young) >= self._half:
-            self._young, self._old = {}, self._young
-        return self._young.setdefault(key, number)
+    def _hold(self, obj: object, slot: _Slot, *, by_identity: bool) -> Held:
+        made: _Filed | None = None
+        compared: tuple[_Filed, ...] = ()
+        while True:
+            filed = self._held.get(slot, ())
+            for reference in filed:
+                known = None if reference in compared else reference()
+                # outside the lock, for equality is the object's own code
+                if known is not None and (known.value is obj or (not by_identity and known.value == obj)):
+                    return known
+            if made is None:
+                held = Held(obj, next(self._numbers))
+                made = _Filed(held, self._note_emptied)
+                made.slot = slot
+            with self._lock:
+                if self._held.get(slot, ()) is filed:  # else another thread filed one, which may be equal
+                    self._held[slot] = (*filed, made)
+                    return held
+            compared = filed
+
+    def _note_emptied(self, filed: _Filed) -> None:
+        """Note that nobody holds an object any more; as `_forget`, at any moment."""
+        self._emptied.append(filed.slot)
+
+    def _forget_emptied(self) -> None:
+        while self._emptied:
+            try:
+                slot = self._emptied.popleft()
+            except IndexError:
+                return
+            with self._lock:
+                left = tuple(filed for filed in self._held.get(slot, ()) if filed() is not None)
+                if left:
+                    self._held[slot] = left
+                else:
+                    self._held.pop(slot, None)
+
+
+def _says_unhashable(error: TypeError) -> bool:
+    """Whether a TypeError is that of `hash` itself, not of what a class's own ``__hash__`` met."""
+    trace = error.__traceback__
+    return trace is None or trace.tb_next is None or str(error).startswith("unhashable type:")
 
 
 class Recorder:
-    """The identities of one key: it asks a registry and lists in `numbers` the tokens that went into the key.
+    """The identities of one key: it asks a registry and lists in `tokens` those that went into the key.
 
-    A cache that drops an entry when one of its numbers is in `Identities.drain_dead` keeps nothing of the dead.
+    Who keeps the tokens with an entry, and drops it when one of them is in `Identities.drain_dead`, keeps nothing of
+    the dead, and nothing of an argument longer than its entry.
     """
 
-    __slots__ = ("_registry", "numbers")
+    __slots__ = ("_registry", "tokens")
 
     def __init__(self, registry: Identities) -> None:
         self._registry = registry
-        self.numbers: list[int] = []
+        self.tokens: list[int | Held] = []
 
     def token(self, obj: object) -> bytes:
-        """As `Identities.token`."""
+        """As `Identities.token`, spelled."""
         return self._noted(self._registry.token(obj))
 
     def identity(self, obj: object) -> bytes:
-        """As `Identities.identity`."""
+        """As `Identities.identity`, spelled."""
         return self._noted(self._registry.identity(obj))
 
-    def _noted(self, token: bytes) -> bytes:
-        self.numbers.append(Identities.number(token))
-        return token
+    def _noted(self, token: int | Held) -> bytes:
+        self.tokens.append(token)
+        return self._registry.spell(token)

@@ -12,6 +12,7 @@ from math import inf
 from typing import Any, Final
 
 from memocache._runtime.generations import Mark
+from memocache._runtime.identity import Held
 from memocache._stores.s3fifo import S3Fifo, placed
 from memocache.stats import Counters
 
@@ -35,6 +36,7 @@ class Entry:
     marks: tuple[Mark, ...] = ()
     sealed: bytes | None = None
     tags: tuple[str, ...] = ()
+    arguments: tuple[Held, ...] = ()
 
     def __init__(
         self, table: Table, key: Hashable, value: Any, thaw: Thaw | None, *, now: float, ttl: float, compute: float
@@ -70,22 +72,30 @@ class Entry:
 
 
 class MarkedEntry(Entry):
-    """An entry that has tags, or agrees with markers in a backend.
+    """An entry that has tags, or agrees with markers in a backend, or holds arguments of its call.
 
     `marks` are those of its tags, asked again when the tier's epoch is no longer `epoch`; `tags` are the declared ones;
-    `sealed` are the backend's generations it was computed under.
+    `sealed` are the backend's generations it was computed under; `arguments` are those that its key stands for.
     """
 
-    __slots__ = ("epoch", "marks", "sealed", "tags")
+    __slots__ = ("arguments", "epoch", "marks", "sealed", "tags")
 
     def __init__(
-        self, *what: Any, marks: tuple[Mark, ...], epoch: int, sealed: bytes | None, tags: tuple[str, ...], **more: Any
+        self,
+        *what: Any,
+        marks: tuple[Mark, ...],
+        epoch: int,
+        sealed: bytes | None,
+        tags: tuple[str, ...],
+        arguments: tuple[Held, ...] = (),
+        **more: Any,
     ) -> None:
         super().__init__(*what, **more)
         self.marks = marks
         self.epoch = epoch
         self.sealed = sealed
         self.tags = tags
+        self.arguments = arguments
 
 
 class Table:
@@ -101,6 +111,7 @@ class Table:
         "counters",
         "digest",
         "entries",
+        "identity",
         "name",
         "pool",
         "retention",
@@ -110,6 +121,8 @@ class Table:
 
     def __init__(self, name: str, pool: S3Fifo[Entry], on_count: Callable[[], None] | None = None) -> None:
         self.name = name
+        self.identity: Hashable = None
+        """What tells it from the other tables of its name."""
         self.stale = 0.0
         self.entries: dict[Any, Entry] = {}
         self.counters = Counters(on_count)

@@ -18,6 +18,7 @@ from typing import Generic, Protocol, TypeVar
 _CAP = 3
 _PROMOTE_ABOVE = 1
 _SMALL_SHARE = 10
+_TIDY_SHARE = 16
 OUT, SMALL, MAIN = 0, 1, 2
 _PLACE = 3
 
@@ -69,8 +70,7 @@ class S3Fifo(Generic[R]):
             entry.rank = _rank(SMALL, 0, seen)
             self._small.append(entry)
         if len(self._small) + len(self._main) > 2 * self._residents + 64:
-            self._small = deque(e for e in self._small if placed(e.rank))
-            self._main = deque(e for e in self._main if placed(e.rank))
+            self._tidy()
         return evicted
 
     def remove(self, entry: R) -> None:
@@ -78,6 +78,16 @@ class S3Fifo(Generic[R]):
         if placed(entry.rank):
             entry.rank -= entry.rank & _PLACE
             self._residents -= 1
+
+    def removed_many(self) -> None:
+        """Let go of what `remove` was told, where that is a good part of the queues: constant time for each of them."""
+        queued = len(self._small) + len(self._main)
+        if (queued - self._residents) * _TIDY_SHARE >= queued:
+            self._tidy()
+
+    def _tidy(self) -> None:
+        self._small = deque(e for e in self._small if placed(e.rank))
+        self._main = deque(e for e in self._main if placed(e.rank))
 
     def clear(self) -> None:
         """Forget everything."""

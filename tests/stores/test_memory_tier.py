@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from memocache._runtime.identity import Identities
 from memocache._stores.layered.near_cache import Copies, NearTier
 from memocache._stores.memory.tier import LocalTier
 from memocache.testing import FakeClock
@@ -70,7 +69,7 @@ def test_an_entry_goes_with_the_object_it_is_named_by(clock: FakeClock) -> None:
     table = tier.table("f", 1)
     table.users.add(table)
     things = [Thing() for _ in range(3)]
-    numbers = [Identities.number(tier.identities.identity(thing)) for thing in things]
+    numbers = [tier.identities.identity(thing) for thing in things]
     for number in numbers:
         tier.put(table, number, "value", None, ttl=10.0, tokens=(number,))
     tier.put(table, numbers[1], "another's", None, ttl=10.0)

@@ -33,8 +33,9 @@ from typing import Any
 
 from msgpack import Packer
 
+from memocache._calls.keys.proxies import is_proxy, is_wrapper, stood_for
 from memocache._calls.keys.types import lowered
-from memocache._runtime.identity import Identities, NoIdentity, TokenSource, class_path, function_path
+from memocache._runtime.identity import Identities, NoIdentity, TokenSource, class_path, function_path, inherited
 
 __all__ = ["Identities", "NoIdentity", "canonical", "canonical_args"]
 
@@ -50,17 +51,15 @@ _packers: list[Callable[[Any], bytes]] = []
 def canonical(value: object, process: _Process = None) -> bytes:
     """Return injective, type-tagged, length-delimited bytes of a value, equal in every process for equal values.
 
-    With `process` (an `Identities`, or a `Recorder` of one) values without an identity that holds across processes get
-    a process-local token. Raises `NoIdentity` for a value without identity, and for one that is cyclic or nested deeper
-    than 200 levels. Time is linear in the size of the value (n log n for dicts and sets).
+    With `process` (a `Recorder`) values without an identity that holds across processes get a process-local token.
+    Time is linear in the size of the value (n log n for dicts and sets).
+
+    Raises `NoIdentity` for a value without identity, and for one that is cyclic or nested deeper than 200 levels; what
+    the ``__hash__`` or ``__eq__`` of a value that gets a token raises; RecursionError where the caller leaves no room.
     """
     out: _Out = []
     try:
         _put(value, out, process, 0)
-    except RecursionError:
-        raise NoIdentity(type(value), "is nested too deep") from None
-    except ValueError:  # msgpack's own limit
-        raise NoIdentity(type(value), "holds a part of 4 GiB or more") from None
     except NoIdentity as error:
         if error.local_class:
             _refuse_all_but_classes(value)
@@ -73,7 +72,7 @@ def canonical_args(values: tuple[object, ...], process: _Process = None) -> byte
     if _plain(values):
         try:
             return b"(" + _pack(values)
-        except (OverflowError, ValueError):
+        except OverflowError:
             pass
     return canonical(values, process)
 
@@ -89,14 +88,13 @@ class _AnyClass:
 
 
 def _refuse_all_but_classes(value: object) -> None:
-    try:
-        _put(value, [], _AnyClass(), 0)
-    except RecursionError:
-        raise NoIdentity(type(value), "is nested too deep") from None
+    _put(value, [], _AnyClass(), 0)
 
 
 def _pack(value: object) -> bytes:
-    """msgpack of scalars, or of a tuple or list of them: OverflowError for ints beyond 64 bits."""
+    """msgpack of scalars, or of a tuple or list of them: OverflowError for ints beyond 64 bits, `NoIdentity` for what
+    is beyond msgpack's own limit.
+    """
     try:
         pack = _packers.pop()
     except IndexError:
@@ -105,6 +103,8 @@ def _pack(value: object) -> bytes:
         packed: bytes = pack(value)
     except UnicodeEncodeError:  # lone surrogates
         return bytes(Packer(unicode_errors="surrogatepass").pack(value))
+    except ValueError:
+        raise NoIdentity(type(value), "holds a part of 4 GiB or more") from None
     if len(packed) < _BIG_PACKER:  # a packer never gives its buffer back
         _packers.append(pack)
     return packed
@@ -229,8 +229,11 @@ def _put_object(value: Any, out: _Out, process: _Process, depth: int) -> None:
     if issubclass(cls, type):
         _put_class(value, out, process)
         return
+    proxy = False
     try:
         made = lowered(value, cls)
+        if made is None and (proxy := is_proxy(value)):
+            made = stood_for(value, cls)
     except (NoIdentity, RecursionError, MemoryError):
         raise
     except Exception as error:  # a property, a descriptor, a __cache_key__
@@ -238,16 +241,16 @@ def _put_object(value: Any, out: _Out, process: _Process, depth: int) -> None:
     if made is not None:
         out.append(b"V")
         _put_tuple(made, out, process, depth + 1)
-    elif id(cls) in _FUNCTIONS and (path := function_path(value)) is not None:
+    elif (id(cls) in _FUNCTIONS or (proxy and is_wrapper(cls))) and (path := function_path(value)) is not None:
         out.append(b"G" + _pack(path))
     elif process is None:
-        raise NoIdentity(cls)
+        raise NoIdentity(cls, unhashable=inherited(cls, "__hash__") is None)
     elif cls is types.MethodType:  # a temporary: known by its parts
         out.append(b"M")
         _put(value.__func__, out, process, depth + 1)
         _put(value.__self__, out, process, depth + 1)
-    else:
-        out.append(b"@" + process.token(value))
+    else:  # a wrapper hashes as the function that others may wrap, too
+        out.append(b"@" + (process.identity(value) if proxy else process.token(value)))
 
 
 def _put_class(cls: type, out: _Out, process: _Process) -> None:

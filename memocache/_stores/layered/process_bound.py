@@ -60,3 +60,4 @@ class ProcessBoundStore(LocalStore):
             self.flights.void(address.flight_key)
             marks = self.tier.marks(address.name, address.tags)
             self._hold(address, record, LocalLease(marks, generations), None)
+        self.tier.release()

@@ -118,6 +118,7 @@ class LocalStore:
         with self.tier.lock:
             self.flights.void(address.flight_key)
             self._hold(address, record, LocalLease(self.tier.marks(address.name, address.tags)), None)
+        self.tier.release()
         return
         yield  # a generator without effects
 
@@ -127,6 +128,7 @@ class LocalStore:
             self.flights.void(address.flight_key)
             there = self.tier.find(address.table, address.key) is not None
             self.tier.discard(address.table, address.key)
+        self.tier.release()
         return there
         yield  # a generator without effects
 

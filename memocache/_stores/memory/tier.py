@@ -16,13 +16,15 @@ table takes the tier's lock. Rules:
 from __future__ import annotations
 
 import threading
+import weakref
+from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from math import inf
 from typing import Any, Final
 
 from memocache._runtime.generations import Mark, Marks
-from memocache._runtime.identity import Identities
+from memocache._runtime.identity import Held, Identities
 from memocache._stores.entry import NEVER, Entry, MarkedEntry, Table, Thaw
 from memocache._stores.memory.miss_reasons import REMEMBERED, Causes
 from memocache._stores.memory.space_saving import SpaceSaving
@@ -52,6 +54,9 @@ class LocalTier:
         self.on_count: Callable[[], None] | None = None
         self._tables: dict[Hashable, Table] = {}
         self._by_token: dict[int, list[Entry]] = {}
+        self._let_go: list[tuple[Held, ...]] = []
+        # tables that lost a user; noted at any moment, within deallocation
+        self._left: deque[Table] = deque()
         self._since_sweep = 0
         self._sweep_at = 64
 
@@ -66,9 +71,18 @@ class LocalTier:
             if table is None:
                 pool = self.pool if maxsize is None else S3Fifo[Entry](maxsize)
                 table = self._tables[name, identity] = Table(name, pool, self.on_count)
+                table.identity = identity
             table.stale = max(table.stale, stale)
             table.retention = max(table.retention, retention)
             return table
+
+    def use(self, table: Table, user: Any, *, alone: bool) -> None:
+        """Note a user of a table, until it dies; the last user of an identity that stands `alone` takes the entries
+        with it, for nobody can ask for them again.
+        """
+        table.users.add(user)
+        if alone:
+            weakref.finalize(user, self._left.append, table).atexit = False
 
     def tables(self, name: str | None = None) -> list[Table]:
         """All tables, or those of one function name."""
@@ -87,6 +101,7 @@ class LocalTier:
                 if table.entries.get(key) is entry:
                     self._drop(entry)
                     self._count_gone("expired", entry)
+            self.release()
             return None
         if isinstance(entry, MarkedEntry) and entry.epoch != self.all_marks.epoch and not self._revalidate(entry):
             return None
@@ -102,6 +117,7 @@ class LocalTier:
             if entry.table.entries.get(entry.key) is entry:
                 self._drop(entry)
                 self._gone(entry, INVALIDATED)
+        self.release()
         return False
 
     def live(self, name: str | None = None) -> Iterator[Entry]:
@@ -153,6 +169,7 @@ class LocalTier:
             self.all_marks.kill_function(name)
             for table in self.tables(name):
                 self.empty(table)
+        self.release()
 
     def clear(self) -> None:
         """Void everything."""
@@ -160,6 +177,7 @@ class LocalTier:
             self.all_marks.kill_prefix()
             for table in self.tables():
                 self.empty(table)
+        self.release()
 
     # -- changing
 
@@ -174,7 +192,7 @@ class LocalTier:
         compute: float = 0.0,
         marks: tuple[Mark, ...] = (),
         sealed: bytes | None = None,
-        tokens: tuple[int, ...] = (),
+        tokens: tuple[int | Held, ...] = (),
         tags: tuple[str, ...] = (),
         unless: Callable[[], bool] | None = None,
     ) -> bool:
@@ -184,17 +202,18 @@ class LocalTier:
         removed when it is invalidated, a tag's are found out).
 
         `tags` are the declared ones, `tokens` are the identity tokens the key is made of: the entry goes when one of
-        their objects dies.
+        their objects dies, and holds those that it must.
         """
+        arguments = tuple([token for token in tokens if type(token) is Held])
         with self.lock:
             if not all(mark.alive for mark in marks) or (unless is not None and unless()):
                 return False
             now = self.clock.monotonic()
-            if len(marks) > 2 or tags or sealed is not None:
+            if len(marks) > 2 or tags or sealed is not None or arguments:
                 epoch = self.all_marks.epoch
                 entry: Entry = MarkedEntry(
                     table, key, value, thaw, now=now, ttl=ttl, compute=compute,
-                    marks=marks[2:], epoch=epoch, sealed=sealed, tags=tags,
+                    marks=marks[2:], epoch=epoch, sealed=sealed, tags=tags, arguments=arguments,
                 )  # fmt: skip
             else:
                 entry = Entry(table, key, value, thaw, now=now, ttl=ttl, compute=compute)
@@ -213,9 +232,12 @@ class LocalTier:
                 old.fresh_until = -inf
                 entry.hits += old.hits
                 entry.last = entry.last or old.last
+                self._part(old)
             for token in tokens:
-                self._by_token.setdefault(token, []).append(entry)
+                if type(token) is int:
+                    self._by_token.setdefault(token, []).append(entry)
         del gone, old  # destructors of values run outside the lock
+        self.release()
         return True
 
     def expire(self, table: Table, key: Hashable, ttl: float) -> bool:
@@ -237,7 +259,8 @@ class LocalTier:
                 return False
             self._drop(entry)
             self._gone(entry, INVALIDATED)
-            return True
+        self.release()
+        return True
 
     def empty(self, table: Table) -> None:
         """Remove every entry of a table."""
@@ -247,9 +270,11 @@ class LocalTier:
             for entry in doomed:
                 table.pool.remove(entry)
                 self._bury(entry)
+            table.pool.removed_many()
             for entry in doomed[-REMEMBERED:]:
                 self._gone(entry, INVALIDATED)
         del doomed
+        self.release()
 
     def _drop(self, entry: Entry) -> None:
         entry.table.pool.remove(entry)
@@ -265,6 +290,20 @@ class LocalTier:
         # in this order: see rule 2
         entry.fresh_until = -inf
         entry.table.counters.hits += entry.hits
+        self._part(entry)
+
+    def _part(self, entry: Entry) -> None:
+        """Take its arguments from an entry that left: the queues may know it for a while."""
+        if isinstance(entry, MarkedEntry) and entry.arguments:
+            self._let_go.append(entry.arguments)
+            entry.arguments = ()
+
+    def release(self) -> None:
+        """Let go of the arguments of entries that left: outside the lock, for their destructors run. Who changes
+        something under the lock calls it after that.
+        """
+        if self._let_go and not self.lock._is_owned():  # type: ignore[attr-defined]  # what Condition asks it, too
+            self._let_go = []
 
     def _past(self, entry: Entry) -> bool:
         return self.clock.monotonic() >= entry.fresh_until + entry.table.retention
@@ -289,6 +328,13 @@ class LocalTier:
             for entry in self._by_token.pop(token, ()):
                 if entry.table.entries.get(entry.key) is entry:
                     self._drop(entry)
+        while self._left:
+            table = self._left.popleft()
+            if not table.users and self._tables.get((table.name, table.identity)) is table:
+                for entry in list(table.entries.values()):
+                    self._drop(entry)
+                table.pool.removed_many()
+                self._retire(table)
         self._since_sweep += 1
         if self._since_sweep >= self._sweep_at:
             self.sweep()
@@ -298,20 +344,18 @@ class LocalTier:
         with self.lock:
             before = self.expired
             self._sweep_all()
-            return self.expired - before
+            swept = self.expired - before
+        self.release()
+        return swept
 
     def _sweep_all(self) -> None:
         self._since_sweep = 0
-        for identity, table in list(self._tables.items()):
+        for table in list(self._tables.values()):
             for entry in [e for e in table.entries.values() if self._past(e)]:
                 self._drop(entry)
                 self._count_gone("expired", entry)
-            if not table.entries and not table.users and table.name and identity != (table.name, None):
-                if self.near is not None and table.beside is not None:
-                    self.near.empty(table.beside)
-                # what it counted stays counted, under the name alone
-                self.table(table.name, None).counters.absorb(table.counters)
-                del self._tables[identity]
+            if not table.entries and not table.users and table.name and table.identity is not None:
+                self._retire(table)
         self._sweep_at = 64 + sum(len(table.entries) for table in self._tables.values())
         for token, entries in list(self._by_token.items()):
             kept = [e for e in entries if e.held]
@@ -320,8 +364,16 @@ class LocalTier:
             else:
                 del self._by_token[token]
 
+    def _retire(self, table: Table) -> None:
+        """Forget a table without entries and users; what it counted stays counted, under the name alone."""
+        if self.near is not None and table.beside is not None:
+            self.near.empty(table.beside)
+        self.table(table.name, None).counters.absorb(table.counters)
+        del self._tables[table.name, table.identity]
+
     def after_fork(self) -> None:
         """In a child: if a thread that is not here holds the lock, what it was changing cannot be trusted."""
+        self.identities.after_fork()
         if self.lock.acquire(blocking=False):
             self.lock.release()
             return
