@@ -21,6 +21,7 @@ from typing import (
     Self,
     TypeAlias,
     TypeVar,
+    final,
     overload,
     runtime_checkable,
 )
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 S = TypeVar("S")
 T = TypeVar("T")
 
@@ -268,6 +270,13 @@ class Observer(Protocol):
     def __call__(self, event: Any, /) -> None: ...
 
 
+@final
+class Nothing:
+    """A result that no function has. Only ``Any`` and a free type variable fit it, by which checkers tell functions of
+    an unknown result from coroutine functions.
+    """
+
+
 class _Decorated(Protocol[P]):
     """What decorated functions of both colours have in common; nothing here is awaited."""
 
@@ -291,11 +300,11 @@ class _Decorated(Protocol[P]):
         ...
 
 
-class _Sync(_Decorated[P], Protocol[P, R]):
+class _Sync(_Decorated[P], Protocol[P, R_co]):  # type: ignore[misc]  # covariant although `put` takes one: see CachedFunction
     @property
-    def __wrapped__(self) -> Callable[P, R]: ...
+    def __wrapped__(self) -> Callable[P, R_co]: ...
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
 
     def cache_clear(self) -> None:
         """Forget this function's entries everywhere and zero its counters. Raises `BackendError`."""
@@ -309,28 +318,28 @@ class _Sync(_Decorated[P], Protocol[P, R]):
         """Forget every call of this function, everywhere. Raises `BackendError`."""
         ...
 
-    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Compute now, store, and return the value. Raises `BackendError`, and what the function raises."""
         ...
 
-    def peek(self, *args: P.args, **kwargs: P.kwargs) -> R | Missing:
+    def peek(self, *args: P.args, **kwargs: P.kwargs) -> R_co | Missing:
         """The cached value, a stale one too, or `MISSING`; never computes, never counts."""
         ...
 
-    def put(self, value: R, /, *args: P.args, **kwargs: P.kwargs) -> None:
+    def put(self, value: R_co, /, *args: P.args, **kwargs: P.kwargs) -> None:  # type: ignore[misc]  # see CachedFunction
         """Store a value for one call. Raises `BackendError`, `EncodeError`."""
         ...
 
-    def map(self, *iterables: Iterable[Any]) -> list[R]:
+    def map(self, *iterables: Iterable[Any]) -> list[R_co]:
         """Like ``map``, but a list: one round trip of look-ups, then only the misses are computed."""
         ...
 
 
-class _Async(_Decorated[P], Protocol[P, R]):
+class _Async(_Decorated[P], Protocol[P, R_co]):  # type: ignore[misc]  # as `_Sync`
     @property
-    def __wrapped__(self) -> Callable[P, Coroutine[Any, Any, R]]: ...
+    def __wrapped__(self) -> Callable[P, Coroutine[Any, Any, R_co]]: ...
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]: ...
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]: ...
 
     async def cache_clear(self) -> None:
         """Forget this function's entries everywhere and zero its counters. Raises `BackendError`."""
@@ -344,65 +353,127 @@ class _Async(_Decorated[P], Protocol[P, R]):
         """Forget every call of this function, everywhere. Raises `BackendError`."""
         ...
 
-    async def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Compute now, store, and return the value. Raises `BackendError`, and what the function raises."""
         ...
 
-    async def peek(self, *args: P.args, **kwargs: P.kwargs) -> R | Missing:
+    async def peek(self, *args: P.args, **kwargs: P.kwargs) -> R_co | Missing:
         """The cached value, a stale one too, or `MISSING`; never computes, never counts."""
         ...
 
-    async def put(self, value: R, /, *args: P.args, **kwargs: P.kwargs) -> None:
+    async def put(self, value: R_co, /, *args: P.args, **kwargs: P.kwargs) -> None:  # type: ignore[misc]  # see CachedFunction
         """Store a value for one call. Raises `BackendError`, `EncodeError`."""
         ...
 
-    async def map(self, *iterables: Iterable[Any]) -> list[R]:
+    async def map(self, *iterables: Iterable[Any]) -> list[R_co]:
         """Like ``map``, but a list: one round trip of look-ups, then only the misses are computed."""
         ...
 
 
-class CachedFunction(_Sync[P, R]):
+class CachedFunction(_Sync[P, R_co]):
     """A decorated function of parameters `P` that returns `R`: for annotations, no object has this as its class.
 
     Read from an object, a method's parameters are those without ``self``. Checkers tell kinds of methods apart by the
-    first parameter only: annotate ``self`` and ``cls`` with their own type or not at all.
+    first parameter only: annotate ``self`` and ``cls`` with their own type or not at all. `R` is covariant, so that a
+    cached method may be overridden by one with a narrower result; `put` takes one all the same.
     """
 
     # not a protocol: only of a nominal class does pyright take `self` for a Callable
     @overload  # a static method whose first parameter takes anything
     def __get__(  # type: ignore[misc]  # `self` is not always of this type, which is the point of the overload
         self: Callable[Concatenate[object, Q], object], instance: object, owner: type[Any] | None = None, /
-    ) -> CachedFunction[P, R]: ...
+    ) -> CachedFunction[P, R_co]: ...
     @overload  # a class method, of the class or an object
     def __get__(self: Callable[Concatenate[T, Q], S], instance: object, owner: T, /) -> CachedFunction[Q, S]: ...
     @overload  # a method or static method, of the class
-    def __get__(self, instance: None, owner: type[Any] | None = None, /) -> CachedFunction[P, R]: ...
+    def __get__(self, instance: None, owner: type[Any] | None = None, /) -> CachedFunction[P, R_co]: ...
     @overload  # a method, of an object
     def __get__(
         self: Callable[Concatenate[T, Q], S], instance: T, owner: type[Any] | None = None, /
     ) -> CachedFunction[Q, S]: ...
     @overload  # a static method, of an object
-    def __get__(self, instance: object, owner: type[Any] | None = None, /) -> CachedFunction[P, R]: ...
+    def __get__(self, instance: object, owner: type[Any] | None = None, /) -> CachedFunction[P, R_co]: ...
     def __get__(self, instance: object, owner: Any = None, /) -> Any: ...
 
 
-class AsyncCachedFunction(_Async[P, R]):
+class CachedAnyFunction(CachedFunction[P, R_co]):
+    """As `CachedFunction`, for functions of which a checker does not know the result: ``-> Any``, no annotation at all,
+    and, to mypy, generic functions (``T -> T``), whose arguments it then cannot check either.
+    """
+
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any: ...
+    @overload  # the parameters of a generic function, after mypy has bound its type variable to `Nothing`
+    def __call__(self: CachedAnyFunction[..., Nothing], *args: Any, **kwargs: Any) -> Any: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+    @overload
+    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None: ...
+    @overload
+    def invalidate(self: CachedAnyFunction[..., Nothing], *args: Any, **kwargs: Any) -> None: ...
+    def invalidate(self, *args: Any, **kwargs: Any) -> None: ...
+
+    @overload
+    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> Any: ...
+    @overload
+    def refresh(self: CachedAnyFunction[..., Nothing], *args: Any, **kwargs: Any) -> Any: ...
+    def refresh(self, *args: Any, **kwargs: Any) -> Any: ...
+
+    @overload
+    def peek(self, *args: P.args, **kwargs: P.kwargs) -> Any: ...
+    @overload
+    def peek(self: CachedAnyFunction[..., Nothing], *args: Any, **kwargs: Any) -> Any: ...
+    def peek(self, *args: Any, **kwargs: Any) -> Any: ...
+
+    @overload
+    def key_for(self, *args: P.args, **kwargs: P.kwargs) -> str: ...
+    @overload
+    def key_for(self: CachedAnyFunction[..., Nothing], *args: Any, **kwargs: Any) -> str: ...
+    def key_for(self, *args: Any, **kwargs: Any) -> Any: ...
+
+    @overload
+    def put(self, value: Any, /, *args: P.args, **kwargs: P.kwargs) -> None: ...
+    @overload
+    def put(self: CachedAnyFunction[..., Nothing], value: Any, /, *args: Any, **kwargs: Any) -> None: ...
+    def put(self, value: Any, /, *args: Any, **kwargs: Any) -> None: ...
+
+    # `self` is no Callable here: a Callable made of the fallback above would take any parameter for the first one
+    @overload  # type: ignore[override]  # in the order of CachedFunction, with other types of `self`
+    def __get__(
+        self: CachedAnyFunction[Concatenate[object, Q], S], instance: object, owner: type[Any] | None = None, /
+    ) -> CachedAnyFunction[P, R_co]: ...
+    @overload
+    def __get__(
+        self: CachedAnyFunction[Concatenate[T, Q], S], instance: object, owner: T, /
+    ) -> CachedAnyFunction[Q, S]: ...
+    @overload
+    def __get__(self, instance: None, owner: type[Any] | None = None, /) -> CachedAnyFunction[P, R_co]: ...
+    @overload
+    def __get__(
+        self: CachedAnyFunction[Concatenate[T, Q], S], instance: T, owner: type[Any] | None = None, /
+    ) -> CachedAnyFunction[Q, S]: ...
+    @overload
+    def __get__(self, instance: object, owner: type[Any] | None = None, /) -> CachedAnyFunction[P, R_co]: ...
+    def __get__(self, instance: object, owner: Any = None, /) -> Any: ...  # pyright: ignore[reportIncompatibleMethodOverride]  # as above
+
+
+class AsyncCachedFunction(_Async[P, R_co]):
     """As `CachedFunction`, for ``async def``: the call, and what may need the backend, is awaited."""
 
     @overload  # in the order of CachedFunction
     def __get__(  # type: ignore[misc]  # `self` is not always of this type, which is the point of the overload
         self: Callable[Concatenate[object, Q], object], instance: object, owner: type[Any] | None = None, /
-    ) -> AsyncCachedFunction[P, R]: ...
+    ) -> AsyncCachedFunction[P, R_co]: ...
     @overload
     def __get__(
         self: Callable[Concatenate[T, Q], Coroutine[Any, Any, S]], instance: object, owner: T, /
     ) -> AsyncCachedFunction[Q, S]: ...
     @overload
-    def __get__(self, instance: None, owner: type[Any] | None = None, /) -> AsyncCachedFunction[P, R]: ...
+    def __get__(self, instance: None, owner: type[Any] | None = None, /) -> AsyncCachedFunction[P, R_co]: ...
     @overload
     def __get__(
         self: Callable[Concatenate[T, Q], Coroutine[Any, Any, S]], instance: T, owner: type[Any] | None = None, /
     ) -> AsyncCachedFunction[Q, S]: ...
     @overload
-    def __get__(self, instance: object, owner: type[Any] | None = None, /) -> AsyncCachedFunction[P, R]: ...
+    def __get__(self, instance: object, owner: type[Any] | None = None, /) -> AsyncCachedFunction[P, R_co]: ...
     def __get__(self, instance: object, owner: Any = None, /) -> Any: ...

@@ -12,17 +12,20 @@ from typing import Any, ParamSpec, Protocol, TypeVar, get_overloads, overload
 
 from memocache._calls.core import Core
 from memocache._calls.options import Coalesce, Duration, Ttl
-from memocache.typing import MISSING, AsyncCachedFunction, CachedFunction, Missing
+from memocache.typing import MISSING, AsyncCachedFunction, CachedAnyFunction, CachedFunction, Missing, Nothing
 
 P = ParamSpec("P")
 R = TypeVar("R")
+N = TypeVar("N", bound=Nothing)
 M = TypeVar("M", bound=Mapping[Any, Any])
 
 
 class Decorate(Protocol):
     """What `cached` returns when given options: it takes the function."""
 
-    @overload  # the ignore: a coroutine function fits both, and the first is meant
+    @overload  # an unknown result fits all three, a coroutine function the last two: in each case the first is meant
+    def __call__(self, function: Callable[P, N], /) -> CachedAnyFunction[P, N]: ...
+    @overload
     def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncCachedFunction[P, R]: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(self, function: Callable[P, R], /) -> CachedFunction[P, R]: ...
@@ -50,7 +53,9 @@ class Decorator:
     def __repr__(self) -> str:
         return "<memocache.cached>"
 
-    @overload  # the ignore: a coroutine function fits both, and the first is meant
+    @overload  # an unknown result fits all three, a coroutine function the last two: in each case the first is meant
+    def __call__(self, function: Callable[P, N], /) -> CachedAnyFunction[P, N]: ...
+    @overload
     def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncCachedFunction[P, R]: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(self, function: Callable[P, R], /) -> CachedFunction[P, R]: ...

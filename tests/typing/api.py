@@ -9,10 +9,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import timedelta
-from typing import Any, Literal, assert_type
+from typing import Any, Literal, Protocol, TypeVar, assert_type
 
 from memocache import MISSING, Cache, CacheInfo, FunctionStats, cached, cached_many, default_cache
 from memocache.typing import AsyncCachedFunction, CachedFunction, Missing
+
+T = TypeVar("T")
 
 cache = Cache()
 
@@ -275,6 +277,93 @@ def in_annotations(shop: Shop) -> None:
     takes_async(short)  # type: ignore[arg-type]
     takes_cached(spelled)  # type: ignore[arg-type]
     cache.invalidate(bare)
+
+
+# -- functions whose result a checker does not know, or knows only of each call
+
+
+@cached(ttl=60)
+def config(path: str) -> Any:
+    return path
+
+
+@cached
+def unannotated(path: str):  # type: ignore[no-untyped-def]
+    return config(path)
+
+
+@cached
+def same(x: T) -> T:
+    return x
+
+
+@cached(ttl=60)
+def first(items: list[T]) -> T:
+    return items[0]
+
+
+class Reader:
+    @cached(ttl=60)
+    def get(self, x: int) -> Any:
+        return x
+
+
+def unknown_results() -> None:
+    assert_type(config("a")["key"], Any)
+    print(unannotated("a")["key"], Reader().get(1) + 1)
+    config.invalidate("a")
+    one: int = same(1)
+    two: int = first([1])
+    print(one, two)
+    same.invalidate(1)
+    first.put(2, [1])
+
+
+# -- overrides
+
+
+class Factory:
+    @cached
+    def make(self, x: int) -> float:
+        return 1.5
+
+    @cached
+    async def make_soon(self, x: int) -> float:
+        return 1.5
+
+
+class Narrower(Factory):  # pyright compares the parameter `self` too, as it does for functools.cache
+    @cached
+    def make(self, x: int) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return 1
+
+    @cached
+    async def make_soon(self, x: int) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return 1
+
+
+class Wider(Factory):
+    @cached
+    def make(self, x: int) -> object:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]
+        return 1
+
+
+class Plain:
+    def make(self, x: int) -> float:
+        return 1.5
+
+
+class CachedOverPlain(Plain):  # pyright lets nothing but a function override a method, functools.cache neither
+    @cached
+    def make(self, x: int) -> float:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return 1.5
+
+
+class Makes(Protocol):
+    def make(self, x: int) -> float: ...
+
+
+made: Makes = Factory()  # pyright: ignore[reportAssignmentType]  # pyright does not bind what is no function
 
 
 # -- options
