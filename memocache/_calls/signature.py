@@ -13,6 +13,7 @@ and ``True`` are apart. Only calls whose arguments are all plain scalars are eve
 from __future__ import annotations
 
 import inspect
+import sys
 import types
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -26,6 +27,13 @@ SELF = object()
 
 Values = tuple[Any, ...]
 _PLAIN_KINDS = frozenset(map(id, (int, str, bytes, float, type(None), bool, SELF)))  # by address: see `PlainOnly`
+
+# From 3.14 on annotations are evaluated when asked for, and may name what is not there yet: they are left as they are.
+_UNEVALUATED: dict[str, Any] = {}
+if sys.version_info >= (3, 14):
+    from annotationlib import Format
+
+    _UNEVALUATED["annotation_format"] = Format.FORWARDREF
 
 _LOOKUP = """\
 {a}def {name}({signature}):
@@ -100,7 +108,7 @@ class Signature:
 
     def __init__(self, function: Callable[..., Any], qualname: str) -> None:
         try:
-            signature = inspect.signature(function, follow_wrapped=False)
+            signature = inspect.signature(function, follow_wrapped=False, **_UNEVALUATED)
         except (ValueError, TypeError):  # built-ins without a signature
             kinds = (("args", Parameter.VAR_POSITIONAL), ("kwargs", Parameter.VAR_KEYWORD))
             signature = inspect.Signature([Parameter(name, kind) for name, kind in kinds])

@@ -93,6 +93,12 @@ def function_path(function: Any) -> tuple[str, str] | None:
     return (module, qualname) if _leads_to(module, qualname, function) else None
 
 
+def sentinel_path(value: Any) -> tuple[str, str] | None:
+    """Return (module, name) of a sentinel of Python 3.15 if they lead back to that very object, else None."""
+    module, name = value.__module__, value.__name__
+    return (module, name) if _leads_to(module, name, value) else None
+
+
 def _leads_to(module: Any, qualname: Any, target: object) -> bool:
     if type(module) is not str or type(qualname) is not str or module not in sys.modules:
         return False

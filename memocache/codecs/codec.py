@@ -7,9 +7,9 @@
    msgpack's own 1,024 containers between two of them, in memory and time by the length of the payload.
    (Whoever can write to the backend can still make one slow dict of keys whose hashes collide: sign what is stored.)
 
-Lists and dicts are packed by msgpack's C code in one go. It writes a bytearray, a memoryview and its own ExtType
-without asking, so a survey of the types, one level at a time and also in C, goes first; it finds cycles and excessive
-size as well. The packer asks back for everything that is not msgpack's own.
+Lists and dicts are packed by msgpack's C code in one go. It writes a bytearray, a memoryview, a frozendict and its own
+ExtType without asking, so a survey of the types, one level at a time and also in C, goes first; it finds cycles and
+excessive size as well. The packer asks back for everything that is not msgpack's own.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from msgpack import ExtType, Packer, Timestamp, Unpacker, unpackb
 
 from memocache.codecs import classes as _classes
 from memocache.codecs import dataframes as _frames
+from memocache.codecs import newer_types as _newer
 from memocache.codecs import out_of_band as _apart
 from memocache.codecs import return_types as _hints
 from memocache.codecs import single_use
@@ -54,7 +55,7 @@ T = TypeVar("T")
 _SCALARS: Final = frozenset((type(None), bool, int, float, str, bytes))
 _NATIVE: Final = _SCALARS | {list, dict}
 # What the packer would write as something else, or as an extension of its own.
-_SILENT: Final = frozenset((bytearray, memoryview, ExtType, Timestamp))
+_SILENT: Final = frozenset((bytearray, memoryview, ExtType, Timestamp)) | _newer.SILENT
 # From this length on a payload's structure is walked before anything is built, since msgpack makes each list as long
 # as its header claims before it finds the items missing.
 _WALK_FROM = 1024
@@ -74,13 +75,14 @@ class Codec:
     def __init__(self, *, trust: Iterable[str] = (), max_depth: int = 100, max_bytes: int = 1 << 26) -> None:
         self.max_depth = max_depth
         self.max_bytes = max_bytes
-        self._kinds: dict[type, Kind] = dict(DUMPS)
+        self._kinds: dict[type, Kind] = {**DUMPS, **_newer.DUMPS}
         self._shapes: dict[str, _classes.Shape] = {}
         self._registered: dict[str, tuple[type, Callable[[Any], Any]]] = {}
         self._errors: dict[str, type[Exception]] = {}
         self._modules: set[str] = set()
         self._loads: dict[int, Load] = {
             **LOADS,
+            **_newer.LOADS,
             **_frames.LOADS,
             REGISTERED: self._load_registered,
             ERROR: self._load_error,
@@ -163,7 +165,7 @@ class Codec:
 
         ConfigurationError if the codec already has a code for `type_`. A later class of the same name replaces it.
         """
-        if type_ in DUMPS or type_ in _NATIVE or type_ in _SILENT:
+        if type_ in DUMPS or type_ in _newer.DUMPS or type_ in _NATIVE or type_ in _SILENT:
             raise ConfigurationError(f"{_classes.name_of(type_)} is stored already and cannot be registered")
         name = _classes.name_of(type_)
         former, _ = self._registered.get(name, (type_, None))

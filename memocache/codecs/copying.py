@@ -27,6 +27,7 @@ from zoneinfo import ZoneInfo
 from memocache.codecs import single_use
 from memocache.codecs.classes import slots_of, state_of
 from memocache.codecs.codec import Codec
+from memocache.codecs.newer_types import FROZENDICT, SENTINEL
 from memocache.codecs.refusals import refusal as refusal_of
 from memocache.codecs.value_paths import path_to
 from memocache.exceptions import EncodeError
@@ -114,8 +115,10 @@ def _is_immutable(value: Any, depth: int = 0) -> bool:
     kind = type(value)
     if kind is tuple or kind is frozenset:
         return _all_immutable(value, depth + 1)
-    if isinstance(value, enum.Enum | type) or kind.__module__ in single_use.LOCKS:
+    if isinstance(value, enum.Enum | type) or kind is SENTINEL or kind.__module__ in single_use.LOCKS:
         return True
+    if kind is FROZENDICT:
+        return _all_immutable(chain(value, value.values()), depth + 1)
     if kind is slice:
         return _all_immutable((value.start, value.stop, value.step), depth + 1)
     if issubclass(kind, tuple):

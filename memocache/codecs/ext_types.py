@@ -28,6 +28,9 @@ code  type                body (`[…]`, `{…}` are nested payloads; numbers ar
 20    timedelta           days i32, seconds u32, microseconds u32
 21    timezone            as timedelta; then a zero byte and the name, where it has one
 22    ZoneInfo            its key
+23    frozendict          {key: value}
+24    sentinel            [module, name]
+25    Template            [[text, …], [[value, expression, conversion, format], …]]
 32    Enum                [class, name of the member, or the number of a composite flag]
 33    namedtuple          [class, {field: value}, {attribute: value}, [absent field]]; empty ends left out
 34    dataclass           as namedtuple

@@ -8,6 +8,9 @@ import typing
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
+if sys.version_info >= (3, 14):
+    import annotationlib
+
 # Python 3.12's `type X = …`.
 _ALIASES = getattr(typing, "TypeAliasType", ())
 
@@ -46,18 +49,23 @@ def classes_returned(function: Callable[..., Any]) -> Iterator[type]:
 
 
 def _annotations(owner: Any) -> dict[str, Any]:
-    # On Python 3.14 annotations are evaluated when asked for, and so may fail here.
+    """The annotations of a function or of a class itself, unresolved; on Python 3.14 each is evaluated by itself."""
     try:
         if isinstance(owner, type):
+            if sys.version_info >= (3, 14):
+                return annotationlib.get_annotations(owner, format=annotationlib.Format.FORWARDREF)
             return dict(vars(owner).get("__annotations__") or getattr(owner, "__annotations__", {}))
+        if sys.version_info >= (3, 14):
+            return annotationlib.get_annotations(owner, format=annotationlib.Format.FORWARDREF)
         return dict(owner.__annotations__)
     except Exception:
         return {}
 
 
 def _resolve(annotation: Any, globals_: dict[str, Any], locals_: dict[str, Any]) -> Any:
+    """What an annotation means; where a part of it is not there, what it says around that part."""
     holder = types.SimpleNamespace(__annotations__={"hint": annotation})
     try:
         return typing.get_type_hints(holder, globals_, locals_)["hint"]
     except Exception:
-        return None
+        return None if isinstance(annotation, str) else annotation

@@ -195,7 +195,7 @@ def test_a_dependency_is_known_to_its_owners_alone(dependency: str) -> None:
 
 def test_the_core_loads_no_other_dependency() -> None:
     """Outside the extras' packages, what is imported on load is the standard library and the three dependencies."""
-    known = sys.stdlib_module_names | OWNERS.keys() | {"memocache"}
+    known = sys.stdlib_module_names | {"annotationlib"} | OWNERS.keys() | {"memocache"}  # 3.14 brought it
     others = {
         f"{i.importer}:{i.line} imports {i.imported}"
         for i in IMPORTS

@@ -23,6 +23,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from memocache._calls.keys import libraries as _canonical_extra
+from memocache._calls.keys import newer_types
 from memocache._runtime.identity import NoIdentity, inherited, mro_of
 
 
@@ -30,8 +31,7 @@ def lowered(value: Any, cls: Any) -> tuple[Any, ...] | None:
     """Return the tuple (kind, parts...) that says everything about a value, or None for "any other object"."""
     lower = _LOWER.get(id(cls))
     if lower is not None:
-        made: tuple[Any, ...] = lower(value)
-        return made
+        return lower(value)
     own_key = inherited(cls, "__cache_key__")
     if own_key is not None:
         return "key", cls, own_key.__get__(value, cls)()
@@ -121,7 +121,7 @@ _BASE_VALUE: dict[int, Callable[[Any], Any]] = {
     id(frozenset): frozenset,
 }
 # The C functions behind pickle give the whole state of dates and times, fold included, also for subclasses.
-_LOWER: dict[int, Callable[[Any], tuple[Any, ...]]] = {
+_LOWER: dict[int, Callable[[Any], tuple[Any, ...] | None]] = {
     id(_Absent): lambda value: ("absent",),
     id(types.EllipsisType): lambda value: ("Ellipsis",),
     id(types.NotImplementedType): lambda value: ("NotImplemented",),
@@ -141,4 +141,5 @@ _LOWER: dict[int, Callable[[Any], tuple[Any, ...]]] = {
     id(Fraction): lambda value: ("Fraction", value.numerator, value.denominator),
     id(re.Pattern): lambda value: ("Pattern", value.pattern, value.flags),
     **dict.fromkeys(map(id, _PATHS), _lower_path),
+    **newer_types.LOWER,
 }
