@@ -127,7 +127,7 @@ def measured(*, number: int = 2_000, sizes: tuple[int, ...] = SIZES) -> tuple[Co
         def read(key: int) -> bytes:
             return value
 
-        tallies: Any = cache._statistics._tallies
+        tallies: Any = cache._operations.statistics._reporter
         tagged(0)
         read(0)
         tallies.flush()

@@ -1,15 +1,11 @@
-"""`Cache.aio`: the operations of a cache, awaitable. What they do stands in `Operations` and `Statistics`, once."""
+"""`Cache.aio`: the operations of a cache, awaitable. They are the same `Operations` that `Cache` carries out."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, Literal, Self, cast
 
-from memocache._cache.function_details import Details
-from memocache._cache.key_pages import Pages
-from memocache._cache.key_value import Operations
-from memocache._cache.scan import Looking
-from memocache._cache.statistics import Statistics
+from memocache._cache.operations import Operations
 from memocache._calls.function import name_or_none
 from memocache._runtime.effects import arun
 from memocache._stores.remote.envelope_io import UNFIT
@@ -20,75 +16,69 @@ from memocache.typing import MISSING
 class AsyncCache:
     """The operations of a `Cache`, awaitable; `Cache.aio`."""
 
-    def __init__(
-        self, operations: Operations, looking: Looking, pages: Pages, statistics: Statistics, details: Details
-    ) -> None:
+    def __init__(self, operations: Operations) -> None:
         self._operations = operations
-        self._looking = looking
-        self._pages = pages
-        self._statistics = statistics
-        self._details = details
-        self._get_soon, self._glance = operations.get_soon, operations.glance
+        self._get_soon, self._glance = operations.key_value.get_soon, operations.key_value.glance
 
     async def get(self, key: str, default: Any = None) -> Any:
         """As `Cache.get`."""
         soon = self._get_soon(key)
         if soon is None:
-            return await arun(self._operations.get(key, default))
+            return await arun(self._operations.key_value.get(key, default))
         answer = await soon
         value = self._glance(answer)
-        return value if value is not UNFIT else await arun(self._operations.get(key, default, answer))
+        return value if value is not UNFIT else await arun(self._operations.key_value.get(key, default, answer))
 
     async def set(self, key: str, value: Any, ttl: Any = MISSING, tags: Iterable[str] = ()) -> None:
         """As `Cache.set`."""
-        await arun(self._operations.set(key, value, ttl, tags))
+        await arun(self._operations.key_value.set(key, value, ttl, tags))
 
     async def delete(self, key: str) -> bool:
         """As `Cache.delete`."""
-        return cast(bool, await arun(self._operations.delete(key)))
+        return cast(bool, await arun(self._operations.key_value.delete(key)))
 
     async def exists(self, key: str) -> bool:
         """As `Cache.exists`."""
-        return cast(bool, await arun(self._operations.exists(key)))
+        return cast(bool, await arun(self._operations.key_value.exists(key)))
 
     async def expire(self, key: str, ttl: Any) -> bool:
         """As `Cache.expire`."""
-        return cast(bool, await arun(self._operations.expire(key, ttl)))
+        return cast(bool, await arun(self._operations.key_value.expire(key, ttl)))
 
     async def ttl(self, key: str) -> float | None:
         """As `Cache.ttl`."""
-        return cast("float | None", await arun(self._operations.ttl(key)))
+        return cast("float | None", await arun(self._operations.key_value.ttl(key)))
 
     async def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
         """As `Cache.get_many`."""
-        return cast("dict[str, Any]", await arun(self._operations.get_many(keys)))
+        return cast("dict[str, Any]", await arun(self._operations.key_value.get_many(keys)))
 
     async def set_many(self, mapping: Mapping[str, Any], ttl: Any = MISSING, tags: Iterable[str] = ()) -> None:
         """As `Cache.set_many`."""
-        await arun(self._operations.set_many(mapping, ttl, tags))
+        await arun(self._operations.key_value.set_many(mapping, ttl, tags))
 
     async def delete_many(self, keys: Iterable[str]) -> int:
         """As `Cache.delete_many`."""
-        return cast(int, await arun(self._operations.delete_many(keys)))
+        return cast(int, await arun(self._operations.key_value.delete_many(keys)))
 
     async def invalidate(self, function: Any = None, *, tag: str | None = None) -> None:
         """As `Cache.invalidate`."""
-        await arun(self._operations.invalidate(function, tag))
+        await arun(self._operations.invalidation.invalidate(function, tag))
 
     async def clear(self) -> None:
         """As `Cache.clear`."""
-        await arun(self._operations.clear())
+        await arun(self._operations.invalidation.clear())
 
     async def purge(self, progress: Callable[[int, int], None] | None = None) -> int:
         """As `Cache.purge`."""
-        return cast(int, await arun(self._statistics.purge(progress)))
+        return cast(int, await arun(self._operations.statistics.purge(progress)))
 
     async def keys(self, function: Any = None) -> AsyncIterator[str]:
         """As `Cache.keys`; an async iterator."""
         seen: set[str] = set()
         cursor: Any = None
         while True:
-            cursor, found = await arun(self._looking.scan_step(cursor, name_or_none(function)))
+            cursor, found = await arun(self._operations.scanner.keys_step(cursor, name_or_none(function)))
             for key in found:
                 if key not in seen:
                     seen.add(key)
@@ -98,29 +88,29 @@ class AsyncCache:
 
     async def keys_page(self, function: Any = None, cursor: str | None = None, limit: int = 100) -> KeysPage:
         """As `Cache.keys_page`."""
-        return await arun(self._pages.page(name_or_none(function), cursor, limit))
+        return await arun(self._operations.pages.page(name_or_none(function), cursor, limit))
 
     async def inspect(self, key: str) -> EntryInfo | None:
         """As `Cache.inspect`."""
-        return cast("EntryInfo | None", await arun(self._statistics.inspect(key)))
+        return cast("EntryInfo | None", await arun(self._operations.statistics.inspect(key)))
 
     async def stats(self, scope: Literal["process", "fleet"] = "process", *, entries: bool = True) -> CacheStats:
         """As `Cache.stats`."""
-        return cast(CacheStats, await arun(self._statistics.stats(scope, entries)))
+        return cast(CacheStats, await arun(self._operations.statistics.stats(scope, entries)))
 
     async def details(
         self, name: str, scope: Literal["process", "fleet"] = "process", *, entries: bool = True
     ) -> FunctionDetails | None:
         """As `Cache.details`."""
-        return cast("FunctionDetails | None", await arun(self._details.details(name, scope, entries)))
+        return cast("FunctionDetails | None", await arun(self._operations.details.details(name, scope, entries)))
 
     async def health(self) -> Health:
         """As `Cache.health`."""
-        return cast(Health, await arun(self._looking.health()))
+        return cast(Health, await arun(self._operations.health.check()))
 
     async def close(self) -> None:
         """Let go of this event loop's connections; threads and other loops keep theirs until `Cache.close`."""
-        await self._statistics.aclose()
+        await self._operations.statistics.aclose()
         guard = self._operations.guard
         aio = None if guard is None else getattr(guard.backend, "aio", None)
         if aio is not None:

@@ -8,13 +8,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 
 from memocache._cache.aio import AsyncCache
-from memocache._cache.function_details import Details
-from memocache._cache.key_pages import Pages
-from memocache._cache.key_value import Operations
-from memocache._cache.scan import Looking
+from memocache._cache.operations import Operations
 from memocache._cache.settings import clock_of, digest_key, sealer_of, secrets_of
-from memocache._cache.statistics import Statistics
-from memocache._cache.stats_reporter import Tallies
+from memocache._cache.stats_reporter import StatsReporter
 from memocache._calls.call_key import Places
 from memocache._calls.core import Core, Services
 from memocache._calls.decorators import Decorator, LoaderDecorator
@@ -136,10 +132,10 @@ class Cache:
         self._guard: BackendGuard | None = None
         self._near: NearTier | None = None
         shared: SharedStore | None = None
-        tallies: Tallies | None = None
+        reporter: StatsReporter | None = None
         if not isinstance(made, MemorySettings):
             self._guard = BackendGuard(made, self._on_fault)
-            tallies = Tallies(self._guard, layout, self._tier, time_source)
+            reporter = StatsReporter(self._guard, layout, self._tier, time_source)
             make_store: Any = SharedStore
             if local:
                 from memocache._stores.layered.near_cache import NearTier
@@ -147,7 +143,7 @@ class Cache:
 
                 self._near = NearTier(local, time_source, [layout.start(kind) for kind in "ekg"])
                 tell_of_writes(self._near)
-                tallies.near = self._near
+                reporter.near = self._near
                 make_store = partial(TieredStore, near=self._near, tier=self._tier)
             shared = make_store(
                 self._guard,
@@ -158,8 +154,8 @@ class Cache:
                 compression,
                 max_value_bytes=largest,
                 on_decode_error=self._on_decode_error,
-                on_hits=tallies.touch,
-                on_hit=tallies.touch_one,
+                on_hits=reporter.touch,
+                on_hit=reporter.touch_one,
             )
         unshared = None if shared is None else ProcessBoundStore(self._tier, self._flights, self._codec, shared)
         self._places = Places(self._tier, layout, local_store, shared, unshared, key, tiered=bool(local))
@@ -172,11 +168,7 @@ class Cache:
             emit=emit,
             freeze=lambda value: copier(value, self._codec),
         )
-        self._operations = Operations(self._places, self._engine, self._guard)
-        self._looking = Looking(self._places, self._engine, self._guard)
-        self._pages = Pages(self._looking)
-        self._statistics = Statistics(self._looking, tallies)
-        self._details = Details(self._looking, self._statistics, tallies)
+        self._operations = Operations(self._places, self._engine, self._guard, reporter)
         if emit is not None:
             self._tier.on_evict = lambda name, cause: self._emit(events.Evicted(name or None, cause))
         self._core = Core(
@@ -184,16 +176,16 @@ class Cache:
             self._engine,
             self._codec,
             Services(
-                self._operations.invalidate_function,
-                self._statistics.zero,
-                self._statistics.function,
-                self._details.declare,
-                self._statistics.after_fork,
+                self._operations.invalidation.invalidate_function,
+                self._operations.statistics.zero,
+                self._operations.statistics.function,
+                self._operations.details.declare,
+                self._operations.statistics.after_fork,
             ),
             guard=self._guard,
             near=self._near,
         )
-        self.aio = AsyncCache(self._operations, self._looking, self._pages, self._statistics, self._details)
+        self.aio = AsyncCache(self._operations)
 
     def __repr__(self) -> str:
         kind = "memory" if self._guard is None else type(self._guard.backend).__name__
@@ -228,41 +220,41 @@ class Cache:
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value of `key`, or `default`. Raises `BackendError`."""
-        return run(self._operations.get(key, default))
+        return run(self._operations.key_value.get(key, default))
 
     def set(self, key: str, value: Any, ttl: Any = MISSING, tags: Iterable[str] = ()) -> None:
         """Store `value` for `ttl` (left out: `default_ttl`; None: for ever). Raises `BackendError`, `EncodeError`,
         `ValueError`.
         """
-        run(self._operations.set(key, value, ttl, tags))
+        run(self._operations.key_value.set(key, value, ttl, tags))
 
     def delete(self, key: str) -> bool:
         """Remove `key`; whether it was there. Raises `BackendError`."""
-        return cast(bool, run(self._operations.delete(key)))
+        return cast(bool, run(self._operations.key_value.delete(key)))
 
     def exists(self, key: str) -> bool:
         """Whether `key` has a value. Raises `BackendError`."""
-        return cast(bool, run(self._operations.exists(key)))
+        return cast(bool, run(self._operations.key_value.exists(key)))
 
     def expire(self, key: str, ttl: Any) -> bool:
         """Let `key` live for `ttl` from now; whether it was there. Raises `BackendError`, `ValueError`."""
-        return cast(bool, run(self._operations.expire(key, ttl)))
+        return cast(bool, run(self._operations.key_value.expire(key, ttl)))
 
     def ttl(self, key: str) -> float | None:
         """Seconds left; `math.inf` if it never expires; None if there is no such key. Raises `BackendError`."""
-        return cast("float | None", run(self._operations.ttl(key)))
+        return cast("float | None", run(self._operations.key_value.ttl(key)))
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
         """The values of those of `keys` that have one, in one round trip a node. Raises `BackendError`."""
-        return cast("dict[str, Any]", run(self._operations.get_many(keys)))
+        return cast("dict[str, Any]", run(self._operations.key_value.get_many(keys)))
 
     def set_many(self, mapping: Mapping[str, Any], ttl: Any = MISSING, tags: Iterable[str] = ()) -> None:
         """Store every value of `mapping`. Raises `BackendError`, `EncodeError`, `ValueError`."""
-        run(self._operations.set_many(mapping, ttl, tags))
+        run(self._operations.key_value.set_many(mapping, ttl, tags))
 
     def delete_many(self, keys: Iterable[str]) -> int:
         """Remove `keys`; how many were there. Raises `BackendError`."""
-        return cast(int, run(self._operations.delete_many(keys)))
+        return cast(int, run(self._operations.key_value.delete_many(keys)))
 
     # -- invalidation
 
@@ -272,24 +264,24 @@ class Cache:
 
         Raises `BackendError` when the backend cannot be reached: then nothing may be believed forgotten.
         """
-        run(self._operations.invalidate(function, tag))
+        run(self._operations.invalidation.invalidate(function, tag))
 
     def clear(self) -> None:
         """Forget everything under the prefix. Raises `BackendError`."""
-        run(self._operations.clear())
+        run(self._operations.invalidation.clear())
 
     def purge(self, progress: Callable[[int, int], None] | None = None) -> int:
         """Delete dead entries for good, in bounded batches; how many. `progress` is called with (looked at, deleted).
 
         Raises `BackendError`.
         """
-        return cast(int, run(self._statistics.purge(progress)))
+        return cast(int, run(self._operations.statistics.purge(progress)))
 
     # -- looking in
 
     def keys(self, function: Any = None) -> Iterator[str]:
         """The keys of live entries, plain ones as they were given, or those of one function. Raises `BackendError`."""
-        step = run(self._looking.scan_step(None, name_or_none(function)))
+        step = run(self._operations.scanner.keys_step(None, name_or_none(function)))
         seen: set[str] = set()
         while True:
             cursor, found = step
@@ -299,7 +291,7 @@ class Cache:
                     yield key
             if cursor is None:
                 return
-            step = run(self._looking.scan_step(cursor, name_or_none(function)))
+            step = run(self._operations.scanner.keys_step(cursor, name_or_none(function)))
 
     def keys_page(self, function: Any = None, cursor: str | None = None, limit: int = 100) -> KeysPage:
         """At most `limit` keys as `keys` gives them, and the cursor for the next ones; each page takes a bounded number
@@ -308,19 +300,19 @@ class Cache:
         A page may be short, or empty, before the last, whose cursor is None; a key may come twice. A cursor is a text
         that only this object understands, for about 50 pages. Raises `BackendError`, `ConfigurationError`.
         """
-        return run(self._pages.page(name_or_none(function), cursor, limit))
+        return run(self._operations.pages.page(name_or_none(function), cursor, limit))
 
     def inspect(self, key: str) -> EntryInfo | None:
         """What is known about the entry of `key` (plain, or as `keys` and ``key_for`` give it), or None. Raises
         `BackendError`.
         """
-        return cast("EntryInfo | None", run(self._statistics.inspect(key)))
+        return cast("EntryInfo | None", run(self._operations.statistics.inspect(key)))
 
     def stats(self, scope: Literal["process", "fleet"] = "process", *, entries: bool = True) -> CacheStats:
         """The figures of this process, or of every process that shares the backend; without `entries`, only those that
         need no look at every key (no total_keys, no average ttl). Raises `BackendError`.
         """
-        return cast(CacheStats, run(self._statistics.stats(scope, entries)))
+        return cast(CacheStats, run(self._operations.statistics.stats(scope, entries)))
 
     def details(
         self, name: str, scope: Literal["process", "fleet"] = "process", *, entries: bool = True
@@ -328,11 +320,11 @@ class Cache:
         """What there is to know of one function name, in this process or in every one that shares the backend; None if
         it is not known there. Without `entries` none is looked at (no ttl_left). Raises `BackendError`.
         """
-        return cast("FunctionDetails | None", run(self._details.details(name, scope, entries)))
+        return cast("FunctionDetails | None", run(self._operations.details.details(name, scope, entries)))
 
     def health(self) -> Health:
         """Whether the backend answers and a probe key comes back as written. Never raises."""
-        return cast(Health, run(self._looking.health()))
+        return cast(Health, run(self._operations.health.check()))
 
     def breaker(self) -> dict[str, Literal["closed", "open"]]:
         """Whether this process leaves the backend alone ("open"), by the backend's kind ("redis", "disk" …), and in a
@@ -343,7 +335,7 @@ class Cache:
     def close(self) -> None:
         """Let go of connections and threads. Using the cache again reopens it."""
         if self._guard is not None:
-            self._statistics.close()
+            self._operations.statistics.close()
             if self._near is not None:
                 self._near.close()
             self._guard.backend.close()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import isinf
 from typing import Any
 
-from memocache._cache.resolve import Finder
+from memocache._cache.resolve import KeyResolver
 from memocache._calls.call_key import Binding
 from memocache._calls.signature import Values
 from memocache._calls.wrapper import Memoized
@@ -48,19 +48,19 @@ class Explanation:
 def explain_call(function: Memoized, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Explanation:
     """Explain a call of a decorated function. Raises `BackendError`, `UnstableKeyError`."""
     core, binding = function._self_state.bound()
-    return run(explain(Finder(core.places, core.engine, core.guard), binding, function._self_values(args, kwargs)))
+    return run(explain(KeyResolver(core.places, core.guard), binding, function._self_values(args, kwargs)))
 
 
-def explain(operations: Finder, binding: Binding, values: Values) -> Generator[Effect, Any, Explanation]:
+def explain(resolver: KeyResolver, binding: Binding, values: Values) -> Generator[Effect, Any, Explanation]:
     """Explain the call of a function with these bound values. Raises `BackendError`, `UnstableKeyError`."""
     address, store = binding.address(values)
     address.budget = Budget(DIRECT_SECONDS)
-    shared = store is operations.shared
+    shared = store is resolver.shared
     envelope: Envelope | None = None
     markers: tuple[tuple[str, str], ...] = ()
     computing = False
     if shared:
-        found, envelope, markers, why, computing = yield from _of_backend(operations, binding, address)
+        found, envelope, markers, why, computing = yield from _of_backend(resolver, binding, address)
     else:
         found = yield from store.look(address)
         why = "nothing is held for it in this process" if found.load is None else ""
@@ -105,13 +105,14 @@ def _identity(binding: Binding) -> list[str]:
     return parts
 
 
-def _of_backend(operations: Finder, binding: Binding, address: Address) -> Generator[Effect, Any, tuple[Any, ...]]:
-    store = operations.shared
+def _of_backend(resolver: KeyResolver, binding: Binding, address: Address) -> Generator[Effect, Any, tuple[Any, ...]]:
+    store = resolver.shared
     assert store is not None
     spot = store.spot(address)
-    names = [spot.entry, *spot.markers, spot.lease]
-    raw, *standing, lease = yield operations.guard_io("read", names, budget=address.budget)
-    found = store.read(address, spot, [raw, *standing])
+    (values,) = yield from resolver.read([address])
+    (lease,) = yield resolver.ask("read", [spot.lease])
+    raw, *standing = values
+    found = store.read(address, spot, values)
     envelope: Envelope | None = None
     tags = [f"tag {tag}" for tag in binding.function.declared_tags]
     if len(tags) != len(standing) - 2:

@@ -1,40 +1,40 @@
-"""What a cache can be asked to do besides calling a function, as `Steps` that both colours carry out.
+"""Key-value use of a cache: get, set, delete and the rest, as `Steps` that both colours carry out.
 
-Direct operations raise `BackendError`; they may take `DIRECT_SECONDS`.
+A plain key leads to an entry like any other: the same envelopes, markers and tags. Direct operations raise
+`BackendError` and may take 5 s. Nothing here knows how functions are invalidated.
 """
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from memocache._cache.resolve import Finder, S
-from memocache._calls.call_key import Places
+from memocache._cache.resolve import KeyResolver, S
 from memocache._calls.engine import Engine
-from memocache._calls.function import name_of
 from memocache._calls.options import plain_tags, ttl_setting
 from memocache._runtime import events
 from memocache._runtime.budget import DIRECT_SECONDS, Budget
 from memocache._runtime.outcome import Outcome
 from memocache._stores.memory.store import LocalStore
-from memocache._stores.remote.guard import Guard as BackendGuard
-from memocache._stores.remote.keyspace import function_marker, plain_rest
+from memocache._stores.remote.keyspace import plain_rest
 from memocache._stores.store import Address, Record, Unstorable
-from memocache.exceptions import ConfigurationError, DecodeError, EncodeError
+from memocache.exceptions import DecodeError, EncodeError
 from memocache.stats import INVALIDATED
 from memocache.typing import MISSING, Answer
 
-_GLOB = frozenset("*?[")
 
+class KeyValue:
+    """The plain keys of one cache."""
 
-class Operations(Finder):
-    """Key-value use and invalidation."""
-
-    def __init__(self, places: Places, engine: Engine, guard: BackendGuard | None) -> None:
-        super().__init__(places, engine, guard)
-        shared = self.shared
+    def __init__(self, resolver: KeyResolver, engine: Engine) -> None:
+        self.resolver = resolver
+        self._find, self._address = resolver.find, resolver.plain_address
+        self.engine = engine
+        self.places = resolver.places
+        self.tier = resolver.tier
+        self.plain = resolver.plain
+        self.shared = shared = resolver.shared
         self.glance: Any = None if shared is None else partial(shared.glance, self.plain)
         """As `SharedStore.glance`, of a plain key."""
         self._read_soon: Callable[[str, Sequence[str], float], Awaitable[Answer] | None] | None = None
@@ -42,8 +42,6 @@ class Operations(Finder):
         if shared is not None and shared.reads_soon and not shared.tiered and engine.emit is None:
             site = shared.site("", "")  # what reads soon has no buckets
             self._read_soon, self._start, self._markers = shared.read_soon, site.entries, site.markers
-
-    # -- key-value use
 
     def get_soon(self, key: str) -> Awaitable[Answer] | None:
         """As `memocache.typing.ReadSoon`, of a plain key; the answer is for `glance`, and for `get` if it is unfit.
@@ -59,10 +57,11 @@ class Operations(Finder):
         values = None
         if answer is not None and self.shared is not None:
             values = self.shared.replied(answer, Budget(DIRECT_SECONDS))
-        near = None if self.shared is None else self.shared.near_outcome(self._address(key))
-        if near is not None:
-            self._count(hits=1)
-            return near.value
+        if self.shared is not None and self.shared.tiered:
+            near = self.shared.near_outcome(self._address(key))
+            if near is not None:
+                self._count(hits=1)
+                return near.value
         address, store, found, _ = yield from self._find(key, values)
         if found.load is not None and found.now < found.expires:
             try:
@@ -91,7 +90,7 @@ class Operations(Finder):
         address = self._address(key, tuple(map(self.places.tag_hash, names)))
         record = Record(Outcome(value), self._ttl(ttl), tags=names)
         try:
-            yield from self.store.put(address, record)
+            yield from self.resolver.store.put(address, record)
         except Unstorable as refusal:
             raise EncodeError(f"the value cannot be stored: {refusal.detail or refusal.cause}") from None
 
@@ -104,7 +103,7 @@ class Operations(Finder):
     def delete(self, key: str) -> S:
         """Remove a key; whether it was there. Of an entry, what is computed meanwhile is not stored either."""
         address, store, found, _ = yield from self._find(key)
-        entry = address if address.name else self._entry_address(key)
+        entry = address if address.name else self.resolver.entry_address(key)
         try:
             yield from store.forget(address)
             if entry is not None and self.shared is not None and (entry is not address or store is not self.shared):
@@ -119,18 +118,8 @@ class Operations(Finder):
         """Let no computation of an entry, known by name and digest, that this process began be joined or stored."""
         tables = {id(table): table for table in self.tier.tables(entry.name)}
         self.engine.flights.void_where(
-            lambda key: key[0] in tables and self.digest_of(tables[key[0]], key[1]) == entry.digest
+            lambda key: key[0] in tables and self.resolver.digest_of(tables[key[0]], key[1]) == entry.digest
         )
-
-    def glimpse(self, key: str) -> S:
-        """The value of a key, plain or an entry's, or MISSING (also for a remembered error); never counts. Raises
-        `DecodeError`.
-        """
-        _, _, found, _ = yield from self._find(key)
-        if found.load is None:
-            return MISSING
-        outcome = found.load()
-        return MISSING if outcome.error is not None else outcome.value
 
     def exists(self, key: str) -> S:
         """Whether a key has a value."""
@@ -168,15 +157,10 @@ class Operations(Finder):
                 if value is not MISSING:
                     values[key] = value
             return values
-        budget = Budget(DIRECT_SECONDS)
         addresses = [self._address(key) for key in wanted]
-        spots = [self.shared.spot(address) for address in addresses]
-        markers = list(dict.fromkeys(marker for spot in spots for marker in spot.markers))
-        names = [*(spot.entry for spot in spots), *markers]
-        replies = yield self.guard_io("read", names, budget=budget)
-        known = dict(zip(names, replies, strict=True))
-        for key, address, spot in zip(wanted, addresses, spots, strict=True):
-            found, _ = yield from self._judge(address, [known[spot.entry], *(known[m] for m in spot.markers)])
+        standing = yield from self.resolver.read(addresses)
+        for key, address, there in zip(wanted, addresses, standing, strict=True):
+            found, _ = yield from self.resolver.judge(address, there)
             try:
                 if found.load is not None and found.now < found.expires:
                     outcome = found.load()
@@ -201,7 +185,7 @@ class Operations(Finder):
         try:
             if self.shared is None:
                 for address, one in records:
-                    yield from self.store.put(address, one)
+                    yield from self.resolver.store.put(address, one)
             else:
                 yield from self.shared.put_many(records)
         except Unstorable as refusal:
@@ -216,69 +200,6 @@ class Operations(Finder):
                 count += yield from self.delete(key)
             return count
         spots = [self.shared.spot(self._address(key)) for key in wanted]
-        budget = Budget(DIRECT_SECONDS)
         there = yield from self.get_many(wanted, counting=False)
-        yield self.guard_io("delete", [name for s in spots for name in (s.entry, s.witness, s.lease)], budget=budget)
+        yield self.resolver.ask("delete", [name for s in spots for name in (s.entry, s.witness, s.lease)])
         return len(there)
-
-    # -- invalidation
-
-    def invalidate(self, function: Any, tag: str | None) -> S:
-        """Forget every call of a function (itself, its name, or a pattern of names), or every entry with `tag`."""
-        if (function is None) == (tag is None):
-            raise ConfigurationError("invalidate() takes a function or its name, or tag=, and not both")
-        if tag is not None:
-            yield from self.invalidate_tag(tag)
-            return
-        name = name_of(function)
-        if isinstance(function, str) and is_glob(name):
-            yield from self.invalidate_glob(name)
-        else:
-            yield from self.invalidate_function(name)
-
-    def invalidate_function(self, *names: str) -> S:
-        """Forget every call of these function names, here and in the backend."""
-        try:
-            if self.shared is not None and names:
-                layout = self.places.layout
-                rests = list(map(function_marker, names))
-                markers = [layout.key("g", bucket, rest) for bucket in layout.buckets for rest in rests]
-                yield self.guard_io("delete", markers, budget=Budget(DIRECT_SECONDS))
-        finally:
-            for name in names:
-                self.tier.invalidate_function(name)
-
-    def invalidate_tag(self, tag: str) -> S:
-        """Forget every entry with this tag, here and in the backend."""
-        if not isinstance(tag, str) or not tag:
-            raise ConfigurationError("tag= takes a text that is not empty")
-        hashed = self.places.tag_hash(tag)
-        try:
-            if self.shared is not None:
-                layout = self.places.layout
-                markers = [layout.key("g", bucket, f"t:{hashed}") for bucket in layout.buckets]
-                yield self.guard_io("delete", markers, budget=Budget(DIRECT_SECONDS))
-        finally:
-            self.tier.invalidate_tag(hashed)
-
-    def invalidate_glob(self, pattern: str) -> S:
-        """Forget every function whose name matches; the registry of names tells which there are."""
-        names = yield from self.names()
-        # `pattern` may also be a name that only looks like a pattern
-        matching = [name for name in names if name == pattern or fnmatch.fnmatchcase(name, pattern)]
-        yield from self.invalidate_function(*matching)
-
-    def clear(self) -> S:
-        """Forget everything under the prefix."""
-        try:
-            if self.shared is not None:
-                layout = self.places.layout
-                markers = [layout.key("g", bucket, "p") for bucket in layout.buckets]
-                yield self.guard_io("delete", markers, budget=Budget(DIRECT_SECONDS))
-        finally:
-            self.tier.clear()
-
-
-def is_glob(name: str) -> bool:
-    """Whether a function name is a pattern."""
-    return not _GLOB.isdisjoint(name)

@@ -1,18 +1,18 @@
-"""What a key that a user gives leads to, and which function names there are.
+"""Key resolution: what a key that a user gives leads to.
 
-Keys that users give are plain keys, any text; a text that reads as an entry's key of this cache (as `Cache.keys` yields
-them) also finds that entry.
+A user's key is a plain key, any text; a text that reads as an entry's full key of this cache (as `Cache.keys` gives
+them) also finds that entry. Everything that looks at entries by their keys asks here: one read for any number of
+entries and their markers. It promises no counting, and knows nothing of functions and calls.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from typing import Any
+from collections.abc import Generator, Iterable, Sequence
+from typing import Any, NamedTuple
 
 from memocache._calls.call_key import Places
-from memocache._calls.engine import Engine
 from memocache._runtime.budget import DIRECT_SECONDS, Budget
-from memocache._runtime.effects import Effect
+from memocache._runtime.effects import Effect, Io
 from memocache._stores.entry import Table
 from memocache._stores.memory.tier import LocalTier
 from memocache._stores.remote import envelope as _envelope
@@ -24,20 +24,35 @@ from memocache._stores.store import Address, Found, Store
 from memocache.exceptions import DecodeError
 
 S = Generator[Effect, Any, Any]
-GENESIS = "\x00genesis"
-"""Member of the registry of names that only a rebuild adds: without it the registry may have been evicted."""
 
 
-class Finder:
-    """Finds, in one cache, what a user's key leads to."""
+class Resolved(NamedTuple):
+    """Where a key leads: the address, the store that has it, what was found there, and its envelope in a backend."""
 
-    def __init__(self, places: Places, engine: Engine, guard: BackendGuard | None) -> None:
+    address: Address
+    store: Store
+    found: Found
+    envelope: Envelope | None
+
+
+Values = list[bytes | None]
+"""What stands at an entry of the backend, and then at each of its markers."""
+
+
+class KeyResolver:
+    """Finds, in one cache, what keys lead to."""
+
+    def __init__(self, places: Places, guard: BackendGuard | None) -> None:
         self.places = places
-        self.engine = engine
         self.guard = guard
         self.tier: LocalTier = places.tier
         self.plain: Table = places.tier.table("", b"")
         self.shared: SharedStore | None = places.shared if isinstance(places.shared, SharedStore) else None
+
+    def ask(self, operation: str, *args: Any, **kwargs: Any) -> Io:
+        """The effect of asking the backend, as a direct call may: for up to 5 s."""
+        assert self.guard is not None
+        return self.guard.io(operation, *args, budget=Budget(DIRECT_SECONDS), **kwargs)
 
     # -- addresses
 
@@ -46,12 +61,13 @@ class Finder:
         """Where plain keys are kept."""
         return self.shared or self.places.local
 
-    def _address(self, key: str, tags: tuple[str, ...] = ()) -> Address:
+    def plain_address(self, key: str, tags: tuple[str, ...] = ()) -> Address:
+        """The address of a plain key. Raises `TypeError`."""
         if not isinstance(key, str):
             raise TypeError(f"key takes a str, not {type(key).__name__}")
         return Address(self.plain, key, "", key, tags, budget=Budget(DIRECT_SECONDS))
 
-    def _entry_address(self, key: str) -> Address | None:
+    def entry_address(self, key: str) -> Address | None:
         """The address of an entry by its full key, or None for a text that is none."""
         parsed = self.places.layout.parse(key)
         if parsed is None or parsed[0] != "e":
@@ -65,20 +81,28 @@ class Finder:
                     return Address(table, held.key, name, digest, tags, budget=Budget(DIRECT_SECONDS))
         return Address(self.plain, None, name, digest, budget=Budget(DIRECT_SECONDS))
 
+    def backend_address(self, key: str) -> Address | None:
+        """The address of an entry in the backend by its full key there, plain or a function's; None for other keys."""
+        parsed = self.places.layout.parse(key)
+        if parsed is None or parsed[0] not in "ek":
+            return None
+        kind, _, rest = parsed
+        name, _, digest = rest.partition(":")
+        name, digest = (unescape(name), digest) if kind == "e" else ("", unescape(rest))
+        return Address(self.plain, None, name, digest, budget=Budget(DIRECT_SECONDS))
+
     def digest_of(self, table: Table, key: Any) -> str:
         """The digest of an entry held in the process."""
         return key if isinstance(key, str) else table.digest(key)
 
     # -- finding
 
-    def _find(
-        self, key: str, values: Sequence[bytes | None] | None = None
-    ) -> Generator[Effect, Any, tuple[Address, Store, Found, Envelope | None]]:
+    def find(self, key: str, values: Sequence[bytes | None] | None = None) -> Generator[Effect, Any, Resolved]:
         """What a key leads to: a plain entry first, then the entry whose full key it is.
 
         `values` stand at the plain entry and its markers in the backend, where that was asked before.
         """
-        for address in (self._address(key), self._entry_address(key)):
+        for address in (self.plain_address(key), self.entry_address(key)):
             if address is None:
                 continue
             stores: list[Store] = (
@@ -87,33 +111,41 @@ class Finder:
             if self.shared is not None:
                 stores.append(self.shared)
             for store in stores:
-                found, envelope = yield from self._look(address, store, values)
+                found, envelope = yield from self.look(address, store, values)
                 if found.load is not None and found.now < max(found.expires, found.stale_until):
-                    return address, store, found, envelope
+                    return Resolved(address, store, found, envelope)
             values = None
-        return self._address(key), self.store, Found(), None
+        return Resolved(self.plain_address(key), self.store, Found(), None)
 
-    def _look(
-        self, address: Address, store: Store, values: Sequence[bytes | None] | None
+    def look(
+        self, address: Address, store: Store, values: Sequence[bytes | None] | None = None
     ) -> Generator[Effect, Any, tuple[Found, Envelope | None]]:
-        """Look up an entry whose tags only the entry itself knows."""
+        """Look up an entry whose tags only the entry itself knows; copies in the process are passed by."""
         if store is not self.shared or self.shared is None:
             return (yield from store.look(address)), None
         spot = self.shared.spot(address)
         expected = self.shared.expect(address)
-        there: Sequence[bytes | None] = (
-            (yield self.guard_io("read", [spot.entry, *spot.markers], budget=address.budget))
-            if values is None
-            else values
-        )
-        found, envelope = yield from self._judge(address, there)
+        if values is None:
+            values = yield self.ask("read", [spot.entry, *spot.markers])
+        found, envelope = yield from self.judge(address, values)
         if not address.tags:  # what has tags depends on more than was expected
             self.shared.keep_when_loaded(address, found, expected)
         return found, envelope
 
-    def _judge(
+    def read(self, addresses: Iterable[Address]) -> Generator[Effect, Any, list[Values]]:
+        """What stands at each of these addresses in the backend: one read for all entries and their markers."""
+        assert self.shared is not None
+        spots = [self.shared.spot(address) for address in addresses]
+        # one marker serves many entries
+        names = list(dict.fromkeys([*(spot.entry for spot in spots), *(one for spot in spots for one in spot.markers)]))
+        replies = yield self.ask("read", names)
+        known: dict[str, bytes | None] = dict(zip(names, replies, strict=True))
+        return [[known[spot.entry], *(known[marker] for marker in spot.markers)] for spot in spots]
+
+    def judge(
         self, address: Address, values: Sequence[bytes | None]
     ) -> Generator[Effect, Any, tuple[Found, Envelope | None]]:
+        """Judge an entry's bytes beside its markers; an entry with tags has more of them, which are read first."""
         assert self.shared is not None
         raw = values[0]
         if raw is None:
@@ -129,43 +161,6 @@ class Finder:
             address.tags = tuple(hashes[i : i + size].hex() for i in range(0, len(hashes), size))
             address.spot = None
             spot = self.shared.spot(address)
-            values = yield self.guard_io("read", [spot.entry, *spot.markers], budget=address.budget)
-            return (yield from self._judge(address, values))  # whatever stands there by now: that is what is checked
+            values = yield self.ask("read", [spot.entry, *spot.markers])
+            return (yield from self.judge(address, values))  # whatever stands there by now: that is what is checked
         return self.shared.read(address, self.shared.spot(address), values), envelope
-
-    def guard_io(self, operation: str, *args: Any, budget: Budget, **kwargs: Any) -> Any:
-        """The effect of asking the backend."""
-        assert self.guard is not None
-        return self.guard.io(operation, *args, budget=budget, **kwargs)
-
-    # -- names
-
-    def names(self) -> S:
-        """The function names known here or in the backend."""
-        names = {table.name for table in self.tier.tables()} - {""}
-        if self.shared is None:
-            return names
-        assert self.guard is not None
-        layout, budget = self.places.layout, Budget(DIRECT_SECONDS)
-        registries = {bucket: layout.key("r", bucket, "names") for bucket in layout.buckets}
-        answers = yield from self.guard.each([("members", (one,), {}) for one in registries.values()], budget=budget)
-        members: dict[str, set[str]] = dict(zip(registries, answers, strict=True))
-        lacking = [bucket for bucket, some in members.items() if GENESIS not in some]
-        if lacking:
-            for key in (yield from self._scan(layout.start("g") + ("" if len(registries) > 1 else "f:"))):
-                _, bucket, rest = layout.parse(key) or ("", "", "")
-                if rest.startswith("f:"):
-                    members[bucket].add(unescape(rest[2:]))
-            rebuilt = [[(registries[bucket], name) for name in (*members[bucket], GENESIS)] for bucket in lacking]
-            yield from self.guard.each([("transact", ((),), {"members": some}) for some in rebuilt], budget=budget)
-        return names.union(*members.values()) - {GENESIS}
-
-    def _scan(self, start: str) -> S:
-        """Every key that begins with `start`."""
-        seen: dict[str, None] = {}
-        cursor = None
-        while True:
-            cursor, keys = yield self.guard_io("scan", start, cursor, budget=Budget(DIRECT_SECONDS))
-            seen.update(dict.fromkeys(keys))
-            if cursor is None:
-                return list(seen)

@@ -14,10 +14,12 @@ from dataclasses import replace
 from math import inf, isinf
 from typing import Any
 
-from memocache._cache.scan import Looking
-from memocache._cache.stats_reporter import DAY, Tallies
-from memocache._runtime.budget import DIRECT_SECONDS, Budget
-from memocache._runtime.effects import Effect
+from memocache._cache.function_names import FunctionNames
+from memocache._cache.inspect import Inspector
+from memocache._cache.scan import Scanner
+from memocache._cache.stats_keys import DAY
+from memocache._cache.stats_reporter import StatsReporter
+from memocache._runtime.effects import Effect, arun
 from memocache._stores.entry import Table
 from memocache._stores.memory.sizeof import sizeof
 from memocache.exceptions import BackendError, ConfigurationError
@@ -31,10 +33,15 @@ TTL_SAMPLE = 1000
 class Statistics:
     """Reads the counters of one cache."""
 
-    def __init__(self, looking: Looking, tallies: Tallies | None) -> None:
-        self._looking = looking
-        self._tallies = tallies
-        self._tier = looking.tier
+    def __init__(
+        self, scanner: Scanner, inspector: Inspector, names: FunctionNames, reporter: StatsReporter | None
+    ) -> None:
+        self._scanner = scanner
+        self._inspector = inspector
+        self._names = names
+        self._reporter = reporter
+        self._ask = scanner.resolver.ask
+        self._tier = scanner.tier
 
     # -- figures
 
@@ -55,7 +62,7 @@ class Statistics:
         """The figures of this process, or of all that share the backend; without `entries` no key is looked at."""
         if scope not in ("process", "fleet"):
             raise ConfigurationError('scope= takes "process" or "fleet"')
-        fleet = scope == "fleet" and self._tallies is not None
+        fleet = scope == "fleet" and self._reporter is not None
         if fleet:
             counts = yield from self._fleet()
             gone = counts.get("", {})
@@ -89,11 +96,11 @@ class Statistics:
         count = len(live)
         memory: int | None = sum(sizeof(entry) + sizeof(entry.key) + sizeof(entry.value) for entry in live)
         hottest = yield from self.hottest(fleet)
-        if self._tallies is not None:
+        if self._reporter is not None:
             more, left_there = (yield from self._backend_entries(TTL_SAMPLE - len(left))) if counted else (0, [])
             count += more
             left += left_there
-            facts = yield self._looking.guard_io("facts", budget=Budget(DIRECT_SECONDS))
+            facts = yield self._ask("facts")
             memory = facts.memory_bytes
         base = CacheStats(
             total_keys=count,
@@ -106,22 +113,22 @@ class Statistics:
 
     def hottest(self, fleet: bool, function: str | None = None) -> S:
         """The hottest keys, or those of one function, hottest first."""
-        tallies = self._tallies
-        if tallies is None:
+        reporter = self._reporter
+        if reporter is None:
             top = heapq.nlargest(TOP_KEYS, self._hits_in_process(function).items(), key=lambda item: item[1])
-            return [self._looking.shown(table, key) for (table, key), _ in top]
+            return [self._scanner.shown(table, key) for (table, key), _ in top]
         counts: Counter[str] = Counter()
         if fleet:
             today = int(self._tier.clock.time()) // DAY
-            days = [tallies.hot_key(today - 1), tallies.hot_key(today)]
-            for some in (yield self._looking.guard_io("counts", days, budget=Budget(DIRECT_SECONDS))):
+            days = [reporter.keys.hot(today - 1), reporter.keys.hot(today)]
+            for some in (yield self._ask("counts", days)):
                 counts.update(some)
         else:
-            tallies.gather()
-            counts.update(tallies.hottest.counts)
+            reporter.gather()
+            counts.update(reporter.hottest.counts)
         if function is not None:
-            counts = Counter({key: hits for key, hits in counts.items() if self._looking.is_of(key, function)})
-        return [self._looking.given(key) for key, _ in counts.most_common(TOP_KEYS)]
+            counts = Counter({key: hits for key, hits in counts.items() if self._scanner.is_of(key, function)})
+        return [self._scanner.given(key) for key, _ in counts.most_common(TOP_KEYS)]
 
     def _hits_in_process(self, function: str | None) -> Counter[Any]:
         counts: Counter[Any] = Counter()
@@ -135,18 +142,18 @@ class Statistics:
 
     def _fleet(self) -> S:
         """The counters by function name ("" for plain keys), of all processes, as far as they have sent them."""
-        tallies = self._tallies
-        assert tallies is not None
+        reporter = self._reporter
+        assert reporter is not None
         yield from self.send()
-        names = ["", *sorted((yield from self._looking.names()))]
-        keys = [tallies.function_key(name) for name in names]
-        replies = yield self._looking.guard_io("counts", keys, budget=Budget(DIRECT_SECONDS))
+        names = ["", *sorted((yield from self._names.known()))]
+        keys = [reporter.keys.function(name) for name in names]
+        replies = yield self._ask("counts", keys)
         return dict(zip(names, replies, strict=True))
 
     def send(self) -> S:
         """Send what this process has counted, so that its own figures are in the fleet's."""
-        assert self._tallies is not None
-        yield self._tallies.sending()
+        assert self._reporter is not None
+        yield from self._reporter.sending()
 
     def _backend_entries(self, sample: int) -> S:
         """How many live entries the backend holds, and the seconds left of the first `sample` that expire."""
@@ -154,7 +161,7 @@ class Statistics:
         left: list[float] = []
         at: Any = None
         while True:
-            at, looked = yield from self._looking.look_step(at)
+            at, looked = yield from self._scanner.entries_step(at)
             for one in looked:
                 if one.alive and one.key not in seen:
                     seen.add(one.key)
@@ -165,24 +172,24 @@ class Statistics:
 
     def zero(self, table: Table) -> S:
         """Begin the counters of a function again at nothing; the fleet's figures of its name too."""
-        if self._tallies is not None:
+        if self._reporter is not None:
             yield from self.send()
-            keys = [self._tallies.function_key(table.name), self._tallies.details_key(table.name)]
-            yield self._looking.guard_io("delete", keys, budget=Budget(DIRECT_SECONDS))
+            keys = [self._reporter.keys.function(table.name), self._reporter.keys.details(table.name)]
+            yield self._ask("delete", keys)
         for one in self._tier.tables(table.name):
             self._tier.zero(one)
-        if self._tallies is not None:
-            self._tallies.zeroed(table.name)
+        if self._reporter is not None:
+            self._reporter.zeroed(table.name)
 
     def inspect(self, key: str) -> S:
         """What is known about one entry, its accesses included."""
-        info: EntryInfo | None = yield from self._looking.inspect(key)
-        full = yield from self._looking.full_key(key)
-        if info is None or self._tallies is None or full is None:
+        info: EntryInfo | None = yield from self._inspector.inspect(key)
+        full = yield from self._inspector.full_key(key)
+        if info is None or self._reporter is None or full is None:
             return info
-        access = self._tallies.access_key(full)
-        (counts,) = yield self._looking.guard_io("counts", [access], budget=Budget(DIRECT_SECONDS))
-        pending, last = self._tallies.pending(full)
+        access = self._reporter.keys.access(full)
+        (counts,) = yield self._ask("counts", [access])
+        pending, last = self._reporter.pending(full)
         last = last or (counts["last"] / 1000 if "last" in counts else None)
         return replace(info, access_count=counts.get("n", 0) + pending, last_accessed=last)
 
@@ -195,10 +202,10 @@ class Statistics:
         deleted = sum(self._tier.find(entry.table, entry.key) is None for entry in held)
         self._tier.sweep()
         at: Any = None
-        while self._looking.shared is not None:
-            at, batch = yield from self._looking.look_step(at)
+        while self._scanner.shared is not None:
+            at, batch = yield from self._scanner.entries_step(at)
             looked += len(batch)
-            deleted += yield from self._looking.bury([one for one in batch if not one.alive])
+            deleted += yield from self._scanner.bury([one for one in batch if not one.alive])
             if progress is not None:
                 progress(looked, deleted)
             if at is None:
@@ -211,21 +218,21 @@ class Statistics:
 
     def close(self) -> None:
         """Send what was counted."""
-        if self._tallies is not None:
-            self._tallies.close()
+        if self._reporter is not None:
+            self._reporter.close()
 
     async def aclose(self) -> None:
         """Send what was counted, without blocking the loop."""
-        if self._tallies is not None:
+        if self._reporter is not None:
             try:
-                await self._tallies.sending().awaiting()
+                await arun(self._reporter.sending())
             except BackendError:
                 pass  # kept, and sent at the next occasion
 
     def after_fork(self) -> None:
         """In a child: what the parent counted is not ours to send."""
-        if self._tallies is not None:
-            self._tallies.after_fork()
+        if self._reporter is not None:
+            self._reporter.after_fork()
 
 
 def of_fleet(name: str, counts: dict[str, int]) -> FunctionStats:

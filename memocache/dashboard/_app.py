@@ -282,7 +282,7 @@ class Pages:
         value = None
         if self._show_values:
             try:
-                held = await arun(self.cache._operations.glimpse(key))
+                held = await arun(self.cache._operations.inspector.value(key))
                 value = "a remembered error, or nothing" if held is MISSING else repr(held)
             except Exception as error:  # whatever a stored class does in repr, or what cannot be decoded here
                 value = f"cannot be shown: {type(error).__name__}"

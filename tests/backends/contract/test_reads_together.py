@@ -681,7 +681,7 @@ def test_a_glance_agrees_with_reading(data: st.DataObject) -> None:
     clock = FakeClock(1500.0)
     with FakeServer() as fake, Cache(fake.url, clock=clock) as cache:
         store: Any = cache._places.shared
-        table = cache._operations.plain
+        table = cache._operations.key_value.plain
         flags = data.draw(st.sampled_from([0, 1, 2, 4, 16]))
         key = data.draw(st.sampled_from(["memo:k:k", "memo:k:other"]))
         expires = data.draw(st.sampled_from([1400.0, 1500.0, 1600.0]))
@@ -695,7 +695,7 @@ def test_a_glance_agrees_with_reading(data: st.DataObject) -> None:
             st.sampled_from([[GENERATIONS[:8], GENERATIONS[8:]], [b"00000000", b"12345678"], [None, b"1"]])
         )
         seen = store.glance(table, ("memo:k:k", bytes(raw), marks))
-        address = cache._operations._address("k")
+        address = cache._operations.key_value._address("k")
         values = [bytes(raw), *marks]
         found: Any = store.read(address, store.spot(address), values)
         assert (seen is UNFIT) or (found.load is not None and found.now < found.expires and found.load().value == seen)
@@ -706,7 +706,7 @@ def test_a_glance_serves_a_plain_fresh_value() -> None:
     """It does serve what most are, counted; the markers' values are joined once for all that share their list."""
     with FakeServer() as fake, Cache(fake.url, clock=FakeClock(1500.0)) as cache:
         store: Any = cache._places.shared
-        table = cache._operations.plain
+        table = cache._operations.key_value.plain
         raw = close(pack(WHOLE), b"")
         assert echo(GENERATIONS, b"memo:k:k") in raw
         marks = [GENERATIONS[:8], GENERATIONS[8:]]

@@ -96,7 +96,7 @@ def test_a_hit_is_one_command_to_one_node(cluster: ClusterServer, cache: Cache, 
     owners = {slot: member.server.port for member in cluster.view() for held in member.slots for slot in held}
     for x in range(30):
         f(x)
-    cache._statistics._tallies.flush()  # type: ignore[union-attr]  # so that none comes in between
+    cache._operations.statistics._reporter.flush()  # type: ignore[union-attr]  # so that none comes in between
 
     async def loop() -> None:
         for x in range(30):
@@ -166,7 +166,7 @@ def test_patterns_look_at_the_registry_once(
 def _names(cache: Cache) -> set[str]:
     from memocache._runtime.effects import run
 
-    found: set[str] = run(cache._operations.names())
+    found: set[str] = run(cache._operations.names.known())
     return found
 
 

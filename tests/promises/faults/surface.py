@@ -295,7 +295,7 @@ class Surface:
         self.note(keys)
         for key in [*keys, again.key_for(ARGUMENT)]:
             self.note(self.ask("inspect", key))
-        self.cache._statistics._tallies.flush()  # type: ignore[union-attr]  # there is a backend
+        self.cache._operations.statistics._reporter.flush()  # type: ignore[union-attr]  # there is a backend
         for scope in ("process", "fleet"):
             self.note(self.ask("stats", scope))
             self.note(self.ask("details", "again", scope))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from memocache._cache import stats_reporter as _tally
+from memocache._cache import stats_reporter as _reporter
 from memocache._runtime.circuit_breaker import Breaker
 from memocache._stores.remote import envelope as _envelope
 from memocache._stores.remote.store import SharedStore
@@ -74,11 +74,11 @@ def test_a_build_that_counts_a_flush_again_is_caught(
     rig: Rig, proxy: FaultProxy, leisure: Leisure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Row 5's measure finds counters that are too high where a flush is sent again under another number."""
-    monkeypatch.setattr(_tally, "FLUSH_SECONDS", 3600.0)
+    monkeypatch.setattr(_reporter, "FLUSH_SECONDS", 3600.0)
 
-    def keep(self: _tally.Tallies, batch: _tally.Batch) -> None:
+    def keep(self: _reporter.StatsReporter, batch: _reporter.Flush) -> None:
         anew = self._numbered([one._replace(once=None) for one in batch.tallies], batch.sender)
         self._unconfirmed.append(batch._replace(tallies=anew))
 
-    monkeypatch.setattr(_tally.Tallies, "keep", keep)
+    monkeypatch.setattr(_reporter.StatsReporter, "keep", keep)
     assert miscounted(rig, proxy, leisure, scripts=True) > 0

@@ -362,7 +362,7 @@ def test_a_flood_of_arguments_leaves_nothing_for_ever(
         rig.call(held, x)
         rig.call(f, x)
     assert held.cache_info().currsize <= 100
-    cache._statistics._tallies.flush()
+    cache._operations.statistics._reporter.flush()
     with one_victim.client() as client:
         keys = client.keys("*")
         assert len(keys) > 600

@@ -188,7 +188,7 @@ def test_20_another_type_at_our_keys(rig: Rig, one_victim: Server, leisure: Leis
     rig.trial(f, range(1, 17)).check()
     assert f.cache_info().hits == hits + 16
     cache = rig.caches[-1]
-    cache._statistics._tallies.flush()
+    cache._operations.statistics._reporter.flush()
     rig.ask(cache, "invalidate", "truth")
     rig.trial(f, range(1, 17)).check()
     assert f.cache_info().hits == hits + 16

@@ -16,6 +16,7 @@ from memocache import BackendError
 from memocache._cache import stats_reporter as _tally
 from memocache._runtime import circuit_breaker as _breaker
 from memocache._runtime.budget import Budget
+from memocache._runtime.effects import arun, run
 from memocache._stores.remote import lease_heartbeat as _keeper
 from memocache._stores.remote import store as _store_shared
 from memocache._stores.remote.guard import Guard
@@ -166,7 +167,7 @@ def miscounted(rig: Rig, proxy: FaultProxy, leisure: Leisure, *, scripts: bool) 
     f, g = (rig.cached(cache, name=name) for name in ("truth", "other"))
     rig.trial(f, range(1, 9)).check()
     cache._guard.backend._say.scripts = scripts  # type: ignore[union-attr]  # of Redis
-    tallies = cache._statistics._tallies
+    tallies = cache._operations.statistics._reporter
     assert tallies is not None
     command = b"EVALSHA" if scripts else b"EXEC"
     rounds = share(60, 6)
@@ -209,11 +210,10 @@ def no_flush(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def flush(rig: Rig, tallies: Any, seconds: float = 30.0) -> None:
     """Send what was counted, in the rig's colour."""
-    sending = tallies.sending(seconds)
     if rig.is_async:
-        rig.run(sending.awaiting())
+        rig.run(arun(tallies.sending(seconds)))
     else:
-        sending.blocking()
+        run(tallies.sending(seconds))
 
 
 @pytest.mark.usefixtures("brisk")

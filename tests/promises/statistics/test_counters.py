@@ -278,7 +278,7 @@ def ticking() -> Iterator[tuple[Cache, CountingBackend, Ticks]]:
     """A cache whose interval passes when the test says so."""
     backend, ticks = CountingBackend(), Ticks()
     cache = Cache(backend, clock=FakeClock())
-    tallies: Any = cache._statistics._tallies
+    tallies: Any = cache._operations.statistics._reporter
     tallies._stop = ticks
     yield cache, backend, ticks
     thread, ticks.wait = tallies._thread, lambda timeout=None: True  # type: ignore[method-assign]  # it ends

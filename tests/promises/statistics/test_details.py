@@ -335,7 +335,7 @@ def test_a_flush_whose_answer_was_lost_counts_once() -> None:
     f = cache.cached(name="f")(lambda n: n)
     for n in (1, 1, 2):
         f(n)
-    tallies: Any = cache._statistics._tallies
+    tallies: Any = cache._operations.statistics._reporter
     backend.lose = True
     for _ in range(3):
         tallies.flush()
@@ -354,7 +354,7 @@ def test_times_are_sent_with_the_counters() -> None:
     cache = Cache(backend, clock=FakeClock())
     f = cache.cached(name="f")(lambda n: n)
     f(1)
-    tallies: Any = cache._statistics._tallies
+    tallies: Any = cache._operations.statistics._reporter
     tallies.flush()
     assert len(backend.tallied) == 1
     by_key = {one.key: dict(one.adds) for one in backend.tallied[0]}
@@ -423,7 +423,7 @@ def test_settings_that_could_not_be_told_are_told_later() -> None:
     cache = Cache(backend)
     f = cache.cached(name="f")(lambda n: n)
     f(1)
-    tallies: Any = cache._statistics._tallies
+    tallies: Any = cache._operations.statistics._reporter
     tallies.flush()
     backend.active = False
     cache._guard.breaker.closed()  # type: ignore[union-attr]  # a shared backend has one

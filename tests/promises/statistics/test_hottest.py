@@ -77,7 +77,7 @@ def test_of_a_fleet(trace: list[int]) -> None:
 
 
 def _replay(cache: Cache, f: Any, trace: list[int]) -> None:
-    tallies: Any = cache._statistics._tallies
+    tallies: Any = cache._operations.statistics._reporter
     tallies._thread = object()  # the flushes are the test's
     key_for = {key: f.key_for(key) for key in set(trace)}
     for at in range(0, len(trace), 5000):
@@ -139,7 +139,7 @@ def recorded() -> tuple[Any, Recorder]:
     """The tallies of a cache whose flushes are the test's, and where they go."""
     backend = Recorder()
     cache = Cache(backend)
-    tallies: Any = cache._statistics._tallies
+    tallies: Any = cache._operations.statistics._reporter
     tallies._thread = object()
     return tallies, backend
 

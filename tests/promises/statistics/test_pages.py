@@ -86,7 +86,7 @@ def test_old_cursors_are_forgotten(local: World) -> None:
     first = local.ask("keys_page", "f", None, 2).cursor
     for _ in range(60):
         local.ask("keys_page", "f", None, 2)
-    assert len(local.cache._pages._rests) == 50
+    assert len(local.cache._operations.pages._rests) == 50
     with pytest.raises(ConfigurationError, match="cursor="):
         local.ask("keys_page", "f", first, 2)
 
@@ -139,7 +139,7 @@ def test_breakers() -> None:
 
 def test_breakers_of_nodes() -> None:
     """In a cluster each node that is known has its own."""
-    from memocache.backends._cluster.slots import Table
+    from memocache.backends._cluster.slots import SlotTable
     from memocache.backends.cluster import ClusterBackend
 
     cache = Cache("redis+cluster://127.0.0.1:1,127.0.0.1:2")
@@ -147,7 +147,7 @@ def test_breakers_of_nodes() -> None:
     backend = cache.backend
     assert isinstance(backend, ClusterBackend)
     addresses = (("127.0.0.1", 1), ("127.0.0.1", 2))
-    backend._router.table = Table((addresses[0],) * 16384, addresses, frozenset())
+    backend._router.table = SlotTable((addresses[0],) * 16384, addresses, frozenset())
     backend._router.node_at(addresses[1]).breaker.failed(0.0, timeout=True)
     assert cache.breaker() == {"cluster": "closed", "127.0.0.1:1": "closed", "127.0.0.1:2": "open"}
     cache.close()

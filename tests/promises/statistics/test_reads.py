@@ -52,7 +52,7 @@ def test_a_flush_writes_no_entry(cache: Cache, valkey: Server) -> None:
         for _ in range(10):
             f(1)
         counted = Counted(client)
-        assert cache._statistics._tallies.flush()  # type: ignore[union-attr]  # beside a server there is one
+        assert cache._operations.statistics._reporter.flush()  # type: ignore[union-attr]  # beside a server there is one
         # beside the hashes, the number of the flush is looked at and set
         assert set(counted()) - {"evalsha", "eval", "type", "get"} == {"hincrby", "hset", "pexpire", "set"}
         assert (client.get(f.key_for(1)), client.pexpiretime(f.key_for(1))) == (raw, expires)
