@@ -1,5 +1,5 @@
-"""A busy machine is no backend trouble: what a call may spend on its backend is tested in tests/faults and
-tests/contract, and everywhere else it is much.
+"""A busy machine is no backend trouble: what a call may spend on its backend is tested in tests/promises/faults and
+tests/backends/contract, and everywhere else it is much.
 """
 
 from __future__ import annotations

@@ -195,8 +195,8 @@ def _words() -> list[str]:
 def _payloads() -> list[bytes]:
     import pytest
 
-    from tests.codecs.test_bombs import bombs
-    from tests.codecs.test_golden_payload import VALUES, registered
+    from tests.codecs.test_codec_bombs import bombs
+    from tests.codecs.test_codec_golden import VALUES, registered
     from tests.fuzz import shapes
 
     codec = Codec(max_bytes=MAX_BYTES)

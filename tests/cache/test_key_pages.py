@@ -13,6 +13,9 @@ from memocache.backends.memory import MemoryBackend
 from memocache.exceptions import ConfigurationError
 from memocache.testing import FailingBackend, FakeClock
 from tests.promises.behaviour.world import World
+from tests.promises.statistics import conftest as fewer
+
+world = fewer.world  # fixtures of fewer kinds
 
 
 def pages(world: World, function: Any = None, limit: int = 100) -> list[list[str]]:

@@ -1,6 +1,6 @@
 """Golden envelopes: the stored bytes of format 1, in every way they are sealed and compressed, are still believed.
 
-A file is never changed. To add files for new ways: ``python tests/stores/test_golden_envelope.py`` writes those
+A file is never changed. To add files for new ways: ``python tests/stores/test_envelope_golden.py`` writes those
 missing.
 """
 

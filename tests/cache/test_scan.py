@@ -17,6 +17,9 @@ from memocache.typing import Guard, Put
 from tests.promises.behaviour.world import World
 from tests.promises.flight.support import crowd
 from tests.promises.invalidation.test_commands import Counted
+from tests.promises.statistics import conftest as fewer
+
+shared, world = fewer.shared, fewer.world  # fixtures of fewer kinds
 
 
 def entries(world: World) -> set[str]:

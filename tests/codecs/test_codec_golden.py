@@ -1,6 +1,6 @@
 """Golden payloads: every released code means what it meant, and is written as it was.
 
-A file is never changed. To add files for new codes: ``python tests/codecs/test_golden_payload.py`` writes those
+A file is never changed. To add files for new codes: ``python tests/codecs/test_codec_golden.py`` writes those
 missing.
 """
 

@@ -18,7 +18,10 @@ from memocache.testing.servers import Server
 from memocache.typing import Put, Tally
 from tests.promises.behaviour.world import World
 from tests.promises.flight.support import crowd
+from tests.promises.statistics import conftest as fewer
 from tests.promises.statistics.test_counters import CountingBackend, Worker
+
+shared, world = fewer.shared, fewer.world  # fixtures of fewer kinds
 
 SCOPES = ("process", "fleet")
 
