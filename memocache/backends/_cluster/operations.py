@@ -14,9 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 from memocache.backends._cluster.fan_out import Plan, at_once
 from memocache.backends._cluster.router import Router
 from memocache.backends._cluster.slots import Address, slot_of
-from memocache.backends._redis.combinators import confirmed
 from memocache.backends._redis.commands import Commands, Transaction
-from memocache.backends._redis.resp import Op
 from memocache.backends.base import NodeFailure
 from memocache.typing import BackendFacts, Tally
 
@@ -37,7 +35,7 @@ class ClusterCommands:
 
     def __init__(self, router: Router, wait: tuple[int, int] | None) -> None:
         self._router = router
-        self._say = Commands(sharded=True)
+        self._say = Commands(sharded=True, wait=wait)
         self._wait = wait
 
     def read(self, keys: Sequence[str]) -> Plan[list[bytes | None]]:
@@ -73,10 +71,10 @@ class ClusterCommands:
     def delete(self, keys: Sequence[str]) -> Plan[int]:
         """One UNLINK a slot; one WAIT a node, where that is asked for."""
         plans = [self._delete(slot, some) for slot, some in _by_slot(keys).items()]
-        return sum((yield from at_once(plans) if self._wait is None else at_once(plans, self._confirmed)))
+        return sum((yield from at_once(plans) if self._wait is None else at_once(plans, self._say.confirmed)))
 
     def _delete(self, slot: int, keys: Sequence[str]) -> Plan[int]:
-        work, say = self._router.work, self._say.delete
+        work, say = self._router.work, self._say.unconfirmed_delete
         try:
             return (yield from work(slot, partial(say, keys), patient=False))
         except NodeFailure as failure:
@@ -88,10 +86,6 @@ class ClusterCommands:
         for key in reversed(keys):
             total += yield from work(slot, partial(say, [key]))
         return total
-
-    def _confirmed(self, op: Op[Any]) -> Op[Any]:
-        assert self._wait is not None
-        return confirmed(op, *self._wait)
 
     def scan(self, prefix: str, cursor: Any = None) -> Plan[tuple[Any, list[str]]]:
         """One step of SCAN at one node after the other; at the end, those that slots have come to meanwhile again."""

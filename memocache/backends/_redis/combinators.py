@@ -12,6 +12,7 @@ from memocache.backends._redis.resp import Ask, Op, number, pack
 from memocache.backends.base import ProtocolError, ReplyError
 
 T = TypeVar("T")
+_REDIRECTIONS = frozenset({"ASK", "MOVED", "TRYAGAIN"})
 
 
 def merged(ops: Sequence[Op[Any]], outcomes: list[Any]) -> Op[None]:
@@ -38,7 +39,8 @@ def merged(ops: Sequence[Op[Any]], outcomes: list[Any]) -> Op[None]:
         together = list(asks.items()) if alone is None else [(alone, asks[alone])]
         payload = b"".join(ask.payload for _, ask in together)
         harmless = all(ask.harmless for _, ask in together)
-        replies = yield Ask(payload, sum(ask.replies for _, ask in together), alone is not None, harmless)
+        nudge = together[0][1].nudge  # one for all: replicas hear of writes in order
+        replies = yield Ask(payload, sum(ask.replies for _, ask in together), alone is not None, harmless, nudge)
         at = 0
         for index, ask in together:
             resume(index, replies[at : at + ask.replies])
@@ -52,7 +54,7 @@ def asking(op: Op[T]) -> Op[T]:
         while True:
             if ask.session:  # its commands would need the word each
                 raise ReplyError("TRYAGAIN")
-            said, *replies = yield ask._replace(payload=pack("ASKING") + ask.payload, replies=ask.replies + 1)
+            said, *replies = yield _asked(ask._replace(nudge=ask.nudge and _asked(ask.nudge)))
             if said != b"OK":
                 raise said if isinstance(said, ReplyError) else ProtocolError("no answer to ASKING")
             ask = op.send(replies)
@@ -61,17 +63,27 @@ def asking(op: Op[T]) -> Op[T]:
         return result
 
 
-def confirmed(op: Op[T], replicas: int, milliseconds: int) -> Op[T]:
-    """Carry out `op` and wait after each step for so many replicas to have its writes.
+def _asked(ask: Ask) -> Ask:
+    return ask._replace(payload=pack("ASKING") + ask.payload, replies=ask.replies + 1)
 
-    Raises `ReplyError` with the code NOREPLICAS if they do not within the time; the writes stand all the same.
+
+def confirmed(op: Op[T], replicas: int, milliseconds: int) -> Op[T]:
+    """Carry out `op`, whose replies are how many keys it removed, and wait after each step for so many replicas.
+
+    WAIT is about the last write of its connection. A step that removed nothing has written nothing, though an earlier
+    removal of the same keys, over another connection, may not have reached a replica; so its `nudge` is written first.
+    Raises `ReplyError` with the code NOREPLICAS if they do not have it within the time; the writes stand all the same.
     """
+    wait = pack("WAIT", replicas, milliseconds)
     try:
         ask = next(op)
         while True:
-            payload = ask.payload + pack("WAIT", replicas, milliseconds)
             # a connection of one's own: others must not wait behind it
-            *replies, reached = yield Ask(payload, ask.replies + 1, session=True)
+            *replies, reached = yield Ask(ask.payload + wait, ask.replies + 1, session=True)
+            if ask.nudge is not None and not any(type(reply) is int and reply for reply in replies):
+                *_, told, reached = yield Ask(ask.nudge.payload + wait, ask.nudge.replies + 1, session=True)
+                if isinstance(told, ReplyError):
+                    raise told if told.code in _REDIRECTIONS else ReplyError("NOREPLICAS", "nothing could be written")
             if number(reached) < replicas:
                 raise ReplyError("NOREPLICAS", "too few replicas have the write")
             ask = op.send(replies)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from memocache.backends._redis.combinators import confirmed
 from memocache.backends._redis.resp import Ask, Op, number, pack, unexpected, values
@@ -46,6 +46,7 @@ class Transaction(NamedTuple):
         yield from (key for key, _ in self.members)
 
 
+T = TypeVar("T")
 _BATCH = 1000
 _NUMBER = re.compile(r"-?[0-9]{1,19}")
 
@@ -60,6 +61,7 @@ class Commands:
     def __init__(self, *, sharded: bool = False, wait: tuple[int, int] | None = None) -> None:
         self.scripts = True
         self._wait = wait
+        self._sharded = sharded
         self._publish = "SPUBLISH" if sharded else "PUBLISH"
         self._script, self._sha = (TRANSACT_SHARDED, TRANSACT_SHARDED_SHA) if sharded else (TRANSACT, TRANSACT_SHA)
 
@@ -118,14 +120,30 @@ class Commands:
         """UNLINK in batches of 1,000, which is one round trip for most; each is followed by WAIT where that is asked
         for.
         """
-        return self._delete(keys) if self._wait is None else confirmed(self._delete(keys), *self._wait)
+        return self.unconfirmed_delete(keys) if self._wait is None else self.confirmed(self.unconfirmed_delete(keys))
 
-    def _delete(self, keys: Sequence[str]) -> Op[int]:
+    def confirmed(self, op: Op[T]) -> Op[T]:
+        """An operation that removes keys, with WAIT after each step."""
+        assert self._wait is not None
+        return confirmed(op, *self._wait)
+
+    def unconfirmed_delete(self, keys: Sequence[str]) -> Op[int]:
+        """As `delete`, for who waits for the replicas of several together."""
         total = 0
         for batch in _batches(keys):
-            (reply,) = yield Ask(pack("UNLINK", *batch), 1)
+            nudge = self._nudge(batch[0]) if self._wait is not None else None
+            (reply,) = yield Ask(pack("UNLINK", *batch), 1, nudge=nudge)
             total += number(reply)
         return total
+
+    def _nudge(self, key: str) -> Ask:
+        """A message that nobody hears: replicas are told of it, and a full server takes it. In a cluster messages go
+        another way, so there it is a key beside `key`, for a second.
+        """
+        if not self._sharded:
+            return Ask(pack("PUBLISH", key, b""), 1)
+        beside = f"{key}:wait" if "{" in key else f"{{{key}}}:wait"
+        return Ask(pack("SET", beside, b"", "PX", 1000), 1)
 
     def scan(self, prefix: str, cursor: Any = None) -> Op[tuple[Any, list[str]]]:
         """One step of SCAN; keys that are not UTF-8 are none of ours and left out."""

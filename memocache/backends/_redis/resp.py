@@ -29,13 +29,15 @@ class Ask(NamedTuple):
 
     With `session` the server keeps state between this step and the next (WATCH), so the steps that follow must go
     over the same connection and nobody else may use it. With `harmless` it only reads, so it may be sent once more when
-    the connection turns out to have been closed; nothing else is ever sent twice.
+    the connection turns out to have been closed; nothing else is ever sent twice. `nudge` is a harmless write that
+    replicas are told of whatever stands on the server, for a step that may change nothing (see `confirmed`).
     """
 
     payload: bytes
     replies: int
     session: bool = False
     harmless: bool = False
+    nudge: Ask | None = None
 
 
 Op: TypeAlias = Generator[Ask, list[Any], T]

@@ -353,14 +353,16 @@ def test_one_seed_is_enough_and_dead_ones_are_passed_over(cluster: ClusterServer
 
 
 def test_deletes_wait_for_replicas_where_asked(cluster: ClusterServer) -> None:
-    """``wait=1``: one WAIT a node with the 256 deletes, not one each; more replicas than there are is an error."""
+    """``wait=1``: one WAIT a node with the 256 deletes, not one each, and another after a nudge where nothing was
+    removed; more replicas than there are is an error.
+    """
     with Cache(unhurried(cluster.url) + "&wait=1&wait_timeout=30") as cache:
         f = cache.cached(name="f")(lambda x: [x])
         f(1)
         asked = _asked(cluster, lambda: cache.invalidate("f"))
-        assert {one["wait"] for one in asked.values()} == {1}
+        assert sorted((one["wait"], one["set"]) for one in asked.values()) == [(1, 0), (2, 1), (2, 1)]
         asked = _asked(cluster, lambda: asyncio.run(_invalidate(cache)))
-        assert {one["wait"] for one in asked.values()} == {1}
+        assert {(one["wait"], one["set"]) for one in asked.values()} == {(2, 1)}
     with Cache(unhurried(cluster.url) + "&wait=2&wait_timeout=0.01") as cache:
         with pytest.raises(BackendError, match="NOREPLICAS"):
             cache.invalidate("f")
