@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import string
 import types
 import warnings
@@ -28,6 +27,16 @@ _WAYS_OUT = (
     "give its class a __cache_key__() method, or pass key= (a template or callable that picks what identifies "
     "the call), or exclude= for a parameter that does not change the result"
 )
+
+
+class _Default:
+    """Stands, in the key of a call, for the default of its parameter where that has no value."""
+
+    def __cache_key__(self) -> None:
+        return None
+
+
+DEFAULT: Final = _Default()
 
 
 class Places:
@@ -106,27 +115,34 @@ class Binding:
         self._warned: set[str] = set()
         self._spares_hashes = False
         self._included = function.included()
-        self._unshared_because: str | None
-        try:
-            identity, self._unshared_because = function.identity(Recorder(places.tier.identities))
-        except NoIdentity as refusal:  # not even this process can name it: then it is known by nothing but itself
-            identity = os.urandom(DIGEST_BYTES)
-            self._unshared_because = f"it captured an object of {refusal.type_name}, which nothing can name"
-        self._seed = blake2b(identity, digest_size=DIGEST_BYTES).digest()
+        self._defaults = function.defaults_without_value()
+        identity, self._unshared_because = function.identity()
+        self._seed, self.table = self._place(identity)
+        if function.options.name is None and not self.table.admits(self._defaults.values()):
+            identity, self._unshared_because = function.keep_apart(
+                "a default of it is another object than in the function that had its name and code before"
+            )
+            self._seed, self.table = self._place(identity)
         # of the seed, to be copied: what `places.digest` would begin with
         self._digest = blake2b(self._seed, digest_size=DIGEST_BYTES, key=places.secret)
+        self._plain_key = function.options.key is None and not function.options.exclude and not self._defaults
+        self.counters: Counters = self.table.counters
+
+    def _place(self, identity: bytes) -> tuple[bytes, Table]:
+        """What the digests of the function's calls begin with, and the table of their entries."""
+        places, function = self.places, self.function
+        seed = blake2b(identity, digest_size=DIGEST_BYTES).digest()
         options = function.options
-        self._plain_key = options.key is None and not options.exclude
-        self.table: Table = places.tier.table(
+        table = places.tier.table(
             function.name,
-            self._seed,
+            seed,
             maxsize=options.maxsize,
             stale=options.stale,
             retention=max(options.stale, options.stale_if_error),
         )
         kinds = None if function.key_fields is not None else function.signature.kinds_of(self._included)
-        self.table.digest = partial(key_digest, places.secret, self._seed, kinds)
-        self.counters: Counters = self.table.counters
+        table.digest = partial(key_digest, places.secret, seed, kinds)
+        return seed, table
 
     @property
     def shares(self) -> bool:
@@ -221,8 +237,13 @@ class Binding:
         function = self.function
         signature, key = function.signature, function.options.key
         if callable(key):
-            args, kwargs = signature.split(values)
+            args, kwargs = signature.spread(values)
             return (key(*args, **kwargs),)
+        if self._defaults:
+            values = tuple(
+                DEFAULT if number in self._defaults and value is self._defaults[number] else value
+                for number, value in enumerate(values)
+            )
         if function.key_fields is not None:
             formatter, named = string.Formatter(), dict(zip(signature.names, values, strict=True))
             return tuple(formatter.get_field(field, (), named)[0] for field in function.key_fields)
@@ -240,7 +261,7 @@ class Binding:
         raises."""
         tags, signature = self.function.options.tags, self.function.signature
         if callable(tags):
-            args, kwargs = signature.split(values)
+            args, kwargs = signature.spread(values)
             return tuple(map(self.places.tag_hash, plain_tags(tags(*args, **kwargs))))
         named = dict(zip(signature.names, values, strict=True))
         formatter = string.Formatter()

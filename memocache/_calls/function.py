@@ -1,22 +1,23 @@
 """What a decorated function is: its colour, its name, its signature, and the identity that goes into its keys.
 
-A function is known by its name. Functions whose name says too little (lambdas, functions of ``__main__``, nested
-functions) are also known by a digest of their code and by what they captured when decorated, by value. ``name=``
-vouches that the name alone does it.
+A function is known by its name, if that leads to it; every other also by a digest of its code; and by what it captured,
+by value, as at its first call (see `memocache._calls.captures`). ``name=`` vouches that the name alone does it.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-import types
+import os
 from collections.abc import Callable
 from typing import Any
 
+from memocache._calls.captures import Apart, Reading, layers
+from memocache._calls.code_digest import code_digest
 from memocache._calls.keys.canonical import canonical
 from memocache._calls.options import Options, check, template_fields
 from memocache._calls.signature import Signature
-from memocache._runtime.identity import NoIdentity, TokenSource
+from memocache._runtime.identity import NoIdentity
 from memocache.exceptions import ConfigurationError
 
 
@@ -49,12 +50,7 @@ class Function:
         self.key_fields = (
             template_fields(self.options.key, self.signature, "key") if isinstance(self.options.key, str) else None
         )
-        self._parts = self._identity_parts()
-        try:
-            self._identity: bytes | NoIdentity = canonical(self._parts)
-            self._parts = ()  # what it captured may change from now on; its identity does not
-        except NoIdentity as refusal:
-            self._identity = refusal.with_traceback(None)
+        self._identity: tuple[bytes, str | None] | None = None
         # whether the key is made of parameter values as they are, so that the compiled look-up can serve it
         self.direct = not callable(self.options.key) and all(
             name in self.signature.names for name in (*(self.key_fields or ()), *self.options.exclude)
@@ -74,93 +70,43 @@ class Function:
             )
         return [name for name in self.signature.names if name not in self.options.exclude]
 
-    def _identity_parts(self) -> tuple[Any, ...]:
-        """What the function is, for its keys, as it stands when decorated."""
+    def settings(self) -> tuple[Any, ...]:
+        """What of the options makes other keys, or entries that are computed otherwise."""
         options = self.options
         version = options.version
         if version == "auto":
-            version = "auto:" + code_digest(_unwrapped(self.plain)).hex()
-        parts: list[Any] = [
-            "function",
-            version,
-            tuple(self.signature.names),
-            options.key if isinstance(options.key, str) else bool(options.key),
-            options.exclude,
-        ]
-        if options.name is None:
-            parts += _captures(self.plain, ())
-        return tuple(parts)
+            version = "auto:" + b"".join(map(code_digest, layers(self.plain))).hex()
+        key = options.key if isinstance(options.key, str) else bool(options.key)
+        return "function", version, tuple(self.signature.names), key, options.exclude
 
-    def identity(self, process: TokenSource) -> tuple[bytes, str | None]:
-        """Canonical bytes of what the function is, and why only this process could know it (None: any could).
+    def identity(self) -> tuple[bytes, str | None]:
+        """Canonical bytes of what the function is, as at the first time it was asked, and why no other process could
+        know it (None: any could)."""
+        if self._identity is None:
+            captured: tuple[Any, ...] = ()
+            if self.options.name is None:
+                try:
+                    captured = Reading().of(self.plain)
+                except Apart as reason:
+                    return self.keep_apart(str(reason))
+            self._identity = canonical((*self.settings(), *captured)), None
+        return self._identity
 
-        Raises `NoIdentity` if it captured something that not even `process` could name.
-        """
-        if isinstance(self._identity, bytes):
-            return self._identity, None
-        why = f"it captured an object of {self._identity.type_name}, which no other process can name"
-        return canonical(self._parts, process), why
+    def keep_apart(self, why: str) -> tuple[bytes, str | None]:
+        """Make the function known by nothing but itself; what `identity` gives from now on."""
+        self._identity = os.urandom(32), why
+        return self._identity
 
-
-def _captures(function: Any, above: tuple[Any, ...]) -> list[Any]:
-    """What a function is beyond its name: its code where the name says too little, and what it captured, by value."""
-    if isinstance(function, functools.partial):
-        inner = _captures(function.func, above)
-        return ["partial", inner, function.args, tuple(sorted(function.keywords.items())), _named(function.func)]
-    if isinstance(function, types.MethodType):
-        return ["method", _captures(function.__func__, above), function.__self__]
-    if not isinstance(function, types.FunctionType):
-        return [] if isinstance(function, types.BuiltinFunctionType) else ["object", function]
-    parts: list[Any] = []
-    if function.__name__ == "<lambda>" or function.__module__ == "__main__" or "<locals>" in function.__qualname__:
-        parts.append(code_digest(function))
-    for cell in function.__closure__ or ():
-        try:
-            held = cell.cell_contents
-        except ValueError:
-            continue  # unbound: a name that is assigned later, often the function's own
-        if held is function or any(held is outer for outer in above):
-            continue
-        # isinstance sees through the wrapper of a decorated function, whose attributes are the function's own
-        if isinstance(held, types.FunctionType):
-            parts.append((_named(held), *_captures(held, (*above, function))))
-        elif isinstance(held, types.ModuleType):
-            parts.append(("module", held.__name__))
-        else:
-            parts.append(("cell", held))
-    return parts
-
-
-def code_digest(function: Any) -> bytes:
-    """A digest of a function's instructions, constants, names and defaults; the same in every process of one Python
-    version,
-    and blind to the file and line where the code stands."""
-    from hashlib import blake2b
-
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return b""
-    try:
-        defaults = canonical((function.__defaults__, tuple(sorted((function.__kwdefaults__ or {}).items()))))
-    except NoIdentity:
-        defaults = b"?"
-    return blake2b(canonical(_code_parts(code)) + defaults, digest_size=16).digest()
-
-
-def _code_parts(code: types.CodeType) -> tuple[Any, ...]:
-    constants = tuple(_code_parts(c) if isinstance(c, types.CodeType) else c for c in code.co_consts)
-    return (
-        code.co_code,
-        tuple(map(_constant, constants)),
-        code.co_names,
-        code.co_varnames,
-        code.co_freevars,
-        code.co_flags,
-    )
-
-
-def _constant(value: Any) -> Any:
-    return ("...",) if value is ... else value
+    def defaults_without_value(self) -> dict[int, Any]:
+        """The defaults that only being the default of their parameter identifies, by the parameter's number."""
+        found: dict[int, Any] = {}
+        for number, parameter in enumerate(self.signature.parameters):
+            if parameter.default is not parameter.empty:
+                try:
+                    canonical(parameter.default)
+                except NoIdentity:
+                    found[number] = parameter.default
+        return found
 
 
 def _unwrapped(function: Any) -> Any:

@@ -5,6 +5,10 @@ The generated functions have the signature of the user's function (same names, k
 spellings come out as one tuple of values, and a call that the function would refuse raises the very TypeError that
 the function would raise.
 
+Above a wrapper that takes anything (``*args, **kwargs``) the parameters are those that it shows
+(`functools.wraps`). They say which call it is; the wrapper itself is called as the caller spelled it, for what a
+left-out argument means to it only it knows.
+
 The look-up key of the process is the arguments and their exact types, ``(a, b, type(a), type(b))``: ``1``, ``1.0``
 and ``True`` are apart. Only calls whose arguments are all plain scalars are ever entered under such a key
 (`scalar_key`).
@@ -12,11 +16,11 @@ and ``True`` are apart. Only calls whose arguments are all plain scalars are eve
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 import types
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from inspect import Parameter
 from typing import Any
 
@@ -26,6 +30,7 @@ SELF = object()
 """Stands, in the key of a method's call, where the type of `self` would: the value beside it is a token's number."""
 
 Values = tuple[Any, ...]
+_EXACT = (types.FunctionType, types.MethodType, types.BuiltinFunctionType, functools.partial)
 _PLAIN_KINDS = frozenset(map(id, (int, str, bytes, float, type(None), bool, SELF)))  # by address: see `PlainOnly`
 
 # From 3.14 on annotations are evaluated when asked for, and may name what is not there yet: they are left as they are.
@@ -67,6 +72,13 @@ _MISS_ASYNC = """\
         {p}begun = {p}begun.rest()
     return {p}unwrap(await {p}run({p}call({values}, {p}begun)))
 """
+_SPELLED = """\
+{a}def {name}(*{p}args, **{p}kwargs):
+    {p}bound = {p}fit({p}args, {p}kwargs)
+    if {p}bound is None:
+        return {wait}{p}plain(*{p}args, **{p}kwargs)
+    {names} = {p}bound
+"""
 _METHOD_KEY = """\
         {p}tracked = {p}identities[{p}id({me})]
         {p}entry = {p}entries[{key}] if {p}tracked() is {me} else {p}nobody
@@ -91,27 +103,34 @@ class PlainOnly:
         return self._entries[key]
 
 
+class Spelled(tuple[Any, ...]):
+    """The values of a call, and how the caller spelled it."""
+
+    args: Values
+    kwargs: dict[str, Any]
+
+
 class Signature:
-    """The parameters of one function."""
+    """The parameters of one function. With `spelled`, it is called as its callers spell it."""
 
     __slots__ = (
         "_bind",
+        "_function",
         "_kinds",
         "_prefix",
         "_spreads",
         "names",
         "parameters",
         "qualname",
+        "spelled",
         "split",
+        "spread",
         "var_keyword",
     )
 
     def __init__(self, function: Callable[..., Any], qualname: str) -> None:
-        try:
-            signature = inspect.signature(function, follow_wrapped=False, **_UNEVALUATED)
-        except (ValueError, TypeError):  # built-ins without a signature
-            kinds = (("args", Parameter.VAR_POSITIONAL), ("kwargs", Parameter.VAR_KEYWORD))
-            signature = inspect.Signature([Parameter(name, kind) for name, kind in kinds])
+        self._function = function
+        signature, self.spelled = _signature(function)
         self.parameters = list(signature.parameters.values())
         self.names = [parameter.name for parameter in self.parameters]
         self._kinds = [parameter.kind for parameter in self.parameters]
@@ -135,12 +154,31 @@ class Signature:
             if q.kind in (Parameter.KEYWORD_ONLY, Parameter.VAR_KEYWORD)
         )
         source = f"def split({p}v):\n    return ({args}), {{{kwargs}}}\n"
-        self.split: Callable[[Values], tuple[Values, dict[str, Any]]] = self._compile(source, "split", {})
+        self.spread: Callable[[Values], tuple[Values, dict[str, Any]]] = self._compile(source, "split", {})
+        """The arguments of a call by its values, defaults filled in."""
+        self.split = self._as_spelled if self.spelled else self.spread
+        """What the function is called with."""
 
     def bind(self, args: Values, kwargs: Mapping[str, Any]) -> Values:
         """One value a parameter, in order, defaults filled in; TypeError as the function itself would raise it."""
         values: Values = self._bind(*args, **kwargs)
-        return values
+        return self._spell(values, args, dict(kwargs)) if self.spelled else values
+
+    def fit(self, args: Values, kwargs: dict[str, Any]) -> Values | None:
+        """As `bind`; None for a call that the shown parameters do not fit."""
+        try:
+            return self.bind(args, kwargs)
+        except TypeError:
+            return None
+
+    def _as_spelled(self, values: Values) -> tuple[Values, dict[str, Any]]:
+        return (values.args, values.kwargs) if isinstance(values, Spelled) else self.spread(values)
+
+    @staticmethod
+    def _spell(values: Values, args: Values, kwargs: dict[str, Any]) -> Spelled:
+        spelled = Spelled(values)
+        spelled.args, spelled.kwargs = args, kwargs
+        return spelled
 
     def known(self, name: str) -> bool:
         """Whether a call may pass something by this name."""
@@ -156,7 +194,8 @@ class Signature:
         what takes the entry away comes before both or after both.
         """
         p = self._prefix
-        values = "".join(f"{name}, " for name in self.names)
+        names = "".join(f"{name}, " for name in self.names)
+        values = f"{p}bound" if self.spelled else f"({names})"
         key, guard = self._key(included, method), ""
         if self.var_keyword in included:
             guard += f" and not {self.var_keyword}"
@@ -169,8 +208,18 @@ class Signature:
             p=p,
             key=key,
             guard=guard,
-            miss=(_MISS_ASYNC if colour == "async" else _MISS_SYNC).format(p=p, values=f"({values})"),
+            miss=(_MISS_ASYNC if colour == "async" else _MISS_SYNC).format(p=p, values=values),
         )
+        if self.spelled:
+            head = _SPELLED.format(
+                a="async " if colour == "async" else "",
+                wait="await " if colour == "async" else "",
+                name="lookup",
+                p=p,
+                names=f"({names})" if names else f"{p}values",
+            )
+            source = head + source.partition("\n")[2]
+            namespace |= {f"{p}fit": self.fit, f"{p}plain": self._function}
         if method:
             before, _, after = source.partition(f"        {p}entry = {p}entries[{key}]\n")
             source = before + _METHOD_KEY.format(p=p, me=self.names[0], key=key) + after
@@ -291,6 +340,36 @@ def regroup(parts: Values, kinds: tuple[Any, ...]) -> Values:
     return tuple(values)
 
 
-@lru_cache(maxsize=1024)
+def declared(function: Callable[..., Any], *, follow_wrapped: bool = True) -> inspect.Signature:
+    """As `inspect.signature`, annotations left as they are."""
+    return inspect.signature(function, follow_wrapped=follow_wrapped, **_UNEVALUATED)
+
+
+def _signature(function: Callable[..., Any]) -> tuple[inspect.Signature, bool]:
+    """The parameters that bind the calls of a function, and whether only a wrapper shows them."""
+    try:
+        own = declared(function, follow_wrapped=False)
+        shown = declared(function)
+    except (ValueError, TypeError):  # built-ins without a signature
+        kinds = (("args", Parameter.VAR_POSITIONAL), ("kwargs", Parameter.VAR_KEYWORD))
+        own = shown = inspect.Signature([Parameter(name, kind) for name, kind in kinds])
+    taken = own.parameters
+    same = list(taken.items()) == list(shown.parameters.items())
+    if same or not {Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD} & {p.kind for p in taken.values()}:
+        # what stands before another's code (wrapt, a class) may look like it and take anything
+        return own, type(function) not in _EXACT and hasattr(function, "__wrapped__")
+    for name, parameter in taken.items():
+        hidden = parameter.kind is Parameter.KEYWORD_ONLY and parameter.default is not Parameter.empty
+        if parameter.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD) or (
+            hidden and name not in shown.parameters
+        ):
+            continue
+        other = shown.parameters.get(name)
+        if other is None or other.default is not parameter.default:
+            return own, False  # the wrapper has parameters of its own, which what it shows does not tell
+    return shown, True
+
+
+@functools.lru_cache(maxsize=1024)
 def _code(source: str) -> types.CodeType:
     return compile(source, "<memocache>", "exec")

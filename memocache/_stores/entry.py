@@ -6,8 +6,9 @@ Entries are many and small, so they hold what every hit needs and little else: w
 
 from __future__ import annotations
 
+import operator
 import weakref
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from math import inf
 from typing import Any, Final
 
@@ -109,6 +110,7 @@ class Table:
         "__weakref__",
         "beside",
         "counters",
+        "defaults",
         "digest",
         "entries",
         "identity",
@@ -133,3 +135,23 @@ class Table:
         self.beside: Table | None = None
         """The table of the copies of what these addresses name in a backend; its counters are this one's."""
         self.users: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.defaults: list[Callable[[], Any]] | None = None
+        """What gives the defaults without a value that the functions of this identity have; None: none came yet."""
+
+    def admits(self, defaults: Iterable[Any]) -> bool:
+        """Whether a function with these defaults without a value may have its entries here: the first one may, and
+        those with the very same.
+        """
+        given = list(defaults)
+        if self.defaults is None:
+            self.defaults = [_reference(default) for default in given]
+        known = [reference() for reference in self.defaults]
+        return len(known) == len(given) and all(map(operator.is_, known, given))
+
+
+def _reference(value: Any) -> Callable[[], Any]:
+    """A weak reference where there can be one."""
+    try:
+        return weakref.ref(value)
+    except TypeError:
+        return lambda: value

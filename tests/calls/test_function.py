@@ -10,8 +10,8 @@ import pytest
 
 from memocache import Cache, ConfigurationError, UnstableKeyError
 from memocache._calls import call_key as _binding
-from memocache._calls.function import Function, code_digest, name_of
-from memocache._runtime.identity import Identities, Recorder
+from memocache._calls.code_digest import code_digest
+from memocache._calls.function import Function, name_of
 from memocache._stores import entry as _entry
 from memocache._stores.entry import Entry, Table
 
@@ -28,7 +28,7 @@ class Nameless:
 
 def identity(function: Callable[..., Any]) -> bytes:
     """What a function is known by."""
-    return Function(function, {}).identity(Recorder(Identities()))[0]
+    return Function(function, {}).identity()[0]
 
 
 def test_a_function_that_calls_itself_is_known_by_its_code() -> None:

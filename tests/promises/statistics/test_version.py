@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -27,10 +28,14 @@ CHANGES = {
     "a default": SOURCE.replace('unit="m"', 'unit="km"'),
     "a keyword default": SOURCE.replace("big=False", "big=True"),
     "a name": SOURCE.replace("[inner(n), big]", "list((inner(n), big))"),
+    "the name of a nested function": SOURCE.replace("inner", "within"),
+    "which parameters are positional": SOURCE.replace("*, big", "/, *, big"),
 }
 SAME = {
     "nothing": SOURCE,
     "where it stands": "\n\n\n" + SOURCE,
+    "a docstring": SOURCE.replace(":\n", ':\n    """What it does."""\n', 1),
+    "another docstring": SOURCE.replace(":\n", ':\n    """What it is."""\n', 1),
     "a comment": SOURCE.replace("    return [", "    # a comment\n    return ["),
 }
 
@@ -109,3 +114,39 @@ def test_invalidation_is_of_all_versions(world: World) -> None:
     world.call(two, 1)
     world.ask("invalidate", "f")
     assert world.call(one.peek, 1) is world.call(two.peek, 1) is MISSING
+
+
+GUARDED = "def f(x):\n    first(x)\n    try: second(x)\n    except ValueError: return 0\n    return 1\n"
+
+
+def test_auto_follows_what_is_guarded() -> None:
+    """A call that moves into a ``try`` on one line changes the exception table alone."""
+    cache, moved = Cache(), GUARDED.replace("    first(x)\n    try: ", "    try: first(x); ")
+    assert build(GUARDED).__code__.co_code == build(moved).__code__.co_code
+    assert key(cache, GUARDED) != key(cache, moved)
+
+
+def test_auto_follows_a_docstring_that_is_code() -> None:
+    """A text that is both documentation and result counts as a result."""
+    cache = Cache()
+    one, other = (f'def f(x):\n    """{text}"""\n    return "{text}"\n' for text in ("a", "b"))
+    assert key(cache, one) != key(cache, other)
+
+
+def test_auto_follows_every_layer() -> None:
+    """The code of the function below a decorator counts, and the decorator's."""
+    cache = Cache()
+
+    def above(plain: Any, wrap: str) -> str:
+        space: dict[str, Any] = {"wraps": functools.wraps, "__name__": "shop"}
+        exec(f"def decorate(f):\n    @wraps(f)\n    def inner(*args): return {wrap}\n    return inner", space)
+        return str(cache.cached(space["decorate"](plain), name="shop.f", version="auto").key_for("x"))
+
+    def one(x: Any) -> Any:
+        return x
+
+    def other(x: Any) -> Any:
+        return [x]
+
+    assert above(one, "f(*args)") == above(one, "f(*args)")
+    assert len({above(one, "f(*args)"), above(other, "f(*args)"), above(one, "[f(*args)]")}) == 3
