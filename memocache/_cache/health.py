@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import os
 import time
-from random import SystemRandom
 
 from memocache._cache.resolve import KeyResolver, S
 from memocache._runtime.outcome import Outcome
+from memocache._runtime.randomness import random
 from memocache._stores.store import Record
 from memocache.stats import Health
-
-random = SystemRandom()  # of our own: the program's seeded generator is left alone
 
 _PROBES = 12
 """Keys that are probed: where a proxy spreads them over two servers, all come back once in 4,096 times."""

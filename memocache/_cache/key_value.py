@@ -111,7 +111,7 @@ class KeyValue:
         finally:
             if entry is not None:
                 self._void(entry)
-        self.engine.gone(address, store, INVALIDATED)
+        self.engine.leader.gone(address, store, INVALIDATED)
         return found.load is not None
 
     def _void(self, entry: Address) -> None:

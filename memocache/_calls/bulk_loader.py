@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
+from contextvars import Token as Reset
 from inspect import Parameter
 from typing import Any, cast
 
 from memocache._calls import bulk_lookup as _many
+from memocache._calls.call import Call, Lead
 from memocache._calls.call_key import Binding
 from memocache._calls.core import Core
 from memocache._calls.engine import Engine
@@ -24,12 +26,10 @@ from memocache._calls.wrapper import Memoized, State
 from memocache._runtime import events
 from memocache._runtime.effects import Effect, Steps, Wait
 from memocache._runtime.outcome import Outcome
-from memocache._runtime.singleflight import LEADING, Flight, Role, Token
-from memocache._stores.store import Address, Found, Record, Store
+from memocache._runtime.singleflight import LEADING, Flight, Role, stop_leading
+from memocache._stores.store import Found, Record
 from memocache.exceptions import BackendError, ConfigurationError
 from memocache.typing import MISSING
-
-S = Generator[Effect, Any, Any]
 
 
 def memoize_loader(target: Any, settings: dict[str, Any], find_core: Callable[[], Core]) -> Memoized:
@@ -127,19 +127,6 @@ def _all(each: Iterable[Steps[Outcome]]) -> Generator[Effect, Any, Outcome]:
     return Outcome(results)
 
 
-class _Claim:
-    """An id that this call loads: where it goes, the flight it leads, and the right to store it (None: it cannot)."""
-
-    __slots__ = ("address", "flight", "lease", "store", "token")
-
-    def __init__(self, looked: _many.Looked, flight: Flight, token: Token) -> None:
-        self.address: Address = looked.address
-        self.store: Store = looked.store
-        self.flight = flight
-        self.token = token
-        self.lease: Any = None
-
-
 class _Load:
     """One call of a loader under way; see the module for the order of things."""
 
@@ -150,9 +137,10 @@ class _Load:
         self._at = at
         self._cache_missing = cache_missing
         self._leading = LEADING.get()
+        self._reset: Reset[tuple[Flight, ...]] | None = None
         self._results: dict[Any, Any] = {}  # MISSING: known to be absent
         self._missed: dict[Any, bool] = {}  # and whether somebody else's computation was waited for
-        self._claims: dict[Any, _Claim] = {}
+        self._claims: dict[Any, Lead] = {}
         self._direct: set[Any] = set()  # recursive or circular: loaded here, and shared with nobody
         self._followed: dict[Any, tuple[Flight, bool]] = {}  # and whether its outcome may be taken
 
@@ -195,19 +183,18 @@ class _Load:
         engine, one = self._engine, self._values[self._at]
         address, store = self._binding.address(self._values)
         marks = engine.tier.marks(address.name, address.tags)
-        flight, token = engine.flights.takeover(address.flight_key, marks)
-        claim = self._claims[one] = _Claim(_many.Looked(address, store), flight, token)
-        del token
         try:
+            claim = self._claims[one] = Lead(address, store, *engine.flights.takeover(address.flight_key, marks))
+            self._lead_claims()
             found = yield from store.look(address)
-            claim.lease = yield from store.begin(address, found, flight, patient=0.0, force=True)
+            claim.lease = yield from store.begin(address, found, claim.flight, patient=0.0, force=True)
             failure = yield from self._compute([one], force=True)
             if failure is not None:
                 return failure
             if self._results[one] is MISSING and not self._cache_missing:
                 yield from store.forget(address)
         except BackendError as fault:
-            engine.fault(self._binding.counters, fault, raising=True)
+            engine.leader.fault(self._binding.counters, fault, raising=True)
         finally:
             self._let_go()
         return Outcome(self._results[one])
@@ -227,7 +214,7 @@ class _Load:
         """The values of this call about other ids (or one)."""
         return (*self._values[: self._at], ids, *self._values[self._at + 1 :])
 
-    def _look(self, ids: list[Any]) -> Generator[Effect, Any, dict[Any, _many.Looked]]:
+    def _look(self, ids: list[Any]) -> Generator[Effect, Any, dict[Any, Call]]:
         """Take what is there; return what the look-up knows of the other ids."""
         again = bool(self._missed)
         looked = yield from _many.look_up(self._engine, self._binding, [self._with(one) for one in ids], again=again)
@@ -242,23 +229,23 @@ class _Load:
         if not again and todo:
             self._missed = dict.fromkeys(todo, False)
             for its in todo.values():
-                self._engine.count_miss(self._binding, its.address, its.store, its.found)
+                self._engine.leader.count_miss(its)
         return todo
 
-    def _claim(self, todo: Mapping[Any, _many.Looked], patient: float | None, *, alone: bool = False) -> S:
+    def _claim(self, todo: Mapping[Any, Call], patient: float | None, *, alone: bool = False) -> Steps[None]:
         """Lead what nobody computes here and, as far as the backend answers, elsewhere; follow what others lead here.
 
         `patient` is as of `Store.begin`; at most one id is waited for. `alone`: follow nobody.
         """
         engine, counters = self._engine, self._binding.counters
         mine, coalesced = [], 0
-        for one, looked in todo.items():
-            address = looked.address
+        for one, call in todo.items():
+            address = call.address
             marks, key = engine.tier.marks(address.name, address.tags), address.flight_key
             if alone:
-                flight, token = engine.flights.solo(key, marks)
+                self._claims[one] = Lead(address, call.store, *engine.flights.solo(key, marks))
             else:
-                flight, role, led = engine.flights.enter(key, marks, self._leading)
+                flight, role, token = engine.flights.enter(key, marks, self._leading)
                 if role is Role.FOLLOW:
                     self._followed[one] = (flight, flight.open)
                     coalesced += not self._missed[one]
@@ -267,31 +254,30 @@ class _Load:
                 if role is Role.DIRECT:
                     self._direct.add(one)
                     continue
-                token = cast(Token, led)
-            self._claims[one] = _Claim(looked, flight, token)
+                self._claims[one] = Lead(address, call.store, flight, token)
+                del token
             mine.append(one)
+        self._lead_claims()
         if coalesced:
             counters.add(coalesced=coalesced)
         for one in mine:
-            claim, found = self._claims[one], todo[one].found
-            if found is None:
-                continue  # the backend did not answer the look-up
+            claim, call = self._claims[one], todo[one]
+            if not call.reachable:
+                continue
             try:
-                got = yield from claim.store.begin(claim.address, found, claim.flight, patient=patient)
+                got = yield from claim.store.begin(claim.address, call.found, claim.flight, patient=patient)
             except BackendError as fault:
-                engine.fault(counters, fault)
+                engine.leader.fault(counters, fault)
                 return  # it need not refuse each
             if got is None or isinstance(got, Found):
-                engine.flights.finish(claim.flight, None)
-                del self._claims[one]
+                engine.leader.end(self._claims.pop(one))
             else:
                 claim.lease = got
 
     def _compute(self, wanted: list[Any], *, force: bool = False) -> Generator[Effect, Any, Outcome | None]:
         """One call of the loader; every id is stored and finished on its own. Returns the first failure, if any."""
         engine, binding = self._engine, self._binding
-        flights = tuple(claim.flight for claim in self._claims.values())
-        loaded, seconds = yield from engine.compute(binding, self._with(list(wanted)), flights)
+        loaded, seconds = yield from engine.leader.compute(binding, self._with(list(wanted)))
         # the figures are an id's: a hit on one of them saves its share
         binding.counters.add(computations=len(wanted) - 1)
         seconds /= len(wanted)
@@ -304,10 +290,7 @@ class _Load:
             outcome, record = self._result(one, loaded, seconds)
             claim = self._claims.get(one)
             if claim is not None:
-                outcome = yield from engine.settle_flight(
-                    binding, claim.address, claim.store, claim.lease, record, outcome, claim.flight, force=force
-                )
-                claim.lease = None
+                outcome = yield from engine.leader.settle(binding, claim, record, outcome, force=force)
             if outcome.error is None:
                 self._results[one] = outcome.value
             elif failure is None:
@@ -322,7 +305,7 @@ class _Load:
             value = loaded.value.get(one, MISSING)
             if value is MISSING and not self._cache_missing:
                 return Outcome(MISSING), None
-            return Outcome(value), self._engine.record(self._binding, value, seconds)
+            return Outcome(value), self._engine.leader.record(self._binding, value, seconds)
         except Exception as error:  # what the mapping or the ttl callable raised: this id's outcome, not the others'
             return Outcome(None, error, error.__traceback__), None
 
@@ -339,14 +322,22 @@ class _Load:
             self._results[one] = outcome.value
         return None
 
+    def _lead_claims(self) -> None:
+        """Let calls from inside see what is led here."""
+        reset, self._reset = self._reset, None
+        if reset is not None:
+            stop_leading(reset)
+        self._reset = LEADING.set((*LEADING.get(), *(claim.flight for claim in self._claims.values())))
+
     def _let_go(self) -> None:
         """End what is held, however the pass ended."""
+        reset, self._reset = self._reset, None
+        if reset is not None:
+            stop_leading(reset)
+        for claim in self._claims.values():
+            self._engine.leader.end(claim)
         for flight, _ in self._followed.values():
             self._engine.flights.leave(flight, self._leading)
-        for claim in self._claims.values():
-            if claim.lease is not None:
-                claim.store.give_up(claim.lease)
-            self._engine.flights.finish(claim.flight, None)
         self._followed, self._claims, self._direct = {}, {}, set()
 
     def _report(self) -> None:

@@ -5,11 +5,13 @@ All look-ups go out together, `BATCH` in a command; then only what is missing is
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
+from memocache._calls.call import Call
 from memocache._calls.call_key import Binding
-from memocache._calls.engine import Engine
+from memocache._calls.engine import UNREACHABLE_FOUND, Engine
 from memocache._calls.questions import Question, place, question
 from memocache._calls.signature import Values
 from memocache._runtime.budget import Budget
@@ -27,70 +29,72 @@ BATCH = 1000
 """How many look-ups go out in one command: more would keep the server from its other callers."""
 
 
-class Looked(NamedTuple):
-    """A call that is not a plain fresh hit: where its outcome is kept, what the look-up `found` there (None: it could
-    not ask), and the outcome if that is fresh after all.
-    """
-
-    address: Address
-    store: Store
-    found: Found | None = None
-    outcome: Outcome | None = None
+Asked: TypeAlias = tuple[Values, Question]
+"""A call's values, and what is asked about it."""
 
 
 def look_up(
     engine: Engine, binding: Binding, calls: Sequence[Values], *, again: bool = False
-) -> Generator[Effect, Any, list[Outcome | Looked]]:
+) -> Generator[Effect, Any, list[Outcome | Call]]:
     """Look for the fresh outcomes of calls; one round trip for all that are in the backend, up to `BATCH`.
 
     With `again` nothing is counted: these calls were counted as misses before.
     """
-    looked: list[Outcome | Looked] = []
+    looked: list[Outcome | Call] = []
     asking = True
     shared = binding.places.shared
     for begin in range(0, len(calls), BATCH):
         batch = calls[begin : begin + BATCH]
         if not isinstance(shared, SharedStore):
             for values in batch:
-                address, store = binding.address(values)
-                found = yield from store.look(address)
-                looked.append(_judged(engine, binding, address, store, found, again))
+                call = Call(binding, values, *binding.address(values))
+                looked.append(_judged(engine, call, (yield from call.store.look(call.address)), again))
             continue
-        questions = [question(binding, shared, values) for values in batch]
+        questions = [(values, question(binding, shared, values)) for values in batch]
         held = _copies(engine, binding, shared, questions, again)
         missing = [asked for asked, copy in zip(questions, held, strict=True) if copy is None]
-        answers: list[Outcome | Looked] | None = None
+        answers: list[Outcome | Call] | None = None
         if asking and missing:
             try:
                 answers = yield from _ask(engine, binding, shared, missing, again)
             except BackendError as fault:
-                engine.fault(binding.counters, fault)
+                engine.leader.fault(binding.counters, fault)
                 asking = False  # one stall is enough
         if answers is None:
-            answers = [Looked(*place(binding, shared, asked)) for asked in missing]
+            answers = [_unanswered(binding, shared, asked) for asked in missing]
         rest = iter(answers)
         looked += [next(rest) if copy is None else copy for copy in held]
     return looked
 
 
 def _copies(
-    engine: Engine, binding: Binding, shared: SharedStore, questions: list[Question], again: bool
+    engine: Engine, binding: Binding, shared: SharedStore, questions: list[Asked], again: bool
 ) -> list[Outcome | None]:
     """What the process holds copies of, which is not asked for."""
     if not shared.tiered or again or engine.emit is not None:
         return [None] * len(questions)
-    return [None if asked[0] is None else shared.near_outcome(place(binding, shared, asked)[0]) for asked in questions]
+    return [
+        None if asked[0] is None else shared.near_outcome(place(binding, shared, asked)[0]) for _, asked in questions
+    ]
+
+
+def _unanswered(binding: Binding, shared: SharedStore, question: Asked) -> Call:
+    """A call about which the backend could not be asked."""
+    values, asked = question
+    call = Call(binding, values, *place(binding, shared, asked))
+    call.found, call.reachable = UNREACHABLE_FOUND, False
+    return call
 
 
 def _ask(
-    engine: Engine, binding: Binding, shared: SharedStore, questions: list[Question], again: bool
-) -> Generator[Effect, Any, list[Outcome | Looked]]:
-    entries = [entry for entry, _, _, _ in questions if entry is not None]
-    lists = {id(some): some for _, some, _, _ in questions}
+    engine: Engine, binding: Binding, shared: SharedStore, questions: list[Asked], again: bool
+) -> Generator[Effect, Any, list[Outcome | Call]]:
+    entries = [entry for _, (entry, _, _, _) in questions if entry is not None]
+    lists = {id(some): some for _, (_, some, _, _) in questions}
     markers = list(dict.fromkeys(marker for some in lists.values() for marker in some))
     expected = [
         shared.expect(place(binding, shared, asked)[0]) if shared.tiered and asked[0] is not None else None
-        for asked in questions
+        for _, asked in questions
     ]
     replies = yield shared.guard.io("read", [*entries, *markers], budget=Budget())
     known = dict(zip(markers, replies[len(entries) :], strict=True))
@@ -100,14 +104,14 @@ def _ask(
     now = shared.clock.time()
     raws = iter(replies)
     starts: dict[tuple[int, int], bytes] = {}
-    looked: list[Outcome | Looked] = []
+    looked: list[Outcome | Call] = []
     hits: list[str] = []
-    for asked, expectation in zip(questions, expected, strict=True):
+    for (values, asked), expectation in zip(questions, expected, strict=True):
         entry, mine = asked[0], id(asked[1])
         current = generations[mine]
         if entry is None:
-            address, store = place(binding, shared, asked)
-            looked.append(_judged(engine, binding, address, store, _held(engine, address, store, current), again))
+            call = Call(binding, values, *place(binding, shared, asked))
+            looked.append(_judged(engine, call, _held(engine, call.address, call.store, current), again))
             continue
         raw = next(raws)
         if plain and current is not None and type(raw) is bytes:
@@ -121,10 +125,10 @@ def _ask(
                 looked.append(Outcome(value))
                 hits.append(entry)
                 continue
-        address, store = place(binding, shared, asked)
-        found = shared.read(address, shared.spot(address), [raw, *standing[mine]])
-        shared.keep_when_loaded(address, found, expectation)
-        looked.append(_judged(engine, binding, address, store, found, again))
+        call = Call(binding, values, *place(binding, shared, asked))
+        found = shared.read(call.address, shared.spot(call.address), [raw, *standing[mine]])
+        shared.keep_when_loaded(call.address, found, expectation)
+        looked.append(_judged(engine, call, found, again))
     if hits and not again:
         shared.touch_all(binding.table, hits)
     return looked
@@ -139,8 +143,10 @@ def _held(engine: Engine, address: Address, store: Store, generations: bytes | N
     return store.found(address, entry)
 
 
-def _judged(engine: Engine, binding: Binding, address: Address, store: Store, found: Found, again: bool) -> Looked:
-    return Looked(address, store, found, engine.fresh(binding, address, store, found, counted=again))
+def _judged(engine: Engine, call: Call, found: Found, again: bool) -> Call:
+    call.found, call.asked, call.missed = found, True, again
+    call.outcome = engine.fresh(call)
+    return call
 
 
 def map_calls(engine: Engine, binding: Binding, calls: Sequence[Values]) -> Generator[Effect, Any, Outcome]:
@@ -154,12 +160,14 @@ def map_calls(engine: Engine, binding: Binding, calls: Sequence[Values]) -> Gene
         if isinstance(one, Outcome):
             results.append(one.value)
             continue
-        address, store, found, outcome = one
+        outcome = one.outcome
         if outcome is None:
             # a stale value may be past serving by now, and a call made twice was answered the first time
-            again = found is None or found.load is not None or address.key in asked
-            asked.add(address.key)
-            outcome = yield from engine.call(binding, values, None if again else (address, store, found))
+            if not one.reachable or one.found.load is not None or one.address.key in asked:
+                one.begin_anew()
+            asked.add(one.address.key)
+            one.begun = time.monotonic()
+            outcome = yield from engine.call(binding, values, one)
         if outcome.error is not None:
             return outcome
         results.append(outcome.value)
@@ -170,7 +178,7 @@ def map_directly(engine: Engine, binding: Binding, calls: Sequence[Values]) -> G
     """As `map_calls`, with caching disabled."""
     results = []
     for values in calls:
-        outcome = yield from engine.direct(binding.function, values)
+        outcome = yield from engine.leader.direct(binding.function, values)
         if outcome.error is not None:
             return outcome
         results.append(outcome.value)

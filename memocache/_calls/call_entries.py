@@ -25,7 +25,7 @@ def invalidate_call(engine: Engine, binding: Binding, values: Values) -> Steps[N
     address.budget = Budget(DIRECT_SECONDS)
     try:
         yield from store.forget(address)
-        engine.gone(address, store, INVALIDATED)
+        engine.leader.gone(address, store, INVALIDATED)
     finally:
         engine.flights.void(address.flight_key)
 
@@ -36,9 +36,9 @@ def put_call(engine: Engine, binding: Binding, values: Values, value: Any) -> St
     address.budget = Budget(DIRECT_SECONDS)
     now = engine.tier.clock.monotonic()
     try:
-        record = engine.record(binding, value)
+        record = engine.leader.record(binding, value)
         yield from store.put(address, record)
-        engine.stored(address, store, now + record.ttl)
+        engine.leader.stored(address, store, now + record.ttl)
     except Unstorable as refusal:
         raise EncodeError(f"{binding.function.name}: {refusal.detail or refusal.cause}") from None
     finally:

@@ -11,8 +11,9 @@ from collections.abc import Awaitable, Sequence
 from time import monotonic
 from typing import Any
 
+from memocache._calls.call import Call
 from memocache._calls.call_key import Binding
-from memocache._calls.engine import UNREACHABLE_FOUND, Begun, Engine
+from memocache._calls.engine import UNREACHABLE_FOUND, Engine
 from memocache._calls.questions import Question, place, question
 from memocache._calls.signature import Values
 from memocache._runtime import budget as budgets
@@ -28,12 +29,18 @@ from memocache.typing import Answer
 class Soon:
     """A call that waits for `reply`; what that comes to is for `value`, and if it is `UNFIT`, for `rest`."""
 
-    __slots__ = ("_answer", "_asked", "_begun", "_binding", "_engine", "_shared", "reply")
+    __slots__ = ("_answer", "_asked", "_begun", "_binding", "_engine", "_shared", "_values", "reply")
 
     def __init__(
-        self, engine: Engine, binding: Binding, shared: SharedStore, asked: Question, reply: Awaitable[Answer]
+        self,
+        engine: Engine,
+        binding: Binding,
+        shared: SharedStore,
+        values: Values,
+        asked: Question,
+        reply: Awaitable[Answer],
     ) -> None:
-        self._engine, self._binding, self._shared, self._asked = engine, binding, shared, asked
+        self._engine, self._binding, self._shared, self._values, self._asked = engine, binding, shared, values, asked
         self._begun = monotonic()
         self.reply = reply
 
@@ -48,7 +55,7 @@ class Soon:
         times[index if index < BUCKETS else -1] += 1
         return value
 
-    def rest(self) -> Begun:
+    def rest(self) -> Call:
         """What `Engine.call` goes on with."""
         budget = budgets.Budget()
         budget.left -= monotonic() - self._begun
@@ -56,10 +63,10 @@ class Soon:
             reply: Any = self._shared.replied(self._answer, budget)
         except BackendError as fault:
             reply = fault
-        return _looked(self._engine, self._binding, self._asked, reply, budget, self._begun)
+        return _looked(self._engine, self._binding, self._values, self._asked, reply, budget, self._begun)
 
 
-def look_now(engine: Engine, binding: Binding, values: Values) -> Outcome | Begun | None:
+def look_now(engine: Engine, binding: Binding, values: Values) -> Outcome | Call | None:
     """An outcome to serve, or what `Engine.call` goes on with (None: it begins anew). Raises what `Binding.address`
     raises.
     """
@@ -71,22 +78,22 @@ def look_now(engine: Engine, binding: Binding, values: Values) -> Outcome | Begu
     entry, budget = asked[0], budgets.Budget()
     if shared.tiered and entry is not None:
         address, store = place(binding, shared, asked)
-        return shared.near_outcome(address) or (address, store, None)
+        return shared.near_outcome(address) or Call(binding, values, address, store)
     if entry is None:
-        return (*place(binding, shared, asked), None)
+        return Call(binding, values, *place(binding, shared, asked))
     try:
         outcome, reply = shared.look_now(entry, asked[1], budget)
     except BackendError as fault:
-        return _looked(engine, binding, asked, fault, budget, begun)
+        return _looked(engine, binding, values, asked, fault, budget, begun)
     if outcome is None:
-        return _looked(engine, binding, asked, reply, budget, begun)
+        return _looked(engine, binding, values, asked, reply, budget, begun)
     shared.touch_all(binding.table, (entry,))
     times, index = binding.counters.hit_times, int((monotonic() - begun) * 1e6).bit_length()
     times[index if index < BUCKETS else -1] += 1
     return outcome
 
 
-def look_soon(engine: Engine, binding: Binding, values: Values) -> Soon | Begun | None:
+def look_soon(engine: Engine, binding: Binding, values: Values) -> Soon | Call | None:
     """Ask for what there is of a call, or what `Engine.call` goes on with (None: it begins anew). Raises what
     `Binding.address` raises.
     """
@@ -99,23 +106,28 @@ def look_soon(engine: Engine, binding: Binding, values: Values) -> Soon | Begun 
     entry = asked[0]
     reply = None if entry is None else shared.read_soon(entry, asked[1], budgets.CALL_SECONDS)
     if reply is None:  # the user's `key` and `tags` are asked once a call
-        return (*place(binding, shared, asked), None)
-    return Soon(engine, binding, shared, asked, reply)
+        return Call(binding, values, *place(binding, shared, asked))
+    return Soon(engine, binding, shared, values, asked, reply)
 
 
 def _looked(
     engine: Engine,
     binding: Binding,
+    values: Values,
     asked: Question,
     reply: Sequence[Any] | BackendError,
     budget: budgets.Budget,
     begun: float,
-) -> Begun:
+) -> Call:
     """What `Engine.call` goes on with after a look-up that began at `begun`, and found (or met) this."""
     shared: SharedStore = binding.places.shared  # type: ignore[assignment]  # as above
     address, store = place(binding, shared, asked, budget)
     address.begun = begun
+    call = Call(binding, values, address, store)
+    call.asked = True
     if isinstance(reply, BackendError):
-        engine.fault(binding.counters, reply)
-        return address, store, UNREACHABLE_FOUND
-    return address, store, shared.read(address, shared.spot(address), reply)
+        engine.leader.fault(binding.counters, reply)
+        call.found, call.reachable = UNREACHABLE_FOUND, False
+    else:
+        call.found = shared.read(address, shared.spot(address), reply)
+    return call

@@ -131,7 +131,7 @@ class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wrap
         core, binding = self._self_state.bound()
         values = self._self_values(args, kwargs)
         if core.off():
-            return self._self_result(core.engine.direct(binding.function, values))
+            return self._self_result(core.engine.leader.direct(binding.function, values))
         return self._self_result(core.engine.refresh(binding, values))
 
     def peek(self, /, *args: Any, **kwargs: Any) -> Any:
@@ -296,8 +296,8 @@ class State:
         """The steps of a call that the look-up did not serve."""
         core, binding = self.bound()
         if core.off():
-            return core.engine.direct(self.function, values)
-        if begun is not None and begun[0].table is not binding.table:
+            return core.engine.leader.direct(self.function, values)
+        if begun is not None and begun.binding is not binding:
             begun = None  # of a cache that was replaced while this call waited
         return self.steps(core, binding, values, begun)
 

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, final
 
 from memocache._runtime.outcome import Outcome
-from memocache._runtime.singleflight import LEADING, Flight, Signal
+from memocache._runtime.singleflight import LEADING, Signal
 
 if TYPE_CHECKING:
     import asyncio
@@ -26,21 +26,14 @@ MAX_BACKGROUND = 64
 
 @final
 class Compute:
-    """Run the user's function, as leader of `flights`. Reply: its `Outcome`."""
+    """Run the user's function. Reply: its `Outcome`."""
 
-    __slots__ = ("args", "flights", "function", "kwargs")
+    __slots__ = ("args", "function", "kwargs")
 
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        flights: tuple[Flight, ...] = (),
-    ) -> None:
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         self.function = function
         self.args = args
         self.kwargs = kwargs
-        self.flights = flights
 
 
 @final
@@ -72,13 +65,17 @@ class Io:
 class Spawn:
     """Run `steps` in the background with the caller's context variables. Reply: whether it was started.
 
-    Unless it is `urgent` it is refused when too many run already.
+    Unless it is `urgent` it is refused when too many run already. If it was started, `ended` is called once with what
+    tore the steps down (None: they came to their end); it returns whether somebody else raises that.
     """
 
-    __slots__ = ("steps", "urgent")
+    __slots__ = ("ended", "steps", "urgent")
 
-    def __init__(self, steps: Steps[Any], *, urgent: bool = False) -> None:
+    def __init__(
+        self, steps: Steps[Any], ended: Callable[[BaseException | None], bool], *, urgent: bool = False
+    ) -> None:
         self.steps = steps
+        self.ended = ended
         self.urgent = urgent
 
 
@@ -116,16 +113,10 @@ def run(steps: Steps[T]) -> T:
                 return stop.value  # type: ignore[no-any-return]  # StopIteration.value is Any
             send = steps.send
             if type(effect) is Compute:
-                reset = None
-                if effect.flights:
-                    reset = LEADING.set(LEADING.get() + effect.flights)
                 try:
                     reply = Outcome(effect.function(*effect.args, **effect.kwargs))
                 except Exception as error:
                     reply = Outcome(None, error, error.__traceback__)
-                finally:
-                    if reset is not None:
-                        _no_longer_leading(reset)
             elif isinstance(effect, Io):
                 try:
                     reply = effect.blocking()
@@ -152,16 +143,10 @@ async def arun(steps: Steps[T]) -> T:
                 return stop.value  # type: ignore[no-any-return]  # StopIteration.value is Any
             send = steps.send
             if type(effect) is Compute:
-                reset = None
-                if effect.flights:
-                    reset = LEADING.set(LEADING.get() + effect.flights)
                 try:
                     reply = Outcome(await effect.function(*effect.args, **effect.kwargs))
                 except Exception as error:
                     reply = Outcome(None, error, error.__traceback__)
-                finally:
-                    if reset is not None:
-                        _no_longer_leading(reset)
             elif isinstance(effect, Io):
                 try:
                     reply = await effect.awaiting()
@@ -173,13 +158,6 @@ async def arun(steps: Steps[T]) -> T:
                 reply = _spawn_task(effect)
     finally:
         steps.close()
-
-
-def _no_longer_leading(reset: contextvars.Token[tuple[Flight, ...]]) -> None:
-    try:
-        LEADING.reset(reset)
-    except ValueError:
-        pass  # a coroutine closed or collected in another context: what led there leads nothing here
 
 
 def unwrap(outcome: Outcome) -> Any:
@@ -256,12 +234,13 @@ def _spawn_thread(effect: Spawn) -> bool:
         context.run(LEADING.set, ())  # nobody who leads waits for a refresh
 
     def work() -> None:
+        error: BaseException | None = None
         try:
             context.run(run, effect.steps)
-        except Exception:
-            pass  # a background run has no caller; the engine has counted and reported what failed
-        finally:
-            _background_ended()
+        except BaseException as raised:
+            error = raised
+        _background_ended()
+        _report_end(effect, error)
 
     try:
         # a daemon: exit is never delayed by a refresh
@@ -271,6 +250,13 @@ def _spawn_thread(effect: Spawn) -> bool:
         effect.steps.close()
         return False
     return True
+
+
+def _report_end(effect: Spawn, error: BaseException | None) -> None:
+    taken = effect.ended(error)
+    # an Exception that nobody waits for ends here: the engine has counted and reported what failed
+    if error is not None and not taken and not isinstance(error, Exception):
+        raise error
 
 
 _tasks: set[asyncio.Task[None]] = set()
@@ -286,14 +272,21 @@ def _spawn_task(effect: Spawn) -> bool:
     async def work() -> None:
         if not effect.urgent:
             LEADING.set(())  # nobody who leads waits for a refresh
+        error: BaseException | None = None
         try:
             await arun(effect.steps)
-        except Exception:
-            pass  # as in a thread
+        except BaseException as raised:
+            error = raised
+        reported.append(True)
+        _report_end(effect, error)
+
+    reported: list[bool] = []
 
     def ended(task: asyncio.Task[None]) -> None:
         _tasks.discard(task)
         _background_ended()
+        if not reported:  # cancelled before its first step
+            effect.ended(None)
 
     # the loop keeps only a weak reference to its tasks
     task = asyncio.get_running_loop().create_task(work(), name="memocache-refresh")

@@ -19,6 +19,7 @@ import threading
 import weakref
 from collections.abc import Callable, Hashable
 from contextvars import ContextVar
+from contextvars import Token as Reset
 from enum import Enum
 from typing import Any
 
@@ -112,6 +113,11 @@ class Flight:
         """Whether one who joins now may take the outcome."""
         return self.state is _State.OPEN
 
+    @property
+    def ended(self) -> bool:
+        """Whether it is finished, and everybody woken."""
+        return self._token is None
+
     def shared_outcome(self) -> Outcome | None:
         """What a follower takes: its own copy of the outcome; None: look up again."""
         outcome = self.outcome
@@ -125,6 +131,14 @@ class Flight:
 
 
 LEADING: ContextVar[tuple[Flight, ...]] = ContextVar("memocache_leading", default=())
+
+
+def stop_leading(reset: Reset[tuple[Flight, ...]]) -> None:
+    """Undo a ``LEADING.set``."""
+    try:
+        LEADING.reset(reset)
+    except ValueError:
+        pass  # steps closed or collected in another context: what led there leads nothing here
 
 
 class Flights:

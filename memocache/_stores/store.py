@@ -55,6 +55,10 @@ class Address:
         self.begun: float | None = None
         self.cause = ""
 
+    def for_another_call(self) -> Address:
+        """The same place, for a call with a budget of its own."""
+        return Address(self.table, self.key, self.name, self.digest, self.tags, self.tokens, Budget())
+
     @property
     def flight_key(self) -> Hashable:
         """The key of the flights of this call, in the process."""

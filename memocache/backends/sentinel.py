@@ -15,9 +15,9 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from random import SystemRandom
 from typing import Any, NamedTuple
 
+from memocache._runtime.randomness import random
 from memocache.backends._redis.client_tracking import ClientTracking
 from memocache.backends._redis.commands import Commands
 from memocache.backends._redis.connect import Dial, dialer
@@ -31,8 +31,6 @@ from memocache.backends._settings import RedisSettings, SentinelSettings, sentin
 from memocache.backends.base import NotReached, ProtocolError, ReplyError
 from memocache.backends.redis import AsyncRedis, RedisBackend
 from memocache.typing import Finding, ReadSoon, Watcher
-
-random = SystemRandom()  # of our own: the program's seeded generator is left alone
 
 _SWITCHED = "+switch-master"
 _UNFIT = frozenset({"s_down", "o_down", "disconnected", "master_down"})

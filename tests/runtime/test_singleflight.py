@@ -13,7 +13,7 @@ import pytest
 from memocache._runtime import effects as _runtime
 from memocache._runtime.effects import Compute, Effect, Spawn, Wait, arun, run
 from memocache._runtime.outcome import Outcome
-from memocache._runtime.singleflight import LEADING, Flight, Flights, Role, Signal, Token, Wake, waits_for
+from memocache._runtime.singleflight import LEADING, Flight, Flights, Role, Signal, Token, Wake, stop_leading, waits_for
 
 
 def lead(flights: Flights, key: str) -> tuple[Flight, Token]:
@@ -118,7 +118,7 @@ def test_a_background_run_that_raises_disturbs_nobody() -> None:
         yield  # a generator
 
     def steps() -> Generator[Effect, Any, bool]:
-        return (yield Spawn(background()))
+        return (yield Spawn(background(), lambda error: False))
 
     before = set(refreshing())
     taken = _runtime._background
@@ -148,7 +148,11 @@ def test_a_call_that_is_closed_elsewhere_ends_in_peace() -> None:
         await Forever()
 
     def steps() -> Generator[Effect, Any, Any]:
-        return (yield Compute(compute, (), {}, (Flight("key", ()),)))
+        reset = LEADING.set((Flight("key", ()),))
+        try:
+            return (yield Compute(compute, (), {}))
+        finally:
+            stop_leading(reset)
 
     call = arun(steps())
     contextvars.copy_context().run(call.send, None)

@@ -13,18 +13,16 @@ import threading
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Sequence
-from random import SystemRandom
 from typing import Any, Literal, NoReturn
 
 from memocache._runtime.budget import CALL_SECONDS, Budget
 from memocache._runtime.circuit_breaker import Breaker
 from memocache._runtime.effects import Io, Steps
+from memocache._runtime.randomness import random
 from memocache.backends._failures import cause_of
 from memocache.backends.base import NO_ROOM, Busy, NodeFailure, NotAccepted, NotReached, ReplyError, in_thread
 from memocache.exceptions import BackendError, MemocacheError
 from memocache.typing import Answer, Backend, ReadSoon, Watcher
-
-random = SystemRandom()  # of our own: the program's seeded generator is left alone
 
 _LOG_EVERY = 60.0
 _DOUBT_EVERY = 0.1  # whoever can write to the backend could plant doubts: they must not cost more than this often

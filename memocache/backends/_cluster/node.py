@@ -10,9 +10,9 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from random import SystemRandom
 
 from memocache._runtime.circuit_breaker import Breaker
+from memocache._runtime.randomness import random
 from memocache.backends._cluster.slots import Address
 from memocache.backends._redis.connect import Dial, dialer
 from memocache.backends._redis.multiplexer import Multiplexer
@@ -21,8 +21,6 @@ from memocache.backends._redis.pubsub import Listener
 from memocache.backends._redis.resp import Op
 from memocache.backends._settings import RedisSettings
 from memocache.backends.base import Busy, NodeFailure, ProtocolError, ReplyError
-
-random = SystemRandom()  # of our own: the program's seeded generator is left alone
 
 DOUBTFUL = frozenset({"CLUSTERDOWN", "LOADING", "MASTERDOWN", "READONLY", "UNBLOCKED"})
 """Answers after which the table is doubtful."""

@@ -18,9 +18,9 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from random import SystemRandom
 from typing import TypeVar
 
+from memocache._runtime.randomness import random
 from memocache.backends._cluster.client_tracking import ClusterTracking
 from memocache.backends._cluster.fan_out import Job, Plan
 from memocache.backends._cluster.node import DOUBTFUL, Node, may_repeat, name_of, translated
@@ -31,8 +31,6 @@ from memocache.backends._redis.resp import Ask, Op, pack
 from memocache.backends._settings import RedisSettings
 from memocache.backends.base import Busy, NodeFailure, ReplyError
 from memocache.typing import Watcher
-
-random = SystemRandom()  # of our own: the program's seeded generator is left alone
 
 T = TypeVar("T")
 

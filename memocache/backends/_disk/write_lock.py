@@ -15,16 +15,15 @@ import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from random import SystemRandom
 from typing import Final
 
+from memocache._runtime.randomness import random
 from memocache.backends._disk.directory import make_directory, unusable
 from memocache.backends.base import Busy
 
 STALL_SECONDS: Final = 1.0
 _PATIENT = 1.0  # seconds: who may wait longer than that waits, whatever came before
 _TRIES = 4
-_random = SystemRandom()
 
 
 class _Turn:
@@ -71,7 +70,7 @@ class WriteLock:
                     if mine:
                         self._stalled_until = time.monotonic() + STALL_SECONDS
                     raise Busy("the writers' lock of the store is held by another process")
-                time.sleep(pause * (0.5 + _random.random()))
+                time.sleep(pause * (0.5 + random.random()))
                 pause = min(2 * pause, 2e-3)
             self._stalled_until = 0.0
             yield

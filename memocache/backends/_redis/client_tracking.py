@@ -17,18 +17,16 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from math import inf
-from random import SystemRandom
 from typing import Any
 
 import hiredis
 
+from memocache._runtime.randomness import random
 from memocache.backends._redis.connect import Dial
 from memocache.backends._redis.connection import Connection
 from memocache.backends._redis.resp import pack
 from memocache.backends.base import ReplyError
 from memocache.typing import Watcher
-
-random = SystemRandom()  # of our own: the program's seeded generator is left alone
 
 BEAT_SECONDS = 0.3
 """How often it asks; what a watcher may believe lasts three of these."""

@@ -15,15 +15,13 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from random import SystemRandom
 from typing import Any
 
+from memocache._runtime.randomness import random
 from memocache.backends._redis.connect import Dial
 from memocache.backends._redis.connection import Connection
 from memocache.backends._redis.resp import pack
 from memocache.backends.base import ReplyError
-
-random = SystemRandom()  # of our own: the program's seeded generator is left alone
 
 _LINGER = 5.0  # seconds the thread outlives its last listener, for the next is often close behind
 _BEAT = 1.0  # seconds of quiet before a PING, and how long its answer may take

@@ -24,7 +24,9 @@ from tests.promises.flight.support import BOUND, Slow, assert_quiet, crowd, join
 _CORE = tuple(
     str(Path(memocache.__file__).parent / f"{name}.py")
     for name in (
+        "_calls/call",
         "_calls/engine",
+        "_calls/leading",
         "_runtime/singleflight",
         "_runtime/effects",
         "_stores/remote/envelope_io",
