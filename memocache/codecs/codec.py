@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import builtins
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any, Final, TypeVar
@@ -47,7 +47,8 @@ from memocache.codecs.ext_types import (
     expect,
     expect_list,
 )
-from memocache.codecs.refusals import refusal
+from memocache.codecs.known import table as _known
+from memocache.codecs.refusals import is_mapped, refusal
 from memocache.exceptions import ConfigurationError, DecodeError, EncodeError
 
 T = TypeVar("T")
@@ -76,9 +77,13 @@ class Codec:
         self.max_depth = max_depth
         self.max_bytes = max_bytes
         self._kinds: dict[type, Kind] = {**DUMPS, **_newer.DUMPS}
+        memory = _known.kind_of(memoryview)
+        assert memory is not None
+        self._kinds[memoryview] = memory
         self._shapes: dict[str, _classes.Shape] = {}
         self._registered: dict[str, tuple[type, Callable[[Any], Any]]] = {}
         self._errors: dict[str, type[Exception]] = {}
+        self._returned_errors: dict[str, type[Exception]] = {}
         self._modules: set[str] = set()
         self._loads: dict[int, Load] = {
             **LOADS,
@@ -86,6 +91,7 @@ class Codec:
             **_frames.LOADS,
             REGISTERED: self._load_registered,
             ERROR: self._load_error,
+            _known.KNOWN: _known.load,
         }
         for code in range(ENUM, PYDANTIC + 1):
             self._loads[code] = partial(self._load_class, code)
@@ -154,7 +160,7 @@ class Codec:
     def decode_error(self, payload: Buffer) -> Exception:
         """Return a new exception as it was encoded; DecodeError, and no other exception, if that cannot be done."""
         try:
-            return self._made_error(self.decode(payload))
+            return self._made_error(self.decode(payload), self._errors)
         except DecodeError as error:
             raise DecodeError(str(error)) from None
         except Exception as error:
@@ -200,7 +206,7 @@ class Codec:
         """Return how instances of exactly `cls` are written, or None; a class that can be rebuilt becomes trusted."""
         kind = self._kinds.get(cls)
         if kind is None and cls not in _SILENT:
-            kind = _frames.kind_of(cls) or self._trust_error(cls) or self._trust_shape(cls)
+            kind = _frames.kind_of(cls) or _known.kind_of(cls) or self._trust_error(cls) or self._trust_shape(cls)
             if kind is not None:
                 self._kinds[cls] = kind
         return kind
@@ -212,12 +218,12 @@ class Codec:
         if not _classes.is_builtin_error(cls):
             if _classes.find(name) is not cls:
                 return None
-            self._errors[name] = cls
+            self._returned_errors[name] = cls
         return Kind(ERROR, _dump_error)
 
     def _trust_shape(self, cls: type) -> Kind | None:
         shape = _classes.shape_of(cls)
-        if shape is None or single_use.is_class_of(cls):
+        if shape is None or single_use.is_class_of(cls) or is_mapped(cls):
             return None
         self._shapes[shape.name] = shape
         kind = self._kinds[cls] = Kind(shape.code, partial(_dump_class, shape))
@@ -287,11 +293,11 @@ class Codec:
         return shape.load(parts)
 
     def _load_error(self, body: Buffer, unpack: Unpack) -> Exception:
-        return self._made_error(unpack(body))
+        return self._made_error(unpack(body), self._errors | self._returned_errors)
 
-    def _made_error(self, parts: object) -> Exception:
+    def _made_error(self, parts: object, trusted: Mapping[str, type[Exception]]) -> Exception:
         name, args, attributes = expect_list(parts, 3)
-        cls = self._error_class(expect(str, name))
+        cls = trusted.get(expect(str, name)) or self._error_class(name)
         if cls is None:
             raise DecodeError("payload names an exception class that is not trusted")
         if not {str}.issuperset(map(type, expect(dict, attributes))):

@@ -27,6 +27,7 @@ from zoneinfo import ZoneInfo
 from memocache.codecs import single_use
 from memocache.codecs.classes import slots_of, state_of
 from memocache.codecs.codec import Codec
+from memocache.codecs.known import table as known_types
 from memocache.codecs.newer_types import FROZENDICT, SENTINEL
 from memocache.codecs.refusals import refusal as refusal_of
 from memocache.codecs.value_paths import path_to
@@ -121,6 +122,8 @@ def _is_immutable(value: Any, depth: int = 0) -> bool:
         return _all_immutable(chain(value, value.values()), depth + 1)
     if kind is slice:
         return _all_immutable((value.start, value.stop, value.step), depth + 1)
+    if known_types.is_immutable(kind):
+        return True
     if issubclass(kind, tuple):
         named = hasattr(kind, "_fields") and not state_of(value, slots_of(kind)) and not _has_cached_property(kind)
         return named and _all_immutable(value, depth + 1)

@@ -39,6 +39,7 @@ code  type                body (`[…]`, `{…}` are nested payloads; numbers ar
 37    pydantic model      [class, {field: value}, {attribute: value}, [absent], [fields set], extra, private]
 38    registered          [class, what its encoder returned]
 39    exception           [class, [arg, …], {attribute: value}]
+40    known type          [number in `memocache.codecs.known`, what its `apart` gives]
 48    numpy array         u32 length of a header; [dtype, [shape], order, writeable]; the elements.
                           Of objects: the dtype is nil, the items follow in the header
 49    numpy scalar        u32 length of a header; dtype; the element

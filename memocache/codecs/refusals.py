@@ -39,8 +39,15 @@ def refusal(value: object) -> str:
     once = reason(value)
     if once is not None:
         return once
+    if is_mapped(type(value)):
+        return _ROW
     for base in type(value).__mro__:
         known = _KNOWN.get(f"{base.__module__}.{base.__qualname__}")
         if known is not None:
             return known
-    return _ROW if any("_sa_instance_state" in vars(base) for base in type(value).__mro__) else _ANY
+    return _ANY
+
+
+def is_mapped(cls: type) -> bool:
+    """Whether SQLAlchemy maps a class to a table: its instances belong to a session, whatever else they are."""
+    return any("_sa_class_manager" in vars(base) for base in type.__dict__["__mro__"].__get__(cls))

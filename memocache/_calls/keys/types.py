@@ -12,7 +12,7 @@ import math
 import pathlib
 import re
 import types
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -25,6 +25,7 @@ from zoneinfo import ZoneInfo
 from memocache._calls.keys import libraries as _canonical_extra
 from memocache._calls.keys import newer_types
 from memocache._runtime.identity import NoIdentity, inherited, mro_of
+from memocache.codecs.known import table as known_types
 
 
 def lowered(value: Any, cls: Any) -> tuple[Any, ...] | None:
@@ -43,7 +44,8 @@ def lowered(value: Any, cls: Any) -> tuple[Any, ...] | None:
     if names is not None:
         parts = tuple([getattr(value, name, _ABSENT) for name in names])
         return "fields", cls, names, parts, _base(value, cls)[1]
-    return _canonical_extra.lowered(value, cls, ancestors) or _derived(value, cls)
+    known = known_types.key_of(value, cls)
+    return known or _canonical_extra.lowered(value, cls, ancestors) or _derived(value, cls)
 
 
 def _field_names(cls: type) -> tuple[str, ...] | None:
@@ -129,6 +131,7 @@ _LOWER: dict[int, Callable[[Any], tuple[Any, ...] | None]] = {
     id(memoryview): _lower_memoryview,
     id(range): lambda value: ("range", value.start, value.stop, value.step),
     id(slice): lambda value: ("slice", value.start, value.stop, value.step),
+    id(deque): lambda value: ("deque", value.maxlen, tuple(value)),
     id(OrderedDict): lambda value: ("OrderedDict", tuple(OrderedDict.items(value))),
     id(datetime): lambda value: ("datetime", *datetime.__reduce_ex__(value, 4)[1]),
     id(date): lambda value: ("date", *date.__reduce__(value)[1]),

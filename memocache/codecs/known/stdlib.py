@@ -1,0 +1,313 @@
+"""Types of the standard library beyond the first table of `memocache.codecs.ext_types`."""
+
+from __future__ import annotations
+
+import sys
+import types
+import typing
+from typing import Any, Final
+
+from memocache.codecs.ext_types import FACTORIES, Unfit, expect, expect_list
+from memocache.codecs.known.known_type import KnownType, loaded
+from memocache.exceptions import DecodeError
+
+_ARRAY_CODES: Final = frozenset("bBhHiIlLqQfd")
+
+
+def _address(name: str, number: int, *, scoped: bool = False) -> KnownType:
+    """An address of `ipaddress`: its bytes, and the scope of an IPv6 one."""
+
+    def apart(value: Any) -> Any:
+        return [value.packed, value.scope_id] if scoped else value.packed
+
+    def together(parts: Any) -> Any:
+        if not scoped:
+            return loaded(f"ipaddress:{name}")(expect(bytes, parts))
+        packed, scope = expect_list(parts, 2)
+        address = loaded(f"ipaddress:{name}")(expect(bytes, packed))
+        return address if scope is None else type(address)(f"{address}%{expect(str, scope)}")
+
+    return KnownType(number, (f"ipaddress:{name}",), apart, together, immutable=True)
+
+
+def _network(name: str, number: int, address: str) -> KnownType:
+    """A network or interface of `ipaddress`: an address and the length of its prefix."""
+
+    def apart(value: Any) -> Any:
+        base = value.ip if name.endswith("Interface") else value.network_address
+        prefix = value.network.prefixlen if name.endswith("Interface") else value.prefixlen
+        scoped = value if name.endswith("Interface") else base
+        return [base.packed, prefix, getattr(scoped, "scope_id", None)]
+
+    def together(parts: Any) -> Any:
+        packed, prefix, scope = expect_list(parts, 3)
+        base = loaded(f"ipaddress:{address}")(expect(bytes, packed))
+        if scope is not None:
+            return loaded(f"ipaddress:{name}")(f"{base}%{expect(str, scope)}/{expect(int, prefix)}")
+        return loaded(f"ipaddress:{name}")((base, expect(int, prefix)))
+
+    return KnownType(number, (f"ipaddress:{name}",), apart, together, immutable=True)
+
+
+def _array_apart(value: Any) -> list[Any]:
+    if value.typecode not in _ARRAY_CODES:
+        return [value.typecode, 0, value.tounicode()]
+    if sys.byteorder == "big":
+        value = value[:]
+        value.byteswap()
+    return [value.typecode, value.itemsize, value.tobytes()]
+
+
+def _array_together(parts: Any) -> Any:
+    code, size, content = expect_list(parts, 3)
+    made = loaded("array:array")(expect(str, code))
+    if type(content) is str:
+        made.fromunicode(content)
+        return made
+    if made.itemsize != size or code not in _ARRAY_CODES:
+        raise DecodeError("payload holds an array of another machine's sizes")
+    made.frombytes(expect(bytes, content))
+    if sys.byteorder == "big":
+        made.byteswap()
+    return made
+
+
+def _namespace_together(parts: Any) -> types.SimpleNamespace:
+    if not {str}.issuperset(map(type, expect(dict, parts))):
+        raise DecodeError("payload holds malformed attributes")
+    return types.SimpleNamespace(**parts)
+
+
+def _proxy_together(parts: Any) -> Any:
+    if not isinstance(parts, dict):
+        raise DecodeError("payload holds something else where a mapping belongs")
+    return types.MappingProxyType(parts)
+
+
+def _user(name: str, number: int, held: type) -> KnownType:
+    """A wrapper of `collections` around one built-in value."""
+
+    def apart(value: Any) -> Any:
+        if vars(value).keys() != {"data"} or type(value.data) is not held:
+            raise Unfit(value, f"a {name} with attributes of its own cannot be stored")
+        return value.data
+
+    def together(parts: Any) -> Any:
+        made = loaded(f"collections:{name}")(())
+        made.data = expect(held, parts)
+        return made
+
+    return KnownType(number, (f"collections:{name}",), apart, together)
+
+
+def _chain_together(parts: Any) -> Any:
+    if not all(isinstance(part, dict) for part in expect(list, parts)):
+        raise DecodeError("payload holds something else where a mapping belongs")
+    return loaded("collections:ChainMap")(*parts)
+
+
+def _sequence(name: str, number: int) -> KnownType:
+    """A struct sequence: its items, and the fields that are no items."""
+    together = lambda parts: loaded(name)(tuple(expect_list(parts, 2)[0]), expect(dict, parts[1]))  # noqa: E731
+    return KnownType(
+        number, (name,), lambda value: [list(value), dict(value.__reduce__()[1][1])], together, immutable=True
+    )
+
+
+def _normal_together(parts: Any) -> Any:
+    mean, deviation = (expect(float, part) for part in expect_list(parts, 2))
+    return loaded("statistics:NormalDist")(mean, deviation)
+
+
+# Type hints. As results, of classes that everybody has; as arguments, of any class that has a name.
+
+_HINT_MODULES: Final = (
+    "builtins", "collections", "collections.abc", "datetime", "decimal", "fractions", "numbers", "pathlib", "types",
+    "typing", "uuid",
+)  # fmt: skip
+_MOST_HINTS: Final = 1000
+
+
+def _hint_apart(hint: Any) -> Any:
+    if hint is None or hint is type(None):
+        return None
+    if hint is ...:
+        return ["..."]
+    if type(hint) is types.GenericAlias:
+        return ["alias", _hint_apart(typing.get_origin(hint)), [_hint_apart(arg) for arg in typing.get_args(hint)]]
+    if type(hint) is types.UnionType:
+        return ["|", [_hint_apart(arg) for arg in hint.__args__]]
+    if typing.get_origin(hint) is typing.Union:
+        return ["Union", [_hint_apart(arg) for arg in hint.__args__]]
+    if typing.get_origin(hint) is typing.Literal:
+        return ["Literal", list(hint.__args__)]
+    if isinstance(hint, list | tuple):  # the parameters of a Callable
+        return ["[]", [_hint_apart(arg) for arg in hint]]
+    if isinstance(hint, type) and hint.__module__ in _HINT_MODULES and _class_of(hint.__module__, hint.__qualname__):
+        return ["class", hint.__module__, hint.__qualname__]
+    raise Unfit(hint, "a type hint of this kind cannot be stored; return its text")
+
+
+def _class_of(module: str, name: str) -> Any:
+    found = vars(sys.modules[module]).get(name) if module in _HINT_MODULES and module in sys.modules else None
+    return found if isinstance(found, type) else None
+
+
+def _hint_together(parts: Any) -> Any:
+    if parts is None:
+        return type(None)
+    kind, *rest = expect(list, parts)
+    if kind == "class":
+        found = _class_of(*(expect(str, part) for part in rest))
+        if found is None:
+            raise DecodeError("payload names a class that is not trusted")
+        return found
+    if kind == "...":
+        return ...
+    if kind == "alias":
+        origin, args = expect_list(rest, 2)
+        return types.GenericAlias(_hint_together(origin), tuple(map(_hint_together, _few(args))))
+    (args,) = expect_list(rest, 1)
+    if kind == "[]":
+        return list(map(_hint_together, _few(args)))
+    if kind == "Literal":
+        return typing.Literal[tuple(_few(args))]
+    made = tuple(map(_hint_together, _few(args)))
+    if kind == "Union":
+        return typing.Union[made]  # noqa: UP007  # the type that it was
+    if kind != "|" or len(made) < 2:
+        raise DecodeError("payload holds a malformed type hint")
+    union = made[0]
+    for arg in made[1:]:
+        union |= arg
+    return union
+
+
+def _few(args: Any) -> list[Any]:
+    if len(expect(list, args)) > _MOST_HINTS:
+        raise DecodeError("payload holds too long a type hint")
+    return args  # type: ignore[no-any-return]  # checked above
+
+
+def _hint_key(hint: Any) -> Any:
+    """What identifies a type hint: its kind, and what it is made of, classes as they are."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if isinstance(hint, typing.TypeVar):
+        return "TypeVar", hint.__module__, hint.__name__
+    if origin is None:
+        return hint
+    if origin is typing.Literal:
+        return "Literal", [(type(arg).__name__, arg) for arg in args]
+    parts = [_hint_key(list(arg) if isinstance(arg, list) else arg) for arg in args if not isinstance(arg, list)]
+    lists = [[_hint_key(inner) for inner in arg] for arg in args if isinstance(arg, list)]
+    named = getattr(hint, "_name", None)  # List[int] is not list[int]
+    if origin in (typing.Union, types.UnionType):
+        # int | str and Union[str, int] are equal, and so may share
+        return "Union", frozenset(parts) if _hashable(parts) else parts
+    metadata = getattr(hint, "__metadata__", ())
+    return type(hint).__name__, named, getattr(origin, "__name__", str(origin)), origin, parts, lists, metadata
+
+
+def _hashable(parts: list[Any]) -> bool:
+    try:
+        return bool(frozenset(parts)) or True
+    except TypeError:
+        return False
+
+
+# Callables of plain parts.
+
+
+def _partial_apart(value: Any) -> Any:
+    if value.func not in FACTORIES or vars(value):
+        raise Unfit(value, "a partial of what is not a built-in type cannot be stored; return its parts")
+    return [FACTORIES.index(value.func), list(value.args), dict(value.keywords)]
+
+
+def _partial_together(parts: Any) -> Any:
+    index, args, keywords = expect_list(parts, 3)
+    if not 0 < expect(int, index) < len(FACTORIES) or not {str}.issuperset(map(type, expect(dict, keywords))):
+        raise DecodeError("payload holds a malformed partial")
+    return loaded("functools:partial")(FACTORIES[index], *expect(list, args), **keywords)
+
+
+def _partial_key(value: Any) -> Any:
+    return value.func, value.args, value.keywords, vars(value)
+
+
+def _getter(name: str, number: int) -> KnownType:
+    """A getter of `operator`: what it gets."""
+
+    def together(parts: Any) -> Any:
+        if name == "attrgetter" and not {str}.issuperset(map(type, expect(list, parts))):
+            raise DecodeError("payload holds a malformed getter")
+        return loaded(f"operator:{name}")(*expect(list, parts))
+
+    return KnownType(number, (f"operator:{name}",), lambda value: list(value.__reduce__()[1]), together, immutable=True)
+
+
+def _view(name: str, number: int, together: Any) -> KnownType:
+    """A view of a dict, as what it holds."""
+    return KnownType(number, (f"builtins:dict_{name}",), lambda value: [*value], together, note="as what it holds")
+
+
+def _memory_apart(value: memoryview) -> Any:
+    if value.format not in ("B", "b", "c") or not value.c_contiguous or value.ndim != 1:
+        raise Unfit(value, "a memoryview of other than plain bytes cannot be stored; return bytes(view)")
+    return [value.format, value.readonly, value.tobytes()]
+
+
+def _memory_together(parts: Any) -> memoryview:
+    format_, readonly, content = expect_list(parts, 3)
+    if format_ not in ("B", "b", "c"):
+        raise DecodeError("payload holds a malformed memoryview")
+    return memoryview(expect(bytes, content) if expect(bool, readonly) else bytearray(content)).cast(format_)
+
+
+def _memory_key(value: memoryview) -> Any:
+    raise Unfit(value, "known by `memocache._calls.keys.types`")
+
+
+def _pairs(parts: Any) -> dict[Any, Any]:
+    return dict(tuple(expect(tuple, pair)) for pair in expect(list, parts))
+
+
+TYPES: Final = (
+    _address("IPv4Address", 1),
+    _address("IPv6Address", 2, scoped=True),
+    _network("IPv4Network", 3, "IPv4Address"),
+    _network("IPv6Network", 4, "IPv6Address"),
+    _network("IPv4Interface", 5, "IPv4Address"),
+    _network("IPv6Interface", 6, "IPv6Address"),
+    KnownType(7, ("array:array",), _array_apart, _array_together),
+    KnownType(8, ("types:SimpleNamespace",), lambda value: dict(vars(value)), _namespace_together),
+    KnownType(
+        9, ("builtins:mappingproxy",), lambda value: value.copy(), _proxy_together, note="of a dict or its kin"
+    ),
+    _user("UserDict", 10, dict),
+    _user("UserList", 11, list),
+    _user("UserString", 12, str),
+    KnownType(13, ("collections:ChainMap",), lambda value: list(value.maps), _chain_together, note="of dicts"),
+    _sequence("time:struct_time", 14),
+    _sequence("os:stat_result", 15),
+    KnownType(
+        16, ("statistics:NormalDist",), lambda value: [float(value.mean), float(value.stdev)], _normal_together,
+        immutable=True,
+    ),
+    KnownType(
+        17, ("types:GenericAlias", "types:UnionType", "typing:_UnionGenericAlias", "typing:_LiteralGenericAlias"),
+        _hint_apart, _hint_together, _hint_key, immutable=True,
+        note="`list[int]`, `int | None`, `Literal`, of built-in classes; as arguments of any class with a name",
+    ),
+    KnownType(
+        18, ("functools:partial",), _partial_apart, _partial_together, _partial_key,
+        note="of a built-in type; as arguments of any function with a name",
+    ),
+    _getter("itemgetter", 19),
+    _getter("attrgetter", 20),
+    _view("keys", 21, lambda parts: dict.fromkeys(expect(list, parts)).keys()),
+    _view("items", 22, lambda parts: _pairs(parts).items()),
+    _view("values", 23, lambda parts: dict(enumerate(expect(list, parts))).values()),
+    KnownType(24, ("builtins:memoryview",), _memory_apart, _memory_together, note="of bytes"),
+    KnownType(25, ("builtins:ellipsis", "types:EllipsisType"), lambda value: None, lambda parts: ..., immutable=True),
+)  # fmt: skip

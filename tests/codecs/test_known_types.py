@@ -1,0 +1,194 @@
+"""The table of known types, walked: every entry comes back from bytes, is a stable key, and is copied apart."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memocache._calls.keys.canonical import canonical
+from memocache.codecs import Codec, copier
+from memocache.codecs.known.table import KNOWN, TABLE
+from memocache.exceptions import DecodeError
+from tests.codecs.known_values import VALUES
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "payload-1"
+# Whose `==` is identity, or elementwise: equal if their payloads are.
+BY_PAYLOAD = {18, 19, 20, 23}
+
+
+def values(number: int) -> list[Any]:
+    package, make = VALUES[number]
+    return make(pytest.importorskip(package) if package else None)
+
+
+def same(one: Any, other: Any, number: int) -> bool:
+    """Whether two values are equal and of one type."""
+    if type(one) is not type(other):
+        return False
+    if number in BY_PAYLOAD:
+        return Codec().encode(one) == Codec().encode(other)
+    return bool(one == other)
+
+
+numbers = pytest.mark.parametrize("number", sorted(VALUES), ids=lambda number: next(
+    known.classes[0].partition(":")[2] for known in TABLE if known.number == number))  # fmt: skip
+
+
+def test_every_entry_has_values_and_a_number_of_its_own() -> None:
+    """No entry goes untested."""
+    assert sorted(known.number for known in TABLE) == sorted(VALUES)
+    assert len({name for known in TABLE for name in known.classes}) == sum(len(known.classes) for known in TABLE)
+
+
+@numbers
+def test_it_comes_back_from_bytes(number: int) -> None:
+    """Equal and of the same type, alone and inside containers, and written the same again."""
+    codec = Codec()
+    for value in values(number):
+        payload = codec.encode(value)
+        again = codec.decode(payload)
+        assert same(again, value, number), value
+        assert codec.encode(again) == payload
+        nested: Any = codec.decode(codec.encode([{"a": (value,)}]))
+        assert same(nested[0]["a"][0], value, number)
+
+
+@numbers
+def test_it_is_an_argument(number: int) -> None:
+    """Equal values have one key, and different ones different keys."""
+    keys = [canonical(value) for value in values(number)]
+    assert keys == [canonical(value) for value in values(number)]
+    assert len(set(keys)) == len(keys)
+    decoded = [canonical(Codec().decode(Codec().encode(value))) for value in values(number)]
+    assert decoded == keys
+
+
+@numbers
+def test_its_copy_is_apart(number: int) -> None:
+    """The process hands out the value itself if nobody can change it, else a copy that shares nothing."""
+    known = next(known for known in TABLE if known.number == number)
+    for value in values(number):
+        held, thaw = copier(value, Codec())
+        assert (thaw is None) == known.immutable
+        if thaw is not None:
+            assert thaw(held) is not thaw(held)
+            assert same(thaw(held), value, number)
+
+
+@numbers
+def test_golden_bytes(number: int) -> None:
+    """What was once written is read, and written the same."""
+    file = GOLDEN / f"{KNOWN}-{number:03}.bin"
+    found = values(number)
+    if number in (14, 15):  # of this machine's clock and disk
+        found = found[:1] if number == 14 else [type(found[0])(range(10))]
+    again: Any = Codec().decode(file.read_bytes())
+    assert all(same(one, other, number) for one, other in zip(again, found, strict=True))
+    if number != 15:  # its fields differ between systems
+        assert Codec().encode(found) == file.read_bytes()
+
+
+def test_keys_hold_in_another_process() -> None:
+    """The same value has the same key under another hash seed."""
+    script = (
+        "import json, importlib\n"
+        "from memocache._calls.keys.canonical import canonical\n"
+        "from tests.codecs.known_values import VALUES\n"
+        "keys = {}\n"
+        "for number, (package, make) in VALUES.items():\n"
+        "    try: library = importlib.import_module(package) if package else None\n"
+        "    except ImportError: continue\n"
+        "    keys[number] = [canonical(value).hex() for value in make(library)]\n"
+        "print(json.dumps(keys))"
+    )
+    seen = [
+        json.loads(subprocess.run([sys.executable, "-c", script], env=_environment(seed), capture_output=True).stdout)
+        for seed in ("1", "2")
+    ]
+    assert seen[0] == seen[1]
+    assert len(seen[0]) > 20
+
+
+def _environment(seed: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parents[2])}
+
+
+def test_a_library_that_is_not_loaded_is_not_loaded() -> None:
+    """A payload of a library's type is a `DecodeError` where the program has not imported it, and imports nothing."""
+    payloads = [
+        Codec().encode(value) for number in (1, 16, 32, 48, 52) if _installed(number) for value in values(number)
+    ]
+    script = (
+        "import sys\n"
+        "from memocache.codecs import Codec\n"
+        "from memocache.exceptions import DecodeError\n"
+        "before = {name.partition('.')[0] for name in sys.modules}\n"
+        f"for payload in {payloads!r}:\n"
+        "    try: Codec().decode(payload)\n"
+        "    except DecodeError: pass\n"
+        "print({name.partition('.')[0] for name in sys.modules} - before)"
+    )
+    run = subprocess.run([sys.executable, "-c", script], env=_environment("0"), capture_output=True, text=True)
+    assert run.stdout == "set()\n", run.stderr
+
+
+def _installed(number: int) -> bool:
+    return not VALUES[number][0] or find_spec(VALUES[number][0]) is not None
+
+
+class Impostor:
+    """A class that goes by a known name."""
+
+
+Impostor.__module__, Impostor.__qualname__ = "ipaddress", "IPv4Address"
+
+
+def test_a_class_that_only_bears_a_known_name_is_unknown() -> None:
+    """The name must lead back to the class."""
+    assert Codec().kind_of(Impostor) is None
+
+
+MALFORMED: list[Any] = [
+    [1, b"x"], [1, "10.0.0.1"], [2, [b"x" * 16, 5]], [3, [b"\0" * 4, 64, None]], [7, ["i", 4, b"x"]],
+    [7, ["?", 4, b""]], [7, ["i", 9, b""]], [8, {1: 2}], [9, [1]], [10, [1]], [13, [[1]]], [14, [[1], {}]],
+    [16, [1.0, -1.0]], [16, ["x", 2]], [17, ["class", "os", "stat_result"]], [17, ["class", "builtins", "eval"]],
+    [17, ["|", [None]]], [17, ["?", []]], [17, ["alias", ["class", "builtins", "list"], [[]] * 2000]],
+    [18, [999, [], {}]], [18, [0, [], {}]], [20, [1]], [21, [[]]], [22, [[1, 2]]], [24, ["Q", True, b"x" * 8]],
+    [24, ["B", 1, b"x"]], [33, ["x", 1]], [34, "../etc/passwd"], [34, "/etc/passwd"], [35, ["x"] * 16], [38, ["../x"]],
+    [38, ["Europe/Paris", 1, 2, "x"]], [40, [1, None]], [45, [1, 2, 3]], [43, "../../etc/passwd"], [48, 5],
+    [52, [["a"], []]], [52, [[1], [1]]], [54, 1], [55, b"x"], [999, 1], ["x", 1], [1], 5,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("parts", MALFORMED, ids=repr)
+def test_malformed_parts_are_refused(parts: Any) -> None:
+    """What no encoder wrote is a `DecodeError`."""
+    for package in ("dateutil.tz", "pytz", "pendulum", "yarl", "sqlalchemy", "bson.objectid"):
+        try:
+            __import__(package)
+        except ImportError:
+            continue
+    body = Codec().encode(parts)
+    with pytest.raises(DecodeError):
+        Codec().decode(b"\xc8" + len(body).to_bytes(2, "big") + bytes([KNOWN]) + body)
+
+
+if __name__ == "__main__":
+    for number in VALUES:
+        path = GOLDEN / f"{KNOWN}-{number:03}.bin"
+        if not path.exists():
+            try:
+                made = values(number)
+            except pytest.skip.Exception:
+                print("skipped", number)
+                continue
+            made = made[:1] if number == 14 else [type(made[0])(range(10))] if number == 15 else made
+            path.write_bytes(Codec().encode(made))
+            print("wrote", path.name)
