@@ -14,6 +14,7 @@ kind   rest                                                                    v
 ``r``  ``names``, ``tags``: the registries                                     set
 ``s``  statistics, and the numbers of the last flushes                         counters, number
 ``c``  as the entry: the channel that wakes waiters (no key)
+``n``  ``database``: the name of the database, where ``local=`` watches it     text
 =====  ======================================================================  ==================
 
 Prefix and name are percent-escaped, so that the colons that separate fields are the only ones and prefixes are apart

@@ -163,7 +163,7 @@ class NodeTracking:
         self._said: frozenset[Address] | None = None
 
     def begin(self, dial: Dial, starts: Sequence[str]) -> None:
-        self._tracker = ClientTracking(dial, starts, self, ("CLUSTER", "SLOTS"), self._hear)
+        self._tracker = ClientTracking(dial, starts, self, ("CLUSTER", "SLOTS"), self._hear, named=False)
 
     def stop(self) -> None:
         if self._tracker is not None:

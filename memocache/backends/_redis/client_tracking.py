@@ -3,6 +3,10 @@
 ``CLIENT TRACKING ON BCAST`` over RESP3 (Redis 6 and newer, Valkey). The server writes its messages of one turn of its
 event loop before the answers of that turn, so when the answer to a PING arrives, every change acknowledged to anybody
 before that PING was sent has been told. That is what `Watcher.heard` passes on, and why a quiet connection is pinged.
+
+Of one change the server tells nobody: ``SWAPDB`` puts another database in the place of ours. So the database has a name
+of its own under a key of the prefix's (kind ``n``), which is read with each PING: another name, or none any more, is
+another database, of which nothing is known. A server that takes no writes has no name, and is not asked again for long.
 """
 
 from __future__ import annotations
@@ -32,6 +36,8 @@ BEAT_SECONDS = 0.3
 """How often it asks; what a watcher may believe lasts three of these."""
 _ANSWER_SECONDS = 2.0
 _RETRY = (0.05, 1.0)  # first and longest pause between attempts to connect
+_NAME_SECONDS = 3600.0  # life of the database's name after the last process that read it
+_NAME_AGAIN = 10.0  # seconds until a name is given again where it could not be
 _REFUSED = frozenset({"NOPERM", "NOPROTO", "UNKNOWN", "ERR"})
 
 
@@ -40,7 +46,7 @@ class ClientTracking:
     stopped or the watcher is gone.
 
     `question` is what it asks instead of a PING, and `judge` is given each answer, before `watcher` is told that it
-    came; it raises an OSError to have another connection.
+    came; it raises an OSError to have another connection. `named` is whether databases can be swapped there.
     """
 
     def __init__(
@@ -50,6 +56,8 @@ class ClientTracking:
         watcher: Watcher,
         question: Sequence[str] = ("PING",),
         judge: Callable[[Any], None] = lambda _: None,
+        *,
+        named: bool = True,
     ) -> None:
         self._dial = dial
         self._starts = starts
@@ -61,9 +69,11 @@ class ClientTracking:
             end.setblocking(False)
         self._stopped = False
         self._connection: Connection | None = None
-        self._asked: deque[float] = deque()
-        """When what the server owes an answer to was sent: the greetings, then its questions."""
-        self._greetings = 0
+        self._owed: deque[tuple[float, Callable[[Any, float], None]]] = deque()
+        """What the server owes an answer to: when it was sent, and who hears the answer."""
+        self._name_key = f"{starts[0].partition(':')[0]}:n:database" if named and starts else None
+        self._name: bytes | None = None
+        self._name_at = -inf
         _trackers.add(self)
         threading.Thread(target=self._track, name="memocache-tracker", daemon=True).start()
 
@@ -133,18 +143,18 @@ class ClientTracking:
             # the answer to the first PING comes after these, and says that tracking is on
             self._send(connection, pack("HELLO", "3") + pack("CLIENT", "TRACKING", "ON", "BCAST", *prefixes))
             next_at = time.monotonic()
-            self._asked = deque([next_at, next_at])
-            self._greetings = len(self._asked)
+            self._owed = deque([(next_at, self._greeted), (next_at, self._tracks)])
+            self._name, self._name_at = None, -inf
             while not self._stopped:
                 now = time.monotonic()
                 if now >= next_at:
                     next_at = now + BEAT_SECONDS
-                    self._asked.append(now)
-                    self._send(connection, self._question)
+                    self._send(connection, self._ask_name(now) + self._question)
+                    self._owed.append((now, self._answered))
                 ready = [key.fileobj for key, _ in events.select(max(0.0, next_at - now))]
                 if connection in ready:
                     self._hear(connection.receive())
-                elif self._asked and now - self._asked[0] > _ANSWER_SECONDS:
+                elif self._owed and now - self._owed[0][0] > _ANSWER_SECONDS:
                     raise TimeoutError("no answer to a question")
 
     @staticmethod
@@ -154,21 +164,55 @@ class ClientTracking:
 
     def _hear(self, replies: list[Any]) -> None:
         for reply in replies:
-            if isinstance(reply, ReplyError):
-                raise reply
             if not isinstance(reply, hiredis.PushNotification):
-                asked_at = self._asked.popleft()
-                if not self._greetings:
-                    self._judge(reply)
-                    self._heard(asked_at)
-                    continue
-                self._greetings -= 1
-                if not self._greetings:
-                    self._changed(None)  # nobody told of what came before now
+                sent, hear = self._owed.popleft()
+                hear(reply, sent)
             elif reply[0] == b"invalidate" and reply[1] is not None:
                 self._changed([key.decode("utf-8", "replace") for key in reply[1]])
             else:  # the whole database was emptied, or the server says something that we do not know
                 self._changed(None)
+
+    def _greeted(self, reply: Any, sent: float) -> None:
+        if isinstance(reply, ReplyError):
+            raise reply
+
+    def _tracks(self, reply: Any, sent: float) -> None:
+        self._greeted(reply, sent)
+        self._changed(None)  # nobody told of what came before now
+
+    def _answered(self, reply: Any, sent: float) -> None:
+        self._greeted(reply, sent)
+        self._judge(reply)
+        self._heard(sent)
+
+    # -- the database's name
+
+    def _ask_name(self, now: float) -> bytes:
+        """What to say to have the name read, made if there is none, and kept."""
+        if self._name_key is None:
+            return b""
+        words = b""
+        if now >= self._name_at:
+            self._name_at = now + (_NAME_AGAIN if self._name is None else _NAME_SECONDS / 3)
+            life = ("PX", int(_NAME_SECONDS * 1000))
+            if self._name is None:
+                words = pack("SET", self._name_key, os.urandom(8).hex(), *life, "NX")
+            else:
+                words = pack("PEXPIRE", self._name_key, life[1])
+            self._owed.append((now, self._named))
+        self._owed.append((now, self._heard_name))
+        return words + pack("GET", self._name_key)
+
+    def _named(self, reply: Any, sent: float) -> None:
+        if isinstance(reply, ReplyError) and reply.code in _REFUSED:
+            self._name_key = None  # by ACL: nobody shall be asked in vain for ever
+
+    def _heard_name(self, reply: Any, sent: float) -> None:
+        if type(reply) is not bytes:
+            reply, self._name_at = None, sent if self._name is not None else self._name_at
+        if self._name not in (None, reply):
+            self._changed(None)
+        self._name = reply
 
 
 _trackers: weakref.WeakSet[ClientTracking] = weakref.WeakSet()

@@ -430,3 +430,46 @@ def test_staleness_by_the_checker(one_server: servers.Server) -> None:
     assert report.staleness[-1] <= PROMISE
     assert report.copies > report.answers / 2
     assert report.kills
+
+
+def test_another_database_ends_every_copy(server: servers.Server, caches: Callable[..., tuple[Cache, Heard]]) -> None:
+    """After SWAPDB, of which the server tells nobody, copies are of another database and are forgotten; what is
+    invalidated in the new one is heard of.
+    """
+    cache, heard = caches(server.url)
+    function = counter(cache)
+    settled(heard, function)
+    with server.client() as client:
+        for _ in range(3):  # to an empty database, back to the first, and to what is no longer empty
+            heard.settle()  # the database's name is known
+            heard.settle()
+            assert held(function)
+            client.execute_command("SWAPDB", 0, 1)
+            heard.settle()
+            assert not held(function)
+            function(1)
+            function(1)
+    settled(heard, function)
+    before = function(1)
+    elsewhere(server, function, "delete")
+    heard.settle()
+    assert function(1) != before
+
+
+def test_a_full_server_has_no_name_and_copies(
+    server: servers.Server, caches: Callable[..., tuple[Cache, Heard]]
+) -> None:
+    """Where the database cannot be named, copies are served as before."""
+    cache, heard = caches(server.url)
+    function = counter(cache)
+    function(1)
+    with server.client() as client:
+        client.config_set("maxmemory", 1)
+        client.config_set("maxmemory-policy", "noeviction")
+        client.delete("memo:n:database")
+        heard.settle()
+        settled(heard, function)
+        heard.settle()
+        assert held(function)
+        assert not client.exists("memo:n:database")
+        client.config_set("maxmemory", 0)
