@@ -83,17 +83,6 @@ def holds(guard: Guard, value: bytes | None) -> bool:
     return value is not None and value.startswith(guard.head)
 
 
-async def in_thread(method: Callable[..., Any], *args: Any, timeout: float | None, **kwargs: Any) -> Any:
-    """Await a blocking method in a worker thread, for at most its timeout: one that overruns it is left behind.
-
-    Raises TimeoutError, and what the method raises.
-    """
-    import asyncio  # not when memocache is imported
-
-    async with asyncio.timeout(timeout):
-        return await asyncio.to_thread(method, *args, timeout=timeout, **kwargs)
-
-
 def with_member(blob: bytes | None, member: str) -> bytes:
     """Return the blob of a set of strings with one more in it; None and anything unreadable are the empty set."""
     return _pack(sorted(_members(blob) | {member}))

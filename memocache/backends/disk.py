@@ -29,7 +29,8 @@ from memocache.backends._disk.janitor import STEP, Janitor, room
 from memocache.backends._disk.schema import WriteTransaction, number, touched
 from memocache.backends._disk.state_file import EPOCH_WORD
 from memocache.backends._disk.store import LOOK_SECONDS, DiskStore, Refused, give_back, share
-from memocache.backends.base import NO_ROOM, BaseBackend, counted, holds, in_thread, with_member
+from memocache.backends._threads import in_thread, in_thread_unhurried
+from memocache.backends.base import NO_ROOM, BaseBackend, counted, holds, with_member
 from memocache.exceptions import ConfigurationError
 from memocache.typing import BackendFacts, Finding, Guard, Pieces, Put, Tally
 
@@ -374,9 +375,7 @@ class AsyncDisk:
         """See `DiskBackend.transact`; the time that large values take to be written is not counted."""
         backend, filed = self._backend, {}
         if any(isinstance(put.value, Pieces) or len(put.value) >= LARGE for put in puts):
-            import asyncio  # not when memocache is imported
-
-            filed = await asyncio.to_thread(backend.file_away, puts)
+            filed = await in_thread_unhurried(backend.file_away, puts)
         conflict: list[Any] | None = await in_thread(
             backend.commit, filed, guards, puts, *args, timeout=timeout, **kwargs
         )
@@ -388,9 +387,7 @@ class AsyncDisk:
 
     async def close(self) -> None:
         """See `DiskBackend.close`."""
-        import asyncio
-
-        await asyncio.to_thread(self._backend.close)
+        await in_thread_unhurried(self._backend.close)
 
 
 def _seconds(timeout: float | None) -> float:

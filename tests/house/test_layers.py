@@ -47,6 +47,7 @@ WINGS: dict[str, tuple[frozenset[str], ...]] = {
             frozenset,
             (
                 {"_settings", "base"},
+                {"_threads"},
                 {"_failures"},
                 {"_disk", "_redis", "memory", "null"},
                 {"_cluster", "disk", "redis"},

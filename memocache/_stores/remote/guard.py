@@ -20,7 +20,8 @@ from memocache._runtime.circuit_breaker import Breaker
 from memocache._runtime.effects import Io, Steps
 from memocache._runtime.randomness import random
 from memocache.backends._failures import cause_of
-from memocache.backends.base import NO_ROOM, Busy, NodeFailure, NotAccepted, NotReached, ReplyError, in_thread
+from memocache.backends._threads import in_thread
+from memocache.backends.base import NO_ROOM, Busy, NodeFailure, NotAccepted, NotReached, ReplyError
 from memocache.exceptions import BackendError, MemocacheError
 from memocache.typing import Answer, Backend, ReadSoon, Watcher
 
