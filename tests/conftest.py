@@ -5,12 +5,16 @@ A test or a parameter with the marker `full` runs only with ``MEMOCACHE_WORLDS=a
 
 from __future__ import annotations
 
+import functools
+import threading
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from memocache import Cache
 from memocache.testing import servers
 from memocache.testing.fleet import ClusterServer, SentinelTrio
 from tests.worlds import FULL, each_server
@@ -31,6 +35,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if item.get_closest_marker("full")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if not item.get_closest_marker("full")]
+
+
+_made: weakref.WeakSet[Cache] = weakref.WeakSet()
+_init = Cache.__init__
+
+
+@functools.wraps(_init)
+def _noted_init(self: Cache, *args: Any, **kwargs: Any) -> None:
+    _init(self, *args, **kwargs)
+    _made.add(self)
+
+
+Cache.__init__ = _noted_init  # type: ignore[method-assign]  # so that a fixture can close what a test left open
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    """Close the caches that a test left open, so that their threads do not slow the tests after it."""
+    yield
+    if any(thread.name.startswith("memocache-") for thread in threading.enumerate()):
+        for cache in list(_made):
+            cache.close()
 
 
 @pytest.fixture(scope="session")

@@ -339,6 +339,7 @@ class Cache:
             if self._near is not None:
                 self._near.close()
             self._guard.backend.close()
+            self._core.rest()
 
     def __enter__(self) -> Self:
         return self

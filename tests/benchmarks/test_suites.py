@@ -14,12 +14,13 @@ from benchmarks._measure import FULL, TINY, Bench, run_panel
 from benchmarks._peers import sync_memory
 from benchmarks._results import ROOT
 from memocache.testing.servers import available_servers
+from tests.worlds import full
 
 _SUITES = _measure.suites()
 _ON_A_SERVER = {"bulk", "hit-server", "invalidation", "miss", "outage", "stampede"}
 
 
-@pytest.mark.parametrize("name", _SUITES)
+@pytest.mark.parametrize("name", [name if name == "memory" else full(name) for name in _SUITES])
 def test_a_suite_runs(name: str):
     """Each of its panels gives figures of memocache, or says why there are none."""
     if name in _ON_A_SERVER and not available_servers():

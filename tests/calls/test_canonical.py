@@ -37,8 +37,9 @@ from hypothesis import strategies as st
 
 from memocache._calls.keys.canonical import canonical, canonical_args
 from memocache._runtime.identity import Identities, NoIdentity, Recorder
+from tests.worlds import FULL
 
-PAIRS = int(os.environ.get("MEMOCACHE_EXAMPLES", "40000"))
+PAIRS = int(os.environ.get("MEMOCACHE_EXAMPLES", "40000" if FULL else "8000"))
 examples = settings(
     max_examples=max(150, min(PAIRS // 250, 1500)), deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -14,17 +16,18 @@ from typing import Any, NamedTuple
 import pytest
 
 from memocache import configure
+from memocache.cli import main
 from memocache.cli._app import app
 from memocache.cli._common import where
-from memocache.testing import servers
 from tests.cli import shop
 from tests.cli.terminal import at_terminal, environment
+from tests.worlds import FLEETS, SERVERS, full
 
 ROOT = Path(__file__).parents[2]
 PRICE = "tests.cli.shop:price"
 NARROW = 60
-KINDS = ["memory", "disk", *servers.available_servers()[:1]]
-KINDS += ["cluster", "sentinel"] if servers.available_servers() else []
+KINDS = ["memory", "disk", *SERVERS[:1]]
+KINDS += FLEETS
 COMMANDS = {
     "demo": (),
     "ping": (),
@@ -80,7 +83,13 @@ class Place(NamedTuple):
         return (SAYS | SAYS_ALONE if self.kind == "memory" else SAYS)[command]
 
 
-@pytest.fixture(params=KINDS)
+def mostly(kind: str) -> Any:
+    """A test on each kind of backend; the full run has those besides `kind`."""
+    kinds = [one if one == kind else full(one) for one in KINDS]
+    return pytest.mark.parametrize("place", kinds, indirect=True)
+
+
+@pytest.fixture
 def place(request: pytest.FixtureRequest, running_server: Callable[[str], Any], tmp_path: Path) -> Place:
     """Each kind of backend, after a program has been busy on it."""
     kind = request.param
@@ -106,11 +115,34 @@ def in_pipe(*words: str, stdin: Any = subprocess.DEVNULL) -> subprocess.Complete
     )
 
 
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(params=["here", full("a process of its own")])
+def run(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A command whose output goes to a pipe: in this process, and in one of its own."""
+    if request.param != "here":
+        return in_pipe
+    for name in {*os.environ} - {*environment()}:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(ROOT)
+
+    def here(*words: str) -> subprocess.CompletedProcess[str]:
+        capsys.readouterr()
+        status = main(words)
+        return subprocess.CompletedProcess(words, status, *capsys.readouterr())
+
+    return here
+
+
 def test_there_is_no_other_command() -> None:
     """What the application has is what is tested here, and the dashboard, which has tests of its own."""
     assert {command.name for command in app.registered_commands} - {"dashboard"} == set(COMMANDS)
 
 
+@mostly((*SERVERS, "memory")[0])
 @pytest.mark.parametrize("command", COMMANDS)
 def test_at_a_terminal(place: Place, command: str) -> None:
     """It says what it should, with the status of success; no line of its is wider than the terminal, keys excepted."""
@@ -127,6 +159,7 @@ def test_at_a_terminal(place: Place, command: str) -> None:
         assert max(map(len, done.text.splitlines()), default=0) <= NARROW
 
 
+@mostly("disk")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_in_a_pipe(place: Place, command: str) -> None:
     """The same in plain text, nothing on stderr; and as JSON where a script would want it."""
@@ -147,12 +180,12 @@ def test_in_a_pipe(place: Place, command: str) -> None:
 
 
 @pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"demo"}))
-def test_a_store_that_is_not_there_is_not_made(tmp_path: Path, command: str) -> None:
+def test_a_store_that_is_not_there_is_not_made(tmp_path: Path, command: str, run: Run) -> None:
     """On a directory that is not there, or is no store, every command says so in one line and leaves it as it was."""
     (tmp_path / "other").mkdir()
     for name in ("typo", "other"):
         place = Place("disk", f"disk://{tmp_path / name}", "cli", "key")
-        done = in_pipe(*place.words(command))
+        done = run(*place.words(command))
         assert (done.returncode, done.stdout) == (1, "")
         (line,) = done.stderr.splitlines()
         assert "there is no store yet" in line
@@ -192,9 +225,9 @@ BROKEN = "tests.cli.broken"
     ],
     ids=lambda one: "-".join(one)[:60] if isinstance(one, tuple) else "",
 )
-def test_a_mistake_is_one_line(words: tuple[str, ...], says: str) -> None:
+def test_a_mistake_is_one_line(words: tuple[str, ...], says: str, run: Run) -> None:
     """Whatever a user gets wrong is told in one line on stderr, with a status that is not 0, and no traceback."""
-    done = in_pipe(*words)
+    done = run(*words)
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line.startswith("memocache: ")

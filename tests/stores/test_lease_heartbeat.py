@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from memocache import Cache
 from memocache._runtime.singleflight import Signal
 from memocache._stores.remote import lease_heartbeat as _keeper
 from memocache._stores.remote.guard import Guard as BackendGuard
@@ -179,6 +180,19 @@ def test_a_lease_that_comes_as_the_thread_is_about_to_end_keeps_it(
     keeper._work()
     assert rounds.left == [], "it ended too early"
     assert keeper._thread is None
+
+
+def test_the_thread_ends_when_the_cache_is_closed() -> None:
+    """A closed cache has no thread for its leases; the next lease after that starts one again."""
+    with Cache(MemoryBackend()) as cache:
+        f = cache.cached(lambda n: n)
+        for n in (1, 2):
+            f(n)
+            thread = cache._core.places.shared.keeper._thread  # type: ignore[union-attr]  # there is a backend
+            assert thread is not None
+            cache.close()
+            thread.join(20)
+            assert not thread.is_alive()
 
 
 def test_a_waiter_that_leaves_while_it_is_woken_is_no_error() -> None:

@@ -41,6 +41,7 @@ class Keeper:
         self._wake = threading.Event()
         self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
+        self._resting = False
 
     def announce(self, held: bytes, flight: Flight) -> None:
         """The lease `held` is being asked for: when it is granted, others here know at once whose it is."""
@@ -82,6 +83,11 @@ class Keeper:
         self._start()
         self._wake.set()
 
+    def rest(self) -> None:
+        """Let the thread end as soon as no lease is held, nor to be given back. The next lease starts another."""
+        self._resting = True
+        self._wake.set()
+
     def _doom(self, key: str, held: bytes, channel: str) -> None:
         _ours.pop(held, None)
         self._doomed[held] = (key, channel, time.monotonic() + self._seconds)
@@ -99,6 +105,7 @@ class Keeper:
 
     def _start(self) -> None:
         with self._lock:
+            self._resting = False
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._work, name="memocache-leases", daemon=True)
                 try:
@@ -122,7 +129,7 @@ class Keeper:
                     self._renew(key, held, beat + 1, generations)
             if self._held or self._doomed:
                 idle_since = now
-            elif now - idle_since > 60:
+            elif self._resting or now - idle_since > 60:
                 with self._lock:
                     if not self._held and not self._doomed:
                         self._thread = None

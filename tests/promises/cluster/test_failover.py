@@ -10,7 +10,7 @@ import pytest
 from memocache.testing import servers
 from tests.promises.cluster.storm import Report, storm
 
-pytestmark = pytest.mark.skipif(not servers.available_servers(), reason="no server")
+pytestmark = [pytest.mark.skipif(not servers.available_servers(), reason="no server"), pytest.mark.full]
 
 _SERVER = (servers.available_servers() or ["none"])[0]
 _BEHIND = 2.0
