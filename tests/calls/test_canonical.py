@@ -453,7 +453,10 @@ def test_fields_out_of_comparison_take_no_part() -> None:
 
 
 def test_classes_of_attrs_pydantic_and_msgspec_are_known_by_fields() -> None:
-    """Each is its class and compared fields; private and excluded ones take no part."""
+    """Each is its class and compared fields; excluded ones take no part, private attributes do."""
+    other = Model(x=1)
+    other._private["o"] = 2
+    assert canonical(other) != canonical(Model(x=1))
     assert canonical(Attrs(1, 2)) == canonical(Attrs(1, 3)) != canonical(Attrs(2, 2))
     assert canonical(Model(x=1)) == canonical(Model(x=1)) != canonical(Model(x=2))
     assert canonical(Model(x=1)) != canonical(Model(x=1, extra=1)) != canonical(Model(x=1, extra=2))
@@ -822,6 +825,25 @@ def test_pandas_frames_are_known_by_content() -> None:
         canonical(pandas.DataFrame({"a": [object()]}))
 
 
+def test_pandas_attrs_and_flags_count() -> None:
+    """What a frame or series was told beside its content is part of it; where it was told nothing, its bytes are as
+    ever.
+    """
+    pandas = pytest.importorskip("pandas")
+
+    def told(value: Any, **attrs: Any) -> Any:
+        value.attrs.update(attrs)
+        return value
+
+    for make in (lambda: pandas.DataFrame({"a": [1]}), lambda: pandas.Series([1])):
+        strict = make().set_flags(allows_duplicate_labels=False)
+        values = [make(), told(make(), unit="m"), told(make(), unit="km"), strict, told(strict.copy(), unit="m")]
+        assert len({canonical(value) for value in values}) == len(values)
+        assert canonical(told(make(), unit="m", of=[1])) == canonical(told(make(), of=[1], unit="m"))
+        with pytest.raises(NoIdentity):
+            canonical(told(make(), by=object()))
+
+
 def test_polars_frames_are_known_by_content() -> None:
     """Names, dtypes and values count, nanoseconds and nested columns included."""
     polars = pytest.importorskip("polars")
@@ -866,7 +888,7 @@ class Attrs:
 
 class Model(pydantic.BaseModel, extra="allow"):
     x: int
-    _private: dict[str, object] = pydantic.PrivateAttr(default_factory=lambda: {"o": object()})
+    _private: dict[str, object] = pydantic.PrivateAttr(default_factory=lambda: {"o": 1})
 
 
 class Struct(msgspec.Struct):

@@ -227,7 +227,7 @@ def _put_object(value: Any, out: _Out, process: _Process, depth: int) -> None:
     """Encode what is neither scalar nor container: by name, by lowering it to a tuple, or by a token."""
     cls = type(value)
     if issubclass(cls, type):
-        _put_class(value, out, process)
+        _put_class(value, out, process, depth)
         return
     proxy = False
     try:
@@ -253,10 +253,15 @@ def _put_object(value: Any, out: _Out, process: _Process, depth: int) -> None:
         out.append(b"@" + (process.identity(value) if proxy else process.token(value)))
 
 
-def _put_class(cls: type, out: _Out, process: _Process) -> None:
+def _put_class(cls: type, out: _Out, process: _Process, depth: int) -> None:
     path = class_path(cls)
     if path is not None:
         out.append(b"C" + _pack(path))
+        return
+    generic = inherited(cls, "__pydantic_generic_metadata__")
+    if generic is not None and generic["origin"] is not None:  # a generic model, parametrised where no name leads to it
+        out.append(b"V")
+        _put_tuple(("generic", generic["origin"], generic["args"]), out, process, depth + 1)
     elif process is None:
         raise NoIdentity(cls, "is a class that cannot be imported by its name", local_class=True)
     else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from memocache._calls.keys.state import shape_of_names
 from memocache._runtime.identity import NoIdentity, inherited, type_name
 
 _Tuple = tuple[Any, ...]
@@ -17,13 +18,9 @@ _Tuple = tuple[Any, ...]
 def lowered(value: Any, cls: Any, ancestors: frozenset[int]) -> _Tuple | None:
     """Return the tuple (kind, parts...) of a value of a third-party class (`ancestors`: ids of its mro), else None."""
     if id(_loaded("pydantic.main", "BaseModel")) in ancestors:
-        fields = value.__dict__
-        declared = inherited(cls, "__pydantic_fields__") or inherited(cls, "model_fields")  # since, before 2.10
-        names = tuple([name for name in declared if name in fields])
-        return "pydantic", cls, names, tuple([fields[name] for name in names]), value.__pydantic_extra__
+        return _lowered_pydantic(value, cls)
     if id(_loaded("msgspec", "Struct")) in ancestors:
-        names = cls.__struct_fields__
-        return "struct", cls, names, tuple([(getattr(value, name),) if hasattr(value, name) else () for name in names])
+        return _lowered_struct(value, cls)
     numpy = sys.modules.get("numpy")
     if numpy is None or not hasattr(numpy, "ma"):
         return _lowered_polars(value, cls)
@@ -34,6 +31,24 @@ def lowered(value: Any, cls: Any, ancestors: frozenset[int]) -> _Tuple | None:
     if id(numpy.dtype) in ancestors:
         return "numpy dtype", _dtype(numpy, value)
     return _lowered_pandas(numpy, value, cls, ancestors) or _lowered_polars(value, cls)
+
+
+def _lowered_pydantic(value: Any, cls: type) -> _Tuple:
+    """The fields that are set, what was given besides, private attributes, and other state."""
+    declared = inherited(cls, "__pydantic_fields__") or inherited(cls, "model_fields")  # since, before 2.10
+    shape = shape_of_names(cls, declared)
+    fields, more = value.__dict__, shape.added(value, cls)
+    names = tuple([name for name in shape.names if name in fields])
+    made = "pydantic", cls, names, tuple([fields[name] for name in names]), value.__pydantic_extra__
+    private = value.__pydantic_private__ or None
+    return made if more is None and private is None else (*made, private, more)
+
+
+def _lowered_struct(value: Any, cls: Any) -> _Tuple:
+    shape = shape_of_names(cls, cls.__struct_fields__)
+    parts = tuple([(getattr(value, name),) if hasattr(value, name) else () for name in shape.names])
+    made, more = ("struct", cls, shape.names, parts), shape.added(value, cls)
+    return made if more is None else (*made, more)
 
 
 def _loaded(module: str, name: str) -> Any:
@@ -117,9 +132,10 @@ def _lowered_pandas(numpy: Any, value: Any, cls: type, ancestors: frozenset[int]
         return "pandas.Interval", value.left, value.right, value.closed
     if id(pandas.DataFrame) in ancestors:
         columns = tuple([_column(numpy, pandas, value.iloc[:, at].array) for at in range(value.shape[1])])
-        return "pandas.DataFrame", cls, value.index, value.columns, columns, _metadata(value)
+        return "pandas.DataFrame", cls, value.index, value.columns, columns, _metadata(value), *_told(value)
     if id(pandas.Series) in ancestors:
-        return "pandas.Series", cls, value.name, value.index, _column(numpy, pandas, value.array), _metadata(value)
+        column = _column(numpy, pandas, value.array)
+        return "pandas.Series", cls, value.name, value.index, column, _metadata(value), *_told(value)
     if id(pandas.MultiIndex) in ancestors:
         levels = tuple([_column(numpy, pandas, value.get_level_values(at).array) for at in range(value.nlevels)])
         return "pandas.MultiIndex", cls, tuple(value.names), levels
@@ -131,6 +147,12 @@ def _lowered_pandas(numpy: Any, value: Any, cls: type, ancestors: frozenset[int]
 def _metadata(value: Any) -> _Tuple:
     """What subclasses (geopandas) declare as theirs."""
     return tuple([(name, getattr(value, name, None)) for name in value._metadata if name != "name"])
+
+
+def _told(value: Any) -> _Tuple:
+    """What a frame was told besides its content, where there is something."""
+    attrs, strict = value.attrs, not value.flags.allows_duplicate_labels
+    return (dict(attrs), strict) if attrs or strict else ()
 
 
 def _column(numpy: Any, pandas: Any, array: Any) -> _Tuple:

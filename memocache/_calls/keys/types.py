@@ -7,7 +7,6 @@ since its equality may rest on it; otherwise equality is the base's, and class a
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import pathlib
 import re
@@ -24,6 +23,7 @@ from zoneinfo import ZoneInfo
 
 from memocache._calls.keys import libraries as _canonical_extra
 from memocache._calls.keys import newer_types
+from memocache._calls.keys.state import shape_of
 from memocache._runtime.identity import NoIdentity, inherited, mro_of
 from memocache.codecs.known import table as known_types
 
@@ -40,20 +40,14 @@ def lowered(value: Any, cls: Any) -> tuple[Any, ...] | None:
     if id(Enum) in ancestors:
         name = value._name_
         return ("member", cls, name) if cls._member_map_.get(name) is value else ("flag", cls, value._value_)
-    names = _field_names(cls)
-    if names is not None:
-        parts = tuple([getattr(value, name, _ABSENT) for name in names])
-        return "fields", cls, names, parts, _base(value, cls)[1]
-    known = known_types.key_of(value, cls)
-    return known or _canonical_extra.lowered(value, cls, ancestors) or _derived(value, cls)
-
-
-def _field_names(cls: type) -> tuple[str, ...] | None:
-    if inherited(cls, "__dataclass_fields__") is not None:
-        every = not inherited(cls, "__dataclass_params__").eq
-        return tuple([field.name for field in dataclasses.fields(cls) if field.compare or every])
-    attributes = inherited(cls, "__attrs_attrs__")
-    return None if attributes is None else tuple([attribute.name for attribute in attributes if attribute.eq])
+    shape = shape_of(cls)
+    if shape is None:
+        known = known_types.key_of(value, cls)
+        return known or _canonical_extra.lowered(value, cls, ancestors) or _derived(value, cls)
+    more = shape.added(value, cls)
+    parts = tuple([getattr(value, name, _ABSENT) for name in shape.names])
+    made = "fields", cls, shape.names, parts, _base(value, cls)[1]
+    return made if more is None else (*made, more)
 
 
 def _derived(value: Any, cls: type) -> tuple[Any, ...] | None:
