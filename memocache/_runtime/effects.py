@@ -7,8 +7,10 @@ frames a level, and ``StopIteration`` passes. The blocking driver never makes an
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import threading
+import warnings
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, final
 
@@ -245,9 +247,14 @@ def _spawn_thread(effect: Spawn) -> bool:
     try:
         # a daemon: exit is never delayed by a refresh
         threading.Thread(target=work, name="memocache-refresh", daemon=True).start()
-    except RuntimeError:  # no thread to be had: at exit, or out of resources
+    except RuntimeError:  # no thread to be had: at exit, out of resources, or in a browser
+        if not effect.urgent and threading.main_thread().is_alive():  # not at exit, which nobody delays
+            work()  # late for this caller, and not never for all of them
+            return True
         _background_ended()
         effect.steps.close()
+        if effect.urgent and threading.main_thread().is_alive():
+            _warn_of_timeouts()
         return False
     return True
 
@@ -257,6 +264,23 @@ def _report_end(effect: Spawn, error: BaseException | None) -> None:
     # an Exception that nobody waits for ends here: the engine has counted and reported what failed
     if error is not None and not taken and not isinstance(error, Exception):
         raise error
+
+
+_warned_of_timeouts = False
+
+
+def _warn_of_timeouts() -> None:
+    global _warned_of_timeouts
+    if _warned_of_timeouts:
+        return
+    _warned_of_timeouts = True
+    with contextlib.suppress(RuntimeWarning):  # made an error by a filter, it would break off a call half way
+        warnings.warn(
+            "no thread can be started here: soft_timeout and hard_timeout of functions that are not async have no "
+            "effect, and refreshes run in the call that finds them due",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
 
 _tasks: set[asyncio.Task[None]] = set()

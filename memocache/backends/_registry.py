@@ -6,6 +6,7 @@ A backend's module is imported when a URL of its scheme is first used, so nobody
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from memocache.backends import _settings as settings
@@ -37,24 +38,37 @@ def make_backend(url: str) -> Backend | MemorySettings:
 
         settings.check_null(url)
         return NullBackend()
-    if scheme in settings.TCP or scheme == "unix":
-        from memocache.backends.redis import RedisBackend
-
-        return RedisBackend(settings.redis_settings(url))
-    if scheme in settings.CLUSTER:
-        from memocache.backends.cluster import ClusterBackend
-
-        return ClusterBackend(settings.cluster_settings(url))
-    if scheme in settings.SENTINEL:
-        from memocache.backends.sentinel import SentinelBackend
-
-        return SentinelBackend(settings.sentinel_settings(url))
+    if scheme in settings.TCP or scheme == "unix" or scheme in settings.CLUSTER or scheme in settings.SENTINEL:
+        return _server(scheme, url)
     if scheme == "disk":
         return _disk(settings.disk_settings(url))
     for entry in _entry_points():
         if entry.name == scheme:
             return _third_party(entry.load(), url)
     raise ConfigurationError(f"unknown URL scheme {scheme!r}; known schemes: {_known()}")
+
+
+def _server(scheme: str, url: str) -> Backend:
+    if sys.platform in ("emscripten", "wasi"):
+        raise ConfigurationError(f"{scheme}:// needs sockets, and Python in a browser has none; use memory://")
+    try:
+        if scheme in settings.CLUSTER:
+            from memocache.backends.cluster import ClusterBackend
+
+            return ClusterBackend(settings.cluster_settings(url))
+        if scheme in settings.SENTINEL:
+            from memocache.backends.sentinel import SentinelBackend
+
+            return SentinelBackend(settings.sentinel_settings(url))
+        from memocache.backends.redis import RedisBackend
+
+        return RedisBackend(settings.redis_settings(url))
+    except ImportError as error:
+        package = (error.name or "hiredis").partition(".")[0]
+        raise ConfigurationError(
+            f"{scheme}:// needs the package {package}, which cannot be loaded here: pip install 'redis[hiredis]'. "
+            "hiredis has parts in C, which an interpreter of another build or a subinterpreter may refuse"
+        ) from error
 
 
 def _disk(chosen: settings.DiskSettings) -> Backend:
