@@ -1,4 +1,7 @@
-"""Durations as people write them, to seconds."""
+"""Durations as people write them (``"1h30m"``, numbers, `timedelta`), as seconds.
+
+A duration that makes no sense is refused with `ValueError`. Texts for people are `memocache._runtime.humanize`'s.
+"""
 
 from __future__ import annotations
 

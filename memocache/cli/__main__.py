@@ -1,4 +1,4 @@
-"""``python -m memocache.cli`` is the `memocache` command."""
+"""``python -m memocache.cli``: the `memocache` command, where no script of that name is on the PATH."""
 
 import sys
 

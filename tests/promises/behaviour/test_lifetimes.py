@@ -1,4 +1,4 @@
-"""What the cache keeps alive (SPEC section 4): an argument goes with its entry, a function with its last user; and how
+"""What the cache keeps alive (promise 2.6): an argument goes with its entry, a function with its last user; and how
 often it asks an argument's own code.
 """
 
