@@ -141,13 +141,13 @@ class FunctionDetails:
 
 @dataclass(frozen=True, slots=True)
 class CacheStats:
-    """The figures of a cache; None where a figure cannot be measured on this backend.
+    """The figures of a cache; None where a figure cannot be measured on this backend, or the backend is away.
 
     `average_ttl_seconds` is time remaining, over `ttl_sample_size` sampled entries that expire; `expired_keys` and
     `evicted_keys` count this cache's entries; `most_accessed_keys` is hottest first.
     """
 
-    total_keys: int = 0
+    total_keys: int | None = 0
     hits: int = 0
     misses: int = 0
     hit_rate: float = 0.0

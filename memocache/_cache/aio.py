@@ -61,9 +61,9 @@ class AsyncCache:
         """As `Cache.delete_many`."""
         return cast(int, await arun(self._operations.key_value.delete_many(keys)))
 
-    async def invalidate(self, function: Any = None, *, tag: str | None = None) -> None:
+    async def invalidate(self, function: Any = None, *, tag: str | None = None) -> int:
         """As `Cache.invalidate`."""
-        await arun(self._operations.invalidation.invalidate(function, tag))
+        return await arun(self._operations.invalidation.invalidate(function, tag))
 
     async def clear(self) -> None:
         """As `Cache.clear`."""

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 
 from memocache._cache.aio import AsyncCache
+from memocache._cache.invalidation import Count
 from memocache._cache.operations import Operations
 from memocache._cache.settings import clock_of, digest_key, sealer_of, secrets_of
 from memocache._cache.stats_reporter import StatsReporter
@@ -258,13 +259,13 @@ class Cache:
 
     # -- invalidation
 
-    def invalidate(self, function: Any = None, *, tag: str | None = None) -> None:
+    def invalidate(self, function: Any = None, *, tag: str | None = None) -> int:
         """Forget every call of a function (the function, its name, or a pattern such as ``"shop.*"``), or every entry
-        with `tag`.
+        with `tag`; return how many known functions it was about (of a tag: 1).
 
         Raises `BackendError` when the backend cannot be reached: then nothing may be believed forgotten.
         """
-        run(self._operations.invalidation.invalidate(function, tag))
+        return Count(run(self._operations.invalidation.invalidate(function, tag)))
 
     def clear(self) -> None:
         """Forget everything under the prefix. Raises `BackendError`."""
@@ -310,7 +311,10 @@ class Cache:
 
     def stats(self, scope: Literal["process", "fleet"] = "process", *, entries: bool = True) -> CacheStats:
         """The figures of this process, or of every process that shares the backend; without `entries`, only those that
-        need no look at every key (no total_keys, no average ttl). Raises `BackendError`.
+        need no look at every key (no total_keys, no average ttl).
+
+        While the backend is away this process's figures are to be had, with None for those that only the backend
+        knows; the fleet's raise `BackendError`.
         """
         return cast(CacheStats, run(self._operations.statistics.stats(scope, entries)))
 

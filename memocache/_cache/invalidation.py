@@ -11,12 +11,26 @@ import fnmatch
 from typing import Any
 
 from memocache._cache.function_names import FunctionNames
-from memocache._cache.resolve import KeyResolver, S
+from memocache._cache.resolve import KeyResolver
+from memocache._cache.scan import PAUSE
 from memocache._calls.function import name_of
+from memocache._runtime.budget import DIRECT_SECONDS, Budget
+from memocache._runtime.effects import Steps
 from memocache._stores.remote.keyspace import function_marker
 from memocache.exceptions import ConfigurationError
 
 _GLOB = frozenset("*?[")
+
+
+class Count(int):
+    """How many. Its class has a name that Python shows where the sync face of a cache is awaited by mistake."""
+
+    def __reduce__(self) -> Any:
+        return int, (int(self),)
+
+
+# an `__await__` that raises would say it too, and make every `inspect.isawaitable` await it
+Count.__name__ = "int (this face of the cache is not awaited: use cache.aio)"
 
 
 class Invalidation:
@@ -26,63 +40,78 @@ class Invalidation:
         self.places = resolver.places
         self.tier = resolver.tier
         self.shared = resolver.shared
-        self._ask = resolver.ask
+        self._guard = resolver.guard
         self._names = names
 
-    def invalidate(self, function: Any, tag: str | None) -> S:
-        """Forget every call of a function (itself, its name, or a pattern of names), or every entry with `tag`."""
+    def invalidate(self, function: Any, tag: str | None) -> Steps[int]:
+        """Forget every call of a function (itself, its name, or a pattern of names), or every entry with `tag`; how
+        many known functions it was about (of a tag: 1).
+        """
         if (function is None) == (tag is None):
             raise ConfigurationError("invalidate() takes a function or its name, or tag=, and not both")
         if tag is not None:
             yield from self.invalidate_tag(tag)
-            return
+            return 1
         name = name_of(function)
         if isinstance(function, str) and is_glob(name):
-            yield from self.invalidate_glob(name)
-        else:
-            yield from self.invalidate_function(name)
+            return (yield from self.invalidate_glob(name))
+        known = not isinstance(function, str) or bool(self.tier.tables(name))
+        known = (yield from self._forget(name)) > 0 or known
+        if known or self.shared is None:
+            return int(known)
+        return int(name in (yield from self._names.known()))  # it may have been invalidated before
 
-    def invalidate_function(self, *names: str) -> S:
-        """Forget every call of these function names, here and in the backend."""
+    def invalidate_function(self, name: str) -> Steps[None]:
+        """Forget every call of this function name, here and in the backend."""
+        yield from self._forget(name)
+
+    def _forget(self, *names: str) -> Steps[int]:
+        """Delete the markers of these function names; how many stood in the backend."""
+        removed = 0
         try:
-            if self.shared is not None and names:
+            if self._guard is not None and names:
                 layout = self.places.layout
                 rests = list(map(function_marker, names))
                 markers = [layout.key("g", bucket, rest) for bucket in layout.buckets for rest in rests]
-                yield self._ask("delete", markers)
+                removed = yield self._guard.io("delete", markers, budget=Budget(DIRECT_SECONDS))
         finally:
             for name in names:
                 self.tier.invalidate_function(name)
+        return removed
 
-    def invalidate_tag(self, tag: str) -> S:
+    def invalidate_tag(self, tag: str) -> Steps[None]:
         """Forget every entry with this tag, here and in the backend."""
         if not isinstance(tag, str) or not tag:
             raise ConfigurationError("tag= takes a text that is not empty")
         hashed = self.places.tag_hash(tag)
         try:
-            if self.shared is not None:
+            if self._guard is not None:
                 layout = self.places.layout
                 markers = [layout.key("g", bucket, f"t:{hashed}") for bucket in layout.buckets]
-                yield self._ask("delete", markers)
+                yield self._guard.io("delete", markers, budget=Budget(DIRECT_SECONDS))
         finally:
             self.tier.invalidate_tag(hashed)
 
-    def invalidate_glob(self, pattern: str) -> S:
-        """Forget every function whose name matches; the registry of names tells which there are."""
+    def invalidate_glob(self, pattern: str) -> Steps[int]:
+        """Forget every function whose name matches; how many. The registry of names tells which there are."""
         names = yield from self._names.known()
         # `pattern` may also be a name that only looks like a pattern
         matching = [name for name in names if name == pattern or fnmatch.fnmatchcase(name, pattern)]
-        yield from self.invalidate_function(*matching)
+        yield from self._forget(*matching)
+        return len(matching)
 
-    def clear(self) -> S:
+    def clear(self) -> Steps[None]:
         """Forget everything under the prefix."""
         try:
-            if self.shared is not None:
+            if self._guard is not None:
                 layout = self.places.layout
                 markers = [layout.key("g", bucket, "p") for bucket in layout.buckets]
-                yield self._ask("delete", markers)
-        finally:
+                yield self._guard.io("delete", markers, budget=Budget(DIRECT_SECONDS))
+        except BaseException:
             self.tier.clear()
+            raise
+        for _ in self.tier.clear_in_parts():
+            yield PAUSE
 
 
 def is_glob(name: str) -> bool:

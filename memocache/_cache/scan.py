@@ -6,18 +6,30 @@ during the whole scan comes at least once. Nothing here counts, and nothing know
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Final, NamedTuple, TypeVar
 
 from memocache._cache.resolve import KeyResolver, S
 from memocache._runtime.budget import DIRECT_SECONDS, Budget
-from memocache._runtime.effects import Effect
+from memocache._runtime.effects import Effect, Pause
 from memocache._stores.entry import Table
+from memocache._stores.memory.tier import PART
 from memocache._stores.remote import envelope as _envelope
 from memocache._stores.remote.keyspace import entry_rest, unescape
 from memocache.typing import Guard
 
 _BATCH = 100
+PAUSE: Final = Pause()
+"""What comes between two parts of work on the process's own entries."""
+T = TypeVar("T")
+
+
+def in_parts(entries: Iterable[T]) -> Iterator[list[T]]:
+    """Entries of the process, some hundred at a time: an event loop gets its turn between them."""
+    iterator = iter(entries)
+    while part := list(islice(iterator, PART)):
+        yield part
 
 
 class ScannedEntry(NamedTuple):
@@ -45,12 +57,13 @@ class Scanner:
     def keys_step(self, cursor: Any, function: str | None) -> S:
         """One batch of live keys: (next cursor or None, keys); the process's first."""
         if cursor is None:
-            held = [
-                self.shown(entry.table, entry.key)
-                for entry in self.tier.live(function)
-                if function is None or entry.table.name
-            ]
-            return self.begin(function), held
+            cursor = in_parts(entry for entry in self.tier.live(function) if function is None or entry.table.name)
+        if isinstance(cursor, Iterator):
+            part = next(cursor, None)
+            yield PAUSE
+            if part is not None:
+                return cursor, [self.shown(entry.table, entry.key) for entry in part]
+            return self.begin(function), []
         cursor, scanned = yield from self.entries_step(cursor, function)
         return cursor, [self.given(one.key) for one in scanned if one.alive and function in (None, one.name)]
 

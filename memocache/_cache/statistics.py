@@ -12,11 +12,12 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from math import inf, isinf
+from operator import itemgetter
 from typing import Any
 
 from memocache._cache.function_names import FunctionNames
 from memocache._cache.inspect import Inspector
-from memocache._cache.scan import Scanner
+from memocache._cache.scan import PAUSE, Scanner, in_parts
 from memocache._cache.stats_keys import DAY
 from memocache._cache.stats_reporter import StatsReporter
 from memocache._runtime.effects import Effect, arun
@@ -49,17 +50,18 @@ class Statistics:
         """The figures of one function name, in this process."""
         return self._of_tables(name, self._tier.tables(name))
 
-    def _of_tables(self, name: str, tables: list[Table]) -> FunctionStats:
+    def _of_tables(self, name: str, tables: list[Table], size: int | None = None) -> FunctionStats:
         total: dict[str, float] = dict.fromkeys(COUNTED, 0.0)
-        size = 0
         for table in tables:
-            size += self._tier.currsize(table)
             for key, amount in self._tier.counted(table).items():
                 total[key] += amount
-        return function_stats(name, total, size)
+        return function_stats(name, total, sum(map(self._tier.currsize, tables)) if size is None else size)
 
     def stats(self, scope: str, entries: bool = True) -> S:
-        """The figures of this process, or of all that share the backend; without `entries` no key is looked at."""
+        """The figures of this process, or of all that share the backend; without `entries` no key is looked at.
+
+        While the backend is away this process's are those that it knows itself; the fleet's raise `BackendError`.
+        """
         if scope not in ("process", "fleet"):
             raise ConfigurationError('scope= takes "process" or "fleet"')
         fleet = scope == "fleet" and self._reporter is not None
@@ -73,7 +75,14 @@ class Statistics:
             tables: dict[str, list[Table]] = {"": []}
             for table in self._tier.tables():
                 tables.setdefault(table.name, []).append(table)
-            functions = {name: self._of_tables(name, those) for name, those in sorted(tables.items())}
+            functions = {}
+            for name, those in sorted(tables.items()):
+                size = 0
+                for table in those:
+                    for part in self._tier.currsize_in_parts(table):
+                        size += part
+                        yield PAUSE
+                functions[name] = self._of_tables(name, those, size)
             plain = functions.pop("")
         hits = sum(one.hits for one in functions.values()) + plain.hits
         misses = sum(one.misses for one in functions.values()) + plain.misses
@@ -90,18 +99,22 @@ class Statistics:
 
     def _of_entries(self, fleet: bool, counted: bool) -> S:
         """The figures that entries give, as a function of the others."""
-        now = self._tier.clock.monotonic()
-        live = [entry for entry in self._tier.live() if entry.fresh_until > now]
-        left = [entry.expires - now for entry in live[:TTL_SAMPLE] if not isinf(entry.expires)]
-        count = len(live)
-        memory: int | None = sum(sizeof(entry) + sizeof(entry.key) + sizeof(entry.value) for entry in live)
+        count: int | None
+        memory: int | None
+        count, memory, left = yield from self._process_entries()
         hottest = yield from self.hottest(fleet)
         if self._reporter is not None:
-            more, left_there = (yield from self._backend_entries(TTL_SAMPLE - len(left))) if counted else (0, [])
-            count += more
-            left += left_there
-            facts = yield self._ask("facts")
-            memory = facts.memory_bytes
+            try:
+                more, left_there = (yield from self._backend_entries(TTL_SAMPLE - len(left))) if counted else (0, [])
+                facts = yield self._ask("facts")
+            except BackendError:
+                if fleet:
+                    raise
+                count, memory, left = None, None, []  # the backend alone knows them
+            else:
+                count += more
+                left += left_there
+                memory = facts.memory_bytes
         base = CacheStats(
             total_keys=count,
             memory_usage_bytes=memory,
@@ -111,12 +124,25 @@ class Statistics:
         )
         return lambda **figures: replace(base, **figures)
 
+    def _process_entries(self) -> Generator[Effect, Any, tuple[int, int, list[float]]]:
+        """How many fresh entries this process holds, their bytes, and the seconds that the first of them have left."""
+        now = self._tier.clock.monotonic()
+        count = memory = 0
+        left: list[float] = []
+        for part in in_parts(self._tier.live()):
+            fresh = [entry for entry in part if entry.fresh_until > now]
+            left += [entry.expires - now for entry in fresh[: max(0, TTL_SAMPLE - count)] if not isinf(entry.expires)]
+            memory += sum(sizeof(entry) + sizeof(entry.key) + sizeof(entry.value) for entry in fresh)
+            count += len(fresh)
+            yield PAUSE
+        return count, memory, left
+
     def hottest(self, fleet: bool, function: str | None = None) -> S:
         """The hottest keys, or those of one function, hottest first."""
         reporter = self._reporter
         if reporter is None:
-            top = heapq.nlargest(TOP_KEYS, self._hits_in_process(function).items(), key=lambda item: item[1])
-            return [self._scanner.shown(table, key) for (table, key), _ in top]
+            top = yield from self._hottest_in_process(function)
+            return [self._scanner.shown(table, key) for _, table, key in top]
         counts: Counter[str] = Counter()
         if fleet:
             today = int(self._tier.clock.time()) // DAY
@@ -130,15 +156,18 @@ class Statistics:
             counts = Counter({key: hits for key, hits in counts.items() if self._scanner.is_of(key, function)})
         return [self._scanner.given(key) for key, _ in counts.most_common(TOP_KEYS)]
 
-    def _hits_in_process(self, function: str | None) -> Counter[Any]:
-        counts: Counter[Any] = Counter()
-        for (table, key), hits in list(self._tier.departed.counts.items()):
-            if function in (None, table.name):
-                counts[table, key] += hits
-        for entry in self._tier.live(function):
-            if entry.hits:
-                counts[entry.table, entry.key] += entry.hits
-        return counts
+    def _hottest_in_process(self, function: str | None) -> S:
+        """Hits, table and key of the hottest keys in the process: of those that left it, and of those it holds."""
+        counted = list(self._tier.departed.counts.items())
+        departed = {place: hits for place, hits in counted if function in (None, place[0].name)}
+        top: list[tuple[int, Table, Any]] = []
+        for part in in_parts(self._tier.live(function)):
+            held = [(entry.table, entry.key, entry.hits) for entry in part]
+            hit = [(hits + departed.pop((table, key), 0), table, key) for table, key, hits in held]
+            top = heapq.nlargest(TOP_KEYS, [*top, *(one for one in hit if one[0])], key=itemgetter(0))
+            yield PAUSE
+        gone = [(hits, table, key) for (table, key), hits in departed.items()]
+        return heapq.nlargest(TOP_KEYS, [*top, *gone], key=itemgetter(0))
 
     def _fleet(self) -> S:
         """The counters by function name ("" for plain keys), of all processes, as far as they have sent them."""
@@ -197,9 +226,10 @@ class Statistics:
 
     def purge(self, progress: Callable[[int, int], None] | None) -> S:
         """Delete dead entries, in batches; how many."""
-        looked = 0
-        held = [entry for table in self._tier.tables() for entry in list(table.entries.values())]
-        deleted = sum(self._tier.find(entry.table, entry.key) is None for entry in held)
+        looked = deleted = 0
+        for part in in_parts(entry for table in self._tier.tables() for entry in list(table.entries.values())):
+            deleted += sum(self._tier.find(entry.table, entry.key) is None for entry in part)
+            yield PAUSE
         self._tier.sweep()
         at: Any = None
         while self._scanner.shared is not None:

@@ -97,16 +97,18 @@ class _MemoizedLoader(Memoized):
         """Load one id now, store its value and return it; MISSING, and the id forgotten, if it has none."""
         values = self._self_one(args, kwargs)
         core, binding = self._self_state.bound()
-        return self._self_result(self._self_state.load(core, binding, values).refresh())
+        return self._self_result(self._self_state.load(core, binding, values).refresh(), "refresh")
 
     def _self_map(self, calls: list[tuple[Any, ...]]) -> Any:
         state = self._self_state
         each = [state.call(self._self_values(args, {})) for args in calls]
-        return self._self_result(_all(each))
+        return self._self_result(_all(each), "map")
 
-    def _self_do(self, what: Callable[..., Steps[Any]], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _self_do(
+        self, what: Callable[..., Steps[Any]], args: tuple[Any, ...], kwargs: dict[str, Any], name: str
+    ) -> Any:
         self._self_one(args, kwargs)
-        return super()._self_do(what, args, kwargs)
+        return super()._self_do(what, args, kwargs, name)
 
     def _self_one(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Values:
         """The values of a call about one id. Raises TypeError for a list of ids, which would be about nothing."""

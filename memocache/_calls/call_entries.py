@@ -14,7 +14,7 @@ from memocache._calls.signature import Values
 from memocache._runtime.budget import DIRECT_SECONDS, Budget
 from memocache._runtime.effects import Steps
 from memocache._stores.store import Unstorable
-from memocache.exceptions import DecodeError, EncodeError
+from memocache.exceptions import BackendError, DecodeError, EncodeError
 from memocache.stats import INVALIDATED
 from memocache.typing import MISSING
 
@@ -49,7 +49,10 @@ def put_call(engine: Engine, binding: Binding, values: Values, value: Any) -> St
 def peek_call(engine: Engine, binding: Binding, values: Values) -> Steps[Any]:
     """The cached value of one call, stale ones too, or MISSING; never computes, never counts."""
     address, store = binding.address(values)
-    found = yield from store.look(address)
+    try:
+        found = yield from store.look(address)
+    except BackendError:
+        return MISSING
     options = binding.function.options
     if found.load is None or found.now >= max(found.stale_until, found.expires + options.stale_if_error):
         return MISSING

@@ -115,33 +115,33 @@ class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wrap
     def cache_clear(self) -> Any:
         """Forget this function's entries everywhere and zero its counters."""
         core, binding = self._self_state.bound()
-        return self._self_run(_clear(core, binding))
+        return self._self_run(_clear(core, binding), "cache_clear")
 
     def invalidate_all(self) -> Any:
         """Forget every call of this function, everywhere."""
         core, binding = self._self_state.bound()
-        return self._self_run(core.services.invalidate_function(binding.function.name))
+        return self._self_run(core.services.invalidate_function(binding.function.name), "invalidate_all")
 
     def invalidate(self, /, *args: Any, **kwargs: Any) -> Any:
         """Forget one call."""
-        return self._self_do(invalidate_call, args, kwargs)
+        return self._self_do(invalidate_call, args, kwargs, "invalidate")
 
     def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
         """Compute now, store, and return the value."""
         core, binding = self._self_state.bound()
         values = self._self_values(args, kwargs)
         if core.off():
-            return self._self_result(core.engine.leader.direct(binding.function, values))
-        return self._self_result(core.engine.refresh(binding, values))
+            return self._self_result(core.engine.leader.direct(binding.function, values), "refresh")
+        return self._self_result(core.engine.refresh(binding, values), "refresh")
 
     def peek(self, /, *args: Any, **kwargs: Any) -> Any:
         """The cached value, a stale one too, or MISSING; never computes, never counts."""
-        return self._self_do(peek_call, args, kwargs)
+        return self._self_do(peek_call, args, kwargs, "peek")
 
     def put(self, value: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Store a value for one call."""
         core, binding = self._self_state.bound()
-        return self._self_run(put_call(core.engine, binding, self._self_values(args, kwargs), value))
+        return self._self_run(put_call(core.engine, binding, self._self_values(args, kwargs), value), "put")
 
     def map(self, *iterables: Iterable[Any]) -> Any:
         """Like ``map``, but a list: one round trip of look-ups, then only the misses are computed."""
@@ -152,11 +152,13 @@ class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wrap
         # a thousand at once: the question of the class costs a call each, and is asked where there is one
         bind = self._self_values if self._self_function.wants_class else binding.function.signature.bind
         map_calls = bulk_lookup.map_directly if core.off() else bulk_lookup.map_calls
-        return self._self_result(map_calls(core.engine, binding, [bind(args, {}) for args in calls]))
+        return self._self_result(map_calls(core.engine, binding, [bind(args, {}) for args in calls]), "map")
 
-    def _self_do(self, what: Callable[..., Steps[Any]], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _self_do(
+        self, what: Callable[..., Steps[Any]], args: tuple[Any, ...], kwargs: dict[str, Any], name: str
+    ) -> Any:
         core, binding = self._self_state.bound()
-        return self._self_run(what(core.engine, binding, self._self_values(args, kwargs)))
+        return self._self_run(what(core.engine, binding, self._self_values(args, kwargs)), name)
 
     def _self_values(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """The values of a call that something is asked about. Raises TypeError where the class of it is not given."""
@@ -169,12 +171,17 @@ class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wrap
             )
         return function.signature.bind(args, kwargs)
 
-    def _self_run(self, steps: Steps[Any]) -> Any:
-        return arun(steps) if self._self_function.is_async else run(steps)
+    def _self_run(self, steps: Steps[Any], name: str) -> Any:
+        return self._self_named(arun(steps), name) if self._self_function.is_async else run(steps)
 
-    def _self_result(self, steps: Steps[Outcome]) -> Any:
+    def _self_result(self, steps: Steps[Outcome], name: str) -> Any:
         # unwrapped outside the steps, where the function's own StopIteration may pass
-        return _result(steps) if self._self_function.is_async else unwrap(run(steps))
+        return self._self_named(_result(steps), name) if self._self_function.is_async else unwrap(run(steps))
+
+    def _self_named(self, coroutine: Any, name: str) -> Any:
+        """The coroutine under the name of what was called: Python says it where an ``await`` was forgotten."""
+        coroutine.__qualname__ = f"{self._self_function.name}.{name}"
+        return coroutine
 
 
 class State:

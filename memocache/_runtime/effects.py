@@ -63,6 +63,21 @@ class Io:
         raise NotImplementedError
 
 
+class Pause(Io):
+    """Between two parts of long work in the process: let an event loop run others for a turn. Reply: None."""
+
+    __slots__ = ()
+
+    def blocking(self) -> None:
+        """Nothing: other threads run anyway."""
+
+    async def awaiting(self) -> None:
+        """Give the loop a turn."""
+        import asyncio
+
+        await asyncio.sleep(0)
+
+
 @final
 class Spawn:
     """Run `steps` in the background with the caller's context variables. Reply: whether it was started.

@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from memocache import BackendError, Cache, configure
+from memocache._runtime.effects import run
 from memocache._runtime.humanize import amount, seconds, size
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "check_there",
     "confirm",
     "console",
+    "known_names",
     "opened",
     "print_json",
     "seconds",
@@ -79,6 +81,11 @@ def check_there(cache: Cache, url: str) -> None:
     missing = getattr(cache.backend, "missing", None)
     if missing is not None:
         raise Failure(f"{where(url)}: {missing}; is the URL right?")
+
+
+def known_names(cache: Cache) -> set[str]:
+    """The names of functions that are known under the cache's prefix."""
+    return run(cache._operations.names.known())
 
 
 def console() -> Console:

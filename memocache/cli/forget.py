@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import sys
+from difflib import get_close_matches
 from typing import Annotated
 
 import typer
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from memocache.cli._common import PrefixOption, UrlOption, YesOption, amount, confirm, console, opened, where
+from memocache import Cache
+from memocache._cache.invalidation import is_glob
+from memocache.cli._common import (
+    Failure,
+    PrefixOption,
+    UrlOption,
+    YesOption,
+    amount,
+    confirm,
+    console,
+    known_names,
+    opened,
+    where,
+)
 
 
 def invalidate(
@@ -23,9 +37,23 @@ def invalidate(
     if (name is None) == (tag is None):
         raise typer.BadParameter("give a function's name (or a pattern), or --tag, and not both")
     with opened(url, prefix) as cache:
-        cache.invalidate(name, tag=tag)
-    what = f"tag {tag}" if name is None else name
-    console().print(f"invalidated {what} on {where(url)}: no call that begins now is served what was computed before")
+        count = cache.invalidate(name, tag=tag)
+        if not count:
+            raise Failure(_unknown(cache, name or "", prefix, url))
+    what = f"tag {tag}" if name is None else name if name and not is_glob(name) else amount(count, "function")
+    at = f"under the prefix {prefix!r} on {where(url)}"
+    console().print(f"invalidated {what} {at}: no call that begins now is served what was computed before")
+
+
+def _unknown(cache: Cache, name: str, prefix: str, url: str) -> str:
+    """Why nothing was invalidated: which names are nearest, or that there are none under this prefix."""
+    known = known_names(cache)
+    what = "no name matches" if is_glob(name) else "no function is called"
+    said = f"{what} {name!r} under the prefix {prefix!r} on {where(url)}"
+    near = get_close_matches(name, known, n=3, cutoff=0.5) or sorted(known)[:3]
+    if near:
+        return f"{said}; did you mean {', '.join(near)}?"
+    return f"{said}; no function is known there: is the prefix right?"
 
 
 def clear(url: UrlOption = "memory://", prefix: PrefixOption = "memo", yes: YesOption = False) -> None:

@@ -125,9 +125,9 @@ def _page(figures: CacheStats, url: str) -> RenderableType:
         f"{amount(figures.hits, 'hit')}, {amount(figures.misses, 'miss', 'misses')}"
         + (f" ({figures.hit_rate:.1%} hits)" if figures.hits + figures.misses else ""),
     ]
-    if figures.total_keys or figures.memory_usage_bytes is not None:
+    if (figures.total_keys is not None and figures.total_keys) or figures.memory_usage_bytes is not None:
         whole = " (the whole server)" if "redis" in url or "valkey" in url or url.startswith("unix") else ""
-        totals.append(f"{amount(figures.total_keys, 'key')}, {size(figures.memory_usage_bytes)}{whole}")
+        totals.append(f"{amount(figures.total_keys or 0, 'key')}, {size(figures.memory_usage_bytes)}{whole}")
     if figures.average_ttl_seconds is not None:
         totals.append(
             f"on average {seconds(figures.average_ttl_seconds)} to live (of {amount(figures.ttl_sample_size, 'key')})"

@@ -205,6 +205,22 @@ def test_invalidate(url: str, in_pipe: Pipe) -> None:
     assert "not both" in refused(in_pipe("invalidate", "x", "--tag", "t", "--url", url), 2)
 
 
+def test_invalidate_of_a_name_that_no_function_has(url: str, in_pipe: Pipe) -> None:
+    """A mistyped name or pattern, or the wrong prefix, is an error that shows the nearest names; all stays."""
+    for typed in ("shop.pric", "shp.*"):
+        said = refused(in_pipe("invalidate", typed, "--url", url))
+        assert f"{typed!r} under the prefix 'memo' on" in said
+        assert "did you mean" in said
+        assert "shop.price" in said
+    elsewhere = refused(in_pipe("invalidate", "shop.price", "--url", url, "--prefix", "memo2"))
+    assert "no function is known there: is the prefix right?" in elsewhere
+    with Cache(url) as cache:
+        assert len(list(cache.keys())) == 39
+    told(in_pipe("invalidate", "shop.price", "--url", url))
+    told(in_pipe("invalidate", "shop.price", "--url", url))  # known, though nothing of it is left
+    assert "invalidated 2 functions under the prefix 'memo'" in told(in_pipe("invalidate", "sho*", "--url", url))
+
+
 def test_clear_asks(url: str, in_pipe: Pipe) -> None:
     """At a terminal it asks, and a no changes nothing; in a pipe it wants --yes."""
     assert "--yes" in refused(in_pipe("clear", "--url", url))

@@ -59,6 +59,7 @@ SAYS_ALONE = {
     "top": "no hits have been counted yet",
     "keys": "there is no function shop.price",
     "inspect": "there is no entry",
+    "invalidate": "no function is called 'shop.price'",
     "explain": "a miss",
     "doctor": "this process",
 }

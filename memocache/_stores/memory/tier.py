@@ -32,6 +32,9 @@ from memocache._stores.s3fifo import S3Fifo
 from memocache.stats import EVICTED, EXPIRED, INVALIDATED
 from memocache.typing import Clock
 
+PART: Final = 500
+"""Entries that are looked at before an event loop gets its turn: some milliseconds of work."""
+
 
 class LocalTier:
     """All tables of one cache, their shared space of `maxsize` entries, and the marks."""
@@ -129,10 +132,16 @@ class LocalTier:
 
     def currsize(self, table: Table) -> int:
         """How many fresh entries the table holds."""
+        return sum(self.currsize_in_parts(table))
+
+    def currsize_in_parts(self, table: Table) -> Iterator[int]:
+        """How many fresh entries the table holds, a few hundred looked at each time."""
         now = self.clock.monotonic()
         with self.lock, self._beside_lock:
             entries = [e for one in (table, table.beside) if one is not None for e in one.entries.values()]
-        return sum(e.fresh_until > now and all(mark.alive for mark in e.marks) for e in entries)
+        for at in range(0, len(entries), PART):
+            part = entries[at : at + PART]
+            yield sum(e.fresh_until > now and all(mark.alive for mark in e.marks) for e in part)
 
     def counted(self, table: Table) -> dict[str, float]:
         """The counters of a table by name, with the hits of the entries it holds."""
@@ -178,6 +187,27 @@ class LocalTier:
             for table in self.tables():
                 self.empty(table)
         self.release()
+
+    def clear_in_parts(self) -> Iterator[None]:
+        """Void everything, a few hundred entries at a time: what is stored meanwhile may stay, for it is newer."""
+        with self.lock:
+            self.all_marks.kill_prefix()
+            tables = self.tables()
+        for table in tables:
+            with self.lock:
+                doomed = list(table.entries.values())
+            for at in range(0, len(doomed), PART):
+                with self.lock:
+                    for entry in doomed[at : at + PART]:
+                        if table.entries.get(entry.key) is entry:
+                            del table.entries[entry.key]
+                            table.pool.remove(entry)
+                            self._bury(entry)
+                            self._gone(entry, INVALIDATED)
+                self.release()
+                yield
+            with self.lock:
+                table.pool.removed_many()
 
     # -- changing
 

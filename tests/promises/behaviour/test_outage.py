@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from memocache import BackendError, Cache
+from memocache import MISSING, BackendError, Cache
 from memocache.testing import servers
 from tests.promises.behaviour.world import as_async
 from tests.worlds import SERVERS, several
@@ -96,6 +96,12 @@ def test_decorated_calls_answer_and_direct_calls_raise(gone: tuple[str, Any], co
                 await _value(getattr(face, name)(*args), colour)
         with pytest.raises(BackendError):
             await _value(face.invalidate(tag="t"), colour)
+        figures = await _value(face.stats(), colour)
+        assert figures.functions["f"].misses >= before // 2 + 2, "what this process counted is to be had"
+        assert (figures.total_keys, figures.memory_usage_bytes, figures.average_ttl_seconds) == (None, None, None)
+        with pytest.raises(BackendError):  # what others counted is not
+            await _value(face.stats("fleet"), colour)
+        assert await _value(f.peek(1), colour) is MISSING
         health = await _value(face.health(), colour)
         assert (health.ok, health.roundtrip_ok) == (False, False)
         assert f.key_for(1).startswith("memo:e:f:")
