@@ -39,6 +39,8 @@ from memocache.stats import CacheStats, EntryInfo, FunctionDetails, Health, Keys
 from memocache.typing import MISSING, Backend, Clock, Observer
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     from memocache._stores.layered.near_cache import NearTier
 
 T = TypeVar("T")
@@ -72,6 +74,8 @@ class Cache:
         clock: an object with ``time()`` and ``monotonic()``, or one callable for both.
         observers: callables that are given each event (`memocache.instrumentation` exports the events' classes).
         trust: modules whose classes may be rebuilt from stored values, besides those seen as results or annotations.
+        credentials: a credential provider of redis-py's, asked for a login for each new connection to a server.
+        tls: an `ssl.SSLContext` for ``rediss://`` and its kin, in place of the URL's ``ssl_`` options.
 
     Raises `ConfigurationError` or `ValueError` for settings that cannot work. No I/O until first use.
     """
@@ -93,6 +97,8 @@ class Cache:
         clock: Clock | Callable[[], float] | None = None,
         observers: Iterable[Observer] = (),
         trust: Iterable[str] = (),
+        credentials: Any = None,
+        tls: SSLContext | None = None,
     ) -> None:
         if not isinstance(prefix, str) or not prefix:
             raise ConfigurationError("prefix= takes a text that is not empty")
@@ -110,7 +116,9 @@ class Cache:
         wait = ttl_setting(max_wait, "max_wait")
         if wait is MISSING or callable(wait):
             raise ValueError("max_wait takes a duration or None")
-        made: Any = make_backend(backend) if isinstance(backend, str) else backend
+        if not isinstance(backend, str) and (credentials is not None or tls is not None):
+            raise ConfigurationError("credentials= and tls= go with a URL; a backend object has its own")
+        made: Any = make_backend(backend, credentials, tls) if isinstance(backend, str) else backend
         if not isinstance(made, MemorySettings) and not callable(getattr(made, "transact", None)):
             raise ConfigurationError("backend= takes a URL or an object with the methods of memocache.typing.Backend")
         largest: int = max_value_bytes or getattr(made, "max_value_bytes", None) or MAX_VALUE_BYTES

@@ -21,16 +21,18 @@ ENTRY_POINTS: Final = "memocache.backends"
 """The group of entry points by which another package's scheme is found: scheme → class or function of the URL."""
 
 
-def make_backend(url: str) -> Backend | MemorySettings:
+def make_backend(url: str, credentials: Any = None, tls: Any = None) -> Backend | MemorySettings:
     """Return the backend that `url` names, not yet connected; for ``memory://`` its settings.
 
-    Raises ConfigurationError for anything in the URL that is not understood.
+    `credentials` is a credential provider of redis-py's and `tls` an `ssl.SSLContext`, both for servers alone. Raises
+    ConfigurationError for anything that is not understood.
     """
     if not url.strip():
         raise ConfigurationError("the backend URL is empty; memory:// is the in-process cache")
     scheme = settings.scheme_of(url)
     if scheme is None:
         raise ConfigurationError(f"a backend URL begins with a scheme and ://; known schemes: {_known()}")
+    login = _login(scheme, credentials, tls)
     if scheme == "memory":
         return settings.memory_settings(url)
     if scheme == "null":
@@ -39,7 +41,7 @@ def make_backend(url: str) -> Backend | MemorySettings:
         settings.check_null(url)
         return NullBackend()
     if scheme in settings.TCP or scheme == "unix" or scheme in settings.CLUSTER or scheme in settings.SENTINEL:
-        return _server(scheme, url)
+        return _server(scheme, url, login)
     if scheme == "disk":
         return _disk(settings.disk_settings(url))
     for entry in _entry_points():
@@ -48,27 +50,47 @@ def make_backend(url: str) -> Backend | MemorySettings:
     raise ConfigurationError(f"unknown URL scheme {scheme!r}; known schemes: {_known()}")
 
 
-def _server(scheme: str, url: str) -> Backend:
+def _server(scheme: str, url: str, login: tuple[Any, Any]) -> Backend:
     if sys.platform in ("emscripten", "wasi"):
         raise ConfigurationError(f"{scheme}:// needs sockets, and Python in a browser has none; use memory://")
     try:
         if scheme in settings.CLUSTER:
             from memocache.backends.cluster import ClusterBackend
 
-            return ClusterBackend(settings.cluster_settings(url))
+            return ClusterBackend(settings.with_login(settings.cluster_settings(url), *login))
         if scheme in settings.SENTINEL:
             from memocache.backends.sentinel import SentinelBackend
 
-            return SentinelBackend(settings.sentinel_settings(url))
+            return SentinelBackend(settings.with_login(settings.sentinel_settings(url), *login))
         from memocache.backends.redis import RedisBackend
 
-        return RedisBackend(settings.redis_settings(url))
+        return RedisBackend(settings.with_login(settings.redis_settings(url), *login))
     except ImportError as error:
         package = (error.name or "hiredis").partition(".")[0]
         raise ConfigurationError(
             f"{scheme}:// needs the package {package}, which cannot be loaded here: pip install 'redis[hiredis]'. "
             "hiredis has parts in C, which an interpreter of another build or a subinterpreter may refuse"
         ) from error
+
+
+def _login(scheme: str, credentials: Any, tls: Any) -> tuple[Any, Any]:
+    """What ``credentials=`` and ``tls=`` mean for servers of the scheme; raises ConfigurationError."""
+    for name, given in (("credentials", credentials), ("tls", tls)):
+        served = scheme in settings.TCP or scheme in settings.CLUSTER or scheme in settings.SENTINEL
+        if given is not None and not (served or (scheme == "unix" and name == "credentials")):
+            raise ConfigurationError(f"{name}= is for Redis and Valkey servers; {scheme}:// takes none")
+    if tls is not None:
+        from ssl import SSLContext  # slow to import, and most do without
+
+        if not isinstance(tls, SSLContext):
+            raise ConfigurationError("tls= takes an ssl.SSLContext, as ssl.create_default_context() gives")
+    if credentials is None:
+        return None, tls
+    if not callable(getattr(credentials, "get_credentials", None)):
+        raise ConfigurationError("credentials= takes a CredentialProvider of redis-py's, which has get_credentials()")
+    from memocache.backends._redis.credentials import LiveCredentials
+
+    return LiveCredentials(credentials), tls
 
 
 def _disk(chosen: settings.DiskSettings) -> Backend:

@@ -19,10 +19,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from memocache.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    import ssl
 
 DEFAULT_MAXSIZE: Final = 10_000
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
@@ -65,7 +68,8 @@ class RedisSettings:
 
     `timeout` is seconds for a whole operation, `connect_timeout` seconds for each address and each answer while
     connecting. `path` is a Unix socket and replaces host and port. `tls_options` are redis-py's own names. `wait` is
-    for how many replicas a delete (so an invalidation) waits, and for how many milliseconds at most.
+    for how many replicas a delete (so an invalidation) waits, and for how many milliseconds at most. `credentials` is a
+    `LiveCredentials` in place of user name and password, `tls_context` is in place of `tls_options`.
     """
 
     host: str = "localhost"
@@ -81,6 +85,8 @@ class RedisSettings:
     connect_timeout: float = 0.25
     wait: tuple[int, int] | None = None
     tls_options: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
+    tls_context: ssl.SSLContext | None = field(default=None, repr=False)
+    credentials: Any = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +107,25 @@ class SentinelSettings:
     service: str
     node: RedisSettings
     replicas: bool = False
+
+
+def with_login(settings: Any, credentials: Any, context: ssl.SSLContext | None) -> Any:
+    """The settings of a server, cluster or service with ``credentials=`` and ``tls=``; raises ConfigurationError."""
+    node: RedisSettings = settings if isinstance(settings, RedisSettings) else settings.node
+    if context is not None:
+        if not node.tls:
+            raise ConfigurationError("tls= needs a scheme that speaks TLS: rediss://, rediss+cluster://, …")
+        if node.tls_options:
+            raise ConfigurationError("TLS is set twice: by tls= and by the URL's ssl_ options; give one of them")
+    if credentials is not None and (node.username is not None or node.password is not None):
+        raise ConfigurationError("the login is given twice: by credentials= and by the URL; leave it out of the URL")
+    fresh = replace(node, credentials=credentials, tls_context=context)
+    if isinstance(settings, RedisSettings):
+        return fresh
+    if isinstance(settings, SentinelSettings):  # sentinels have logins of their own
+        sentinels = tuple(replace(one, tls_context=context) for one in settings.sentinels)
+        return replace(settings, node=fresh, sentinels=sentinels)
+    return replace(settings, node=fresh)
 
 
 def scheme_of(url: str) -> str | None:

@@ -40,7 +40,7 @@ class ClusterBackend(RedisBackend):
         threads: Any = _Threads(router, timeout)
         listeners: Any = _Listeners(router)
         loops: Any = _Loops(router, timeout)
-        self._router, self._node = router, settings.node
+        self._router, self._node, self._credentials = router, settings.node, settings.node.credentials
         self._assemble(timeout, say, threads, listeners, _AsyncCluster, loops)
         self.tls = settings.node.tls
 

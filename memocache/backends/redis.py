@@ -17,6 +17,7 @@ from typing import Any, Self
 from memocache.backends._redis.client_tracking import ClientTracking
 from memocache.backends._redis.commands import Commands, Transaction
 from memocache.backends._redis.connect import dialer
+from memocache.backends._redis.credentials import LiveCredentials
 from memocache.backends._redis.multiplexer import Multiplexer
 from memocache.backends._redis.pool import Pool
 from memocache.backends._redis.pubsub import Listener
@@ -35,10 +36,11 @@ class RedisBackend:
     shared = True
     blocks = True
     tls = False
+    _credentials: LiveCredentials | None = None
 
     def __init__(self, settings: RedisSettings) -> None:
         dial, timeout = dialer(settings), settings.timeout
-        self._settings, self._dial = settings, dial
+        self._settings, self._dial, self._credentials = settings, dial, settings.credentials
         pool = Pool(dial, settings.max_connections, timeout)
         self._assemble(
             timeout, Commands(wait=settings.wait), pool, Listener(dial), AsyncRedis, Multiplexer(dial, timeout)
@@ -148,6 +150,8 @@ class RedisBackend:
 
     def close(self) -> None:
         """Close the connections of every thread and loop and end subscriptions; use reopens them."""
+        if self._credentials is not None:
+            self._credentials.rest()
         self._listener.close()
         self._pool.close()
         self.aio.multiplexer.close()

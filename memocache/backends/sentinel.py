@@ -22,6 +22,7 @@ from memocache.backends._redis.client_tracking import ClientTracking
 from memocache.backends._redis.commands import Commands
 from memocache.backends._redis.connect import Dial, dialer
 from memocache.backends._redis.connection import Connection
+from memocache.backends._redis.credentials import logging_in
 from memocache.backends._redis.multiplexer import Multiplexer
 from memocache.backends._redis.pool import Pool
 from memocache.backends._redis.pubsub import Listener
@@ -45,18 +46,18 @@ class SentinelBackend(RedisBackend):
     def __init__(self, settings: SentinelSettings) -> None:
         finder = self._finder = MasterFinder(settings)
         node, timeout = settings.node, settings.node.timeout
-        pool, multiplexer = (
-            Pool(finder.dial_master, node.max_connections, timeout),
-            Multiplexer(finder.dial_master, timeout),
-        )
+        self._credentials = node.credentials
+        self._dial = dial = logging_in(finder.dial_master, node.credentials)
+        pool, multiplexer = Pool(dial, node.max_connections, timeout), Multiplexer(dial, timeout)
         say = Commands(wait=node.wait)
-        self._assemble(timeout, say, pool, Listener(finder.dial_master), _AsyncSentinel, multiplexer)
+        self._assemble(timeout, say, pool, Listener(dial), _AsyncSentinel, multiplexer)
         self.tls = node.tls
         self._readers = pool
         self.aio.readers = multiplexer
         if settings.replicas:
-            self._readers = Pool(finder.dial_replica, node.max_connections, timeout)
-            self.aio.readers = Multiplexer(finder.dial_replica, timeout)
+            dial = logging_in(finder.dial_replica, node.credentials)
+            self._readers = Pool(dial, node.max_connections, timeout)
+            self.aio.readers = Multiplexer(dial, timeout)
 
     aio: _AsyncSentinel
 
@@ -72,7 +73,7 @@ class SentinelBackend(RedisBackend):
     def _track(self, starts: Sequence[str], watcher: Watcher) -> Callable[[], None] | None:
         if self._readers is not self._pool:
             return None  # a replica may tell what is old after the master has told that it is
-        return ClientTracking(self._finder.dial_master, starts, watcher, ("ROLE",), _must_be_master).stop
+        return ClientTracking(self._dial, starts, watcher, ("ROLE",), _must_be_master).stop
 
     def doubt(self) -> None:
         """See `RedisBackend.doubt`."""

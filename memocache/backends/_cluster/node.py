@@ -15,6 +15,7 @@ from memocache._runtime.circuit_breaker import Breaker
 from memocache._runtime.randomness import random
 from memocache.backends._cluster.slots import Address
 from memocache.backends._redis.connect import Dial, dialer
+from memocache.backends._redis.credentials import logging_in
 from memocache.backends._redis.multiplexer import Multiplexer
 from memocache.backends._redis.pool import Pool
 from memocache.backends._redis.pubsub import Listener
@@ -39,6 +40,7 @@ class Node:
 
     def __init__(self, address: Address, settings: RedisSettings) -> None:
         dial = _telling(dialer(replace(settings, host=address[0], port=address[1])))
+        dial = logging_in(dial, settings.credentials)
         self.address = address
         self.pool = Pool(dial, settings.max_connections, settings.timeout)
         self.multiplexer = Multiplexer(dial, settings.timeout)

@@ -28,6 +28,7 @@ import hiredis
 from memocache._runtime.randomness import random
 from memocache.backends._redis.connect import Dial
 from memocache.backends._redis.connection import Connection
+from memocache.backends._redis.credentials import renewed
 from memocache.backends._redis.resp import pack
 from memocache.backends.base import ReplyError
 from memocache.typing import Watcher
@@ -74,12 +75,20 @@ class ClientTracking:
         self._name_key = f"{starts[0].partition(':')[0]}:n:database" if named and starts else None
         self._name: bytes | None = None
         self._name_at = -inf
+        self._stale = False
+        renewed(dial, self)
         _trackers.add(self)
         threading.Thread(target=self._track, name="memocache-tracker", daemon=True).start()
 
     def stop(self) -> None:
         """End the thread soon, without waiting for it."""
         self._stopped = True
+        with contextlib.suppress(OSError):
+            self._bell[1].send(b"!")
+
+    def renew_logins(self) -> None:
+        """Listen over another connection; copies begin anew."""
+        self._stale = True
         with contextlib.suppress(OSError):
             self._bell[1].send(b"!")
 
@@ -145,13 +154,17 @@ class ClientTracking:
             next_at = time.monotonic()
             self._owed = deque([(next_at, self._greeted), (next_at, self._tracks)])
             self._name, self._name_at = None, -inf
-            while not self._stopped:
+            self._stale = False
+            while not self._stopped and not self._stale:
                 now = time.monotonic()
                 if now >= next_at:
                     next_at = now + BEAT_SECONDS
                     self._send(connection, self._ask_name(now) + self._question)
                     self._owed.append((now, self._answered))
                 ready = [key.fileobj for key, _ in events.select(max(0.0, next_at - now))]
+                if self._bell[0] in ready:
+                    with contextlib.suppress(BlockingIOError):
+                        self._bell[0].recv(4096)
                 if connection in ready:
                     self._hear(connection.receive())
                 elif self._owed and now - self._owed[0][0] > _ANSWER_SECONDS:

@@ -11,9 +11,11 @@ import inspect
 import socket
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeAlias
 
 from memocache.backends._redis.connection import Connection
+from memocache.backends._redis.credentials import logging_in
 from memocache.backends._settings import RedisSettings
 from memocache.backends.base import NotAccepted, NotReached, ReplyError
 
@@ -57,7 +59,7 @@ def dialer(settings: RedisSettings, greet: Callable[[Any], None] | None = None) 
         connection._sock = None  # ours now: its destructor must not shut it down
         return sock
 
-    return dial
+    return logging_in(dial, settings.credentials)
 
 
 def connect_in_thread(dial: Dial, done: Callable[[Connection | None, Exception | None], None]) -> None:
@@ -106,8 +108,14 @@ def _client(settings: RedisSettings) -> tuple[Any, dict[str, Any]]:
         options["driver_info"] = None
     else:
         options |= {"lib_name": None, "lib_version": None}
+    if settings.credentials is not None:
+        options["credential_provider"] = settings.credentials
     options |= dict(settings.tls_options)
     if settings.path is not None:
         return UnixDomainSocketConnection, options | {"path": settings.path}
-    kind = SSLConnection if settings.tls else PlainConnection
+    kind: Any = SSLConnection if settings.tls else PlainConnection
+    if settings.tls_context is not None:
+        wrap = partial(settings.tls_context.wrap_socket, server_hostname=settings.host)
+        # redis-py makes a context of its own from options; this is where it uses it
+        kind = type("ContextConnection", (SSLConnection,), {"_wrap_socket_with_ssl": lambda _, sock: wrap(sock)})
     return kind, options | {"host": settings.host, "port": settings.port}

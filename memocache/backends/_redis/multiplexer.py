@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from typing import TypeAlias, TypeVar
 
 from memocache.backends._redis.connect import Dial
+from memocache.backends._redis.credentials import renewed
 from memocache.backends._redis.pipelined_connection import LATE, PipelinedConnection, Request, Step
 from memocache.backends._redis.read_batching import ReadBatch, ValueSize
 from memocache.backends._redis.resp import Ask, Op
@@ -216,6 +217,11 @@ class LoopConnections:
         for connection in [*self._shared, *self._private]:
             connection.doubt()
 
+    def renew_logins(self) -> None:
+        """See `Multiplexer.renew_logins`."""
+        for connection in [*self._shared, *self._private]:
+            connection.renew_login()
+
     def discard(self) -> None:
         """Close the sockets of a loop that no longer runs."""
         for connection in [*self._shared, *self._private]:
@@ -234,6 +240,7 @@ class Multiplexer:
         self._lock = threading.RLock()
         self._loops: _Loops = weakref.WeakKeyDictionary()
         self._latest: weakref.ref[ReadBatch] | None = None
+        renewed(dial, self)
         _multiplexers.add(self)
 
     async def run(self, op: Op[T], timeout: float | None = None) -> T:
@@ -288,6 +295,11 @@ class Multiplexer:
         """Send nothing more over the connections of now, of any loop; what was sent is still answered."""
         for connections in list(self._loops.values()):
             connections.doubt()
+
+    def renew_logins(self) -> None:
+        """Send nothing more over connections that have been used; what was sent is still answered."""
+        for connections in list(self._loops.values()):
+            connections.renew_logins()
 
     def close_here(self) -> None:
         """Close the connections of the running loop alone."""

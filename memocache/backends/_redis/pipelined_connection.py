@@ -18,7 +18,7 @@ from typing import Any
 
 from memocache.backends._redis.connect import Dial, connect_in_thread
 from memocache.backends._redis.connection import HANGUPS, Connection
-from memocache.backends._redis.resp import Ask
+from memocache.backends._redis.resp import Ask, refused_login
 from memocache.backends.base import NotAccepted, ProtocolError, ReplyError
 
 LATE = 0.01  # seconds in flight after which a connection is passed over; also how often deadlines are looked at
@@ -84,6 +84,7 @@ class PipelinedConnection:
 
     def __init__(self, dial: Dial) -> None:
         self._dial = dial
+        self._logs_in = hasattr(dial, "credentials")
         self._connection: Connection | None = None
         self._dialing: object | None = None
         self._rest: memoryview | None = None
@@ -180,6 +181,12 @@ class PipelinedConnection:
         if connection is not None:
             connection.doubtful = True
 
+    def renew_login(self) -> None:
+        """As `doubt`; a connection that has not been used yet is fresh."""
+        connection = self._connection
+        if connection is not None and connection.used:
+            connection.doubtful = True
+
     def discard(self) -> None:
         """Close the socket from outside its loop, which is closed or another process's."""
         if self._connection is not None:
@@ -221,6 +228,15 @@ class PipelinedConnection:
         for request in queue:
             request.fail(like(error, "no connection could be opened"))
 
+    def _may_log_in_again(self, request: Request) -> bool:
+        """Have what was refused for want of a login sent over the next connection, once."""
+        again = self._logs_in and not request.retried and not self.in_session and refused_login(request.replies)
+        if again:
+            request.retried = True
+            request.replies.clear()
+            self.queue.append(request)
+        return again
+
     def _write(self, resumed: bool = True) -> None:
         connection, rest = self._connection, self._rest
         if connection is None or rest is None:
@@ -255,6 +271,8 @@ class PipelinedConnection:
                 request.replies.append(reply)
                 if len(request.replies) == request.ask.replies:
                     self.owed.popleft()
+                    if connection.doubtful and self._may_log_in_again(request):
+                        continue
                     request.answered()
         except OSError as error:
             self.fail(error)

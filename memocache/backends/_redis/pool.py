@@ -25,7 +25,8 @@ from typing import TypeVar
 
 from memocache.backends._redis.connect import Dial, connect_in_thread
 from memocache.backends._redis.connection import HANGUPS, Connection
-from memocache.backends._redis.resp import Op
+from memocache.backends._redis.credentials import renewed
+from memocache.backends._redis.resp import Op, refused_login
 from memocache.backends.base import Busy, NotAccepted, ProtocolError, ReplyError
 
 T = TypeVar("T")
@@ -70,6 +71,8 @@ class Pool:
         self._waiters: deque[_Waiter] = deque()
         self._permits: set[weakref.ref[_Permit]] = set()
         self._growing = threading.RLock()
+        self._closings = 0
+        self._logs_in = renewed(dial, self)
         _pools.add(self)
 
     def run(self, op: Op[T], timeout: float | None = None) -> T:
@@ -109,6 +112,11 @@ class Pool:
                     connection.close()
                     connection = self._acquire(deadline)
                     continue
+                if connection.doubtful and self._logs_in and not retried and refused_login(replies):
+                    retried = True  # none of it was carried out
+                    connection.close()
+                    connection = self._acquire(deadline)
+                    continue
                 try:
                     ask = op.send(replies)
                 except StopIteration as stop:
@@ -128,6 +136,11 @@ class Pool:
 
     def close(self) -> None:
         """Close idle connections now and those in use when they are done; the pool can be used again."""
+        self._closings += 1
+        self.renew_logins()
+
+    def renew_logins(self) -> None:
+        """Close idle connections now and those in use when they are done; what is being opened meanwhile is fresh."""
         idle, self._idle = self._idle, deque()
         while idle:
             with contextlib.suppress(IndexError):
@@ -209,18 +222,18 @@ class Pool:
                 return
             permit = _Permit()
             self._permits.add(weakref.ref(permit, self._permits.discard))
-        home = self._idle
+        closings = self._closings
 
         def done(connection: Connection | None, error: Exception | None) -> None:
             nonlocal permit
             if connection is None:
                 waiter.error = error
                 del permit
-            elif home is self._idle:
+            elif closings == self._closings:
                 waiter.made = connection
                 connection.permit = permit
                 del permit
-                self._release(home, connection)
+                self._release(self._idle, connection)
             else:
                 connection.close()
                 waiter.error = ConnectionError("the backend was closed meanwhile")

@@ -20,6 +20,7 @@ from typing import Any
 from memocache._runtime.randomness import random
 from memocache.backends._redis.connect import Dial
 from memocache.backends._redis.connection import Connection
+from memocache.backends._redis.credentials import renewed
 from memocache.backends._redis.resp import pack
 from memocache.backends.base import ReplyError
 
@@ -46,6 +47,8 @@ class Listener:
         self._thread: threading.Thread | None = None
         self._bell: tuple[socket.socket, socket.socket] | None = None
         self._closing = False
+        self._stale = False
+        renewed(dial, self)
         _listeners.add(self)
 
     def subscribe(self, channel: str, wake: Wake) -> Callable[[], None] | None:
@@ -102,6 +105,11 @@ class Listener:
             self._closing = True
         self._ring()
 
+    def renew_logins(self) -> None:
+        """Listen over another connection."""
+        self._stale = True
+        self._ring()
+
     def after_fork(self) -> None:
         """Begin anew in the child: its parent's listeners are threads that do not exist here."""
         bell = self._bell
@@ -147,8 +155,9 @@ class Listener:
         heard = time.monotonic()
         pinged = False
         unwanted_since: float | None = None
+        self._stale = False
         try:
-            while True:
+            while not self._stale:
                 with self._lock:
                     wanted = set(self._wakes)
                 self._send(connection, self._shard + b"SUBSCRIBE", wanted - asked)
@@ -172,6 +181,7 @@ class Listener:
                         for reply in connection.receive():
                             self._hear(reply)
                         heard, pinged = time.monotonic(), False
+            return False
         finally:
             events.close()
             connection.close()

@@ -85,6 +85,11 @@ def number(reply: Any) -> int:
     return reply
 
 
+def refused_login(replies: list[Any]) -> bool:
+    """Return whether every reply says that the connection is not, or no more, logged in: nothing was carried out."""
+    return all(type(reply) is ReplyError and reply.code == "NOAUTH" for reply in replies)
+
+
 def unexpected(reply: Any) -> Exception:
     """Return what to raise for a reply that does not fit: the error it is, or doubt about the connection."""
     return reply if isinstance(reply, ReplyError) else ProtocolError("a reply that does not belong to the command")

@@ -117,8 +117,10 @@ def _clients(info: Mapping[str, str]) -> list[Finding]:
 
 def _transport(settings: Any) -> Finding:
     if settings.tls:
-        verified = not any(name == "ssl_cert_reqs" and value == "none" for name, value in settings.tls_options)
-        if verified:
+        unverified = ("ssl_cert_reqs", "none") in settings.tls_options
+        if settings.tls_context is not None:
+            unverified = settings.tls_context.verify_mode.name == "CERT_NONE"
+        if not unverified:
             return Finding("ok", "transport", "TLS, the certificate is verified", "")
         return Finding(
             "warn", "transport", "TLS without verification", "anybody on the way can be the server: verify it"
