@@ -99,7 +99,7 @@ def _grown(entries: int) -> Contender:
     def setup(bench: Bench) -> Iterator[Sample]:
         from memocache import Cache
         from memocache._runtime.budget import Budget
-        from memocache._runtime.effects import run
+        from memocache._runtime.drivers import run
         from memocache._runtime.outcome import Outcome
         from memocache._stores.store import Record
 

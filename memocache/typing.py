@@ -140,7 +140,8 @@ class Backend(Protocol):
     Every method takes ``timeout``: seconds the whole operation may take, or None for the backend's own bound.
     Any exception a method raises is translated by memocache; a backend need not translate its own.
     A ``read_now(keys)`` method, where the class has one, is `read` for what takes microseconds, or None where `read`
-    must be asked; it raises nothing. Sync hits ask it first, without a deadline.
+    must be asked; whatever it raises counts as raised by `read`. Sync hits ask it first, and give it no deadline: it
+    has its own, of at most 0.3 s.
 
     A ``pieces_from`` attribute, where there is one, is from how many bytes on a value may come as `Pieces`; `read` then
     gives it back as a writable memoryview that is the reader's own.

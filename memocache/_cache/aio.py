@@ -7,7 +7,7 @@ from typing import Any, Literal, Self, cast
 
 from memocache._cache.operations import Operations
 from memocache._calls.function import name_or_none
-from memocache._runtime.effects import arun
+from memocache._runtime.drivers import arun
 from memocache._stores.remote.envelope_io import UNFIT
 from memocache.stats import CacheStats, EntryInfo, FunctionDetails, Health, KeysPage
 from memocache.typing import MISSING

@@ -20,7 +20,7 @@ from memocache._calls.function import name_or_none
 from memocache._calls.options import ttl_setting
 from memocache._runtime import disabled as _disabled
 from memocache._runtime import events
-from memocache._runtime.effects import run
+from memocache._runtime.drivers import run
 from memocache._runtime.singleflight import Flights
 from memocache._stores.layered.process_bound import ProcessBoundStore
 from memocache._stores.memory.store import LocalStore
@@ -163,8 +163,7 @@ class Cache:
                 compression,
                 max_value_bytes=largest,
                 on_decode_error=self._on_decode_error,
-                on_hits=reporter.touch,
-                on_hit=reporter.touch_one,
+                hits=reporter,
             )
         unshared = None if shared is None else ProcessBoundStore(self._tier, self._flights, self._codec, shared)
         self._places = Places(self._tier, layout, local_store, shared, unshared, key, tiered=bool(local))

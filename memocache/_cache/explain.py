@@ -12,7 +12,8 @@ from memocache._calls.call_key import Binding
 from memocache._calls.signature import Values
 from memocache._calls.wrapper import Memoized
 from memocache._runtime.budget import DIRECT_SECONDS, Budget
-from memocache._runtime.effects import Effect, run
+from memocache._runtime.drivers import run
+from memocache._runtime.effects import Effect
 from memocache._stores.remote import envelope as _envelope
 from memocache._stores.remote.envelope import Envelope
 from memocache._stores.store import Address, Found

@@ -20,7 +20,8 @@ from memocache._cache.inspect import Inspector
 from memocache._cache.scan import PAUSE, Scanner, in_parts
 from memocache._cache.stats_keys import DAY
 from memocache._cache.stats_reporter import StatsReporter
-from memocache._runtime.effects import Effect, arun
+from memocache._runtime.drivers import arun
+from memocache._runtime.effects import Effect
 from memocache._stores.entry import Table
 from memocache._stores.memory.sizeof import sizeof
 from memocache.exceptions import BackendError, ConfigurationError

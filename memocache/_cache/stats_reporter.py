@@ -31,7 +31,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from memocache._cache.process_counts import counts_of, deltas_of, details_of
 from memocache._cache.stats_keys import DAY, StatsKeys
 from memocache._runtime.budget import DIRECT_SECONDS, Budget
-from memocache._runtime.effects import Steps, run
+from memocache._runtime.drivers import run
+from memocache._runtime.effects import Steps
 from memocache._stores.memory.space_saving import SpaceSaving
 from memocache._stores.memory.tier import LocalTier
 from memocache._stores.remote.guard import Guard as BackendGuard
@@ -92,8 +93,7 @@ class StatsReporter:
         self._settings: dict[str, bytes] = {}
         # times, and after each the entries that were hit then: a pair each would be one more thing for the garbage
         # collector to follow, a hundred thousand times a second
-        self._touched: deque[str | float] = deque()
-        self._touched_at = 0.0
+        self.touched: deque[str | float] = deque()
         self._gathered_at = 0.0
         self._unsent: dict[str, tuple[int, float]] = {}
         self._hot_sent: dict[str, int] = {}
@@ -105,29 +105,20 @@ class StatsReporter:
         self._flushing = threading.Lock()
         # apart from it: what wakes may hold the tier's lock, which a flush takes
         self._waking = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self.thread: threading.Thread | None = None
         self._stop = threading.Event()
 
     def touch(self, entries: Sequence[str]) -> None:
         """Count a hit on each of some entries' keys, in steps of C code that are atomic each: none is lost, and what
         another thread puts between them moves a time by a moment.
         """
-        self._touched.append(self._clock.time())
-        self._touched.extend(entries)
-        if self._thread is None:
-            self.wake()
-
-    def touch_one(self, entry: str, now: float) -> None:
-        """Count a hit on an entry's key at `now` (epoch seconds)."""
-        if now != self._touched_at:
-            self._touched_at = now
-            self._touched.append(now)
-        self._touched.append(entry)
-        if self._thread is None:
+        self.touched.append(self._clock.time())
+        self.touched.extend(entries)
+        if self.thread is None:
             self.wake()
 
     def _counted(self) -> None:
-        if self._thread is None:
+        if self.thread is None:
             self.wake()
 
     def pending(self, entry: str) -> tuple[int, float | None]:
@@ -146,8 +137,8 @@ class StatsReporter:
     def _gather(self) -> None:
         fresh: Counter[str] = Counter()
         last: dict[str, float] = {}
-        for _ in range(len(self._touched)):
-            one = self._touched.popleft()
+        for _ in range(len(self.touched)):
+            one = self.touched.popleft()
             if isinstance(one, str):
                 fresh[one] += 1
                 last[one] = self._gathered_at
@@ -165,13 +156,13 @@ class StatsReporter:
     def wake(self) -> None:
         """See that somebody flushes."""
         with self._waking:
-            if self._thread is None:
+            if self.thread is None:
                 _flush_when_child_ends(self)
-                self._thread = threading.Thread(target=self._work, name="memocache-tally", daemon=True)
+                self.thread = threading.Thread(target=self._work, name="memocache-tally", daemon=True)
                 try:
-                    self._thread.start()
+                    self.thread.start()
                 except RuntimeError:  # at exit, or no thread to be had
-                    self._thread = None
+                    self.thread = None
 
     def _work(self) -> None:
         stop, idle = self._stop, 0.0
@@ -179,7 +170,7 @@ class StatsReporter:
             idle = 0.0 if self.flush() else idle + FLUSH_SECONDS
             # hits on copies wake nobody; what makes a copy does
             if idle >= _IDLE_SECONDS and (self.near is None or not self.near.holds()):
-                self._thread = None
+                self.thread = None
                 self.flush()  # what came while this thread was still believed to be there
                 break
 
@@ -300,7 +291,7 @@ class StatsReporter:
     def close(self) -> None:
         """Send the rest and stop."""
         self._stop.set()
-        self._stop, self._thread = threading.Event(), None
+        self._stop, self.thread = threading.Event(), None
         self.flush(_LAST_SECONDS)
         self._forget_senders()
 

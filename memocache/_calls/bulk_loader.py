@@ -16,13 +16,14 @@ from inspect import Parameter
 from typing import Any, cast
 
 from memocache._calls import bulk_lookup as _many
+from memocache._calls.binding import State, no_look
 from memocache._calls.call import Call, Lead
 from memocache._calls.call_key import Binding
 from memocache._calls.core import Core
 from memocache._calls.engine import Engine
 from memocache._calls.function import Function
 from memocache._calls.signature import Values
-from memocache._calls.wrapper import Memoized, State
+from memocache._calls.wrapper import Memoized
 from memocache._runtime import events
 from memocache._runtime.effects import Effect, Steps, Wait
 from memocache._runtime.outcome import Outcome
@@ -60,10 +61,9 @@ class _LoaderState(State):
         """Which parameter the ids are."""
         return 1 if self.method and self.function.descriptor is not staticmethod else 0
 
-    def look(self, values: Values) -> None:
+    def fast_path(self, core: Core, binding: Binding) -> Callable[[Values], None]:
         """A bulk call has more than one look-up; `steps` makes them."""
-
-    look_soon = look
+        return no_look
 
     def steps(self, core: Core, binding: Binding, values: Values, begun: Any = None) -> Steps[Outcome]:
         """One call: the mapping of those ids that have a value."""

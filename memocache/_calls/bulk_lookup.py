@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from memocache._calls.call import Call
 from memocache._calls.call_key import Binding
 from memocache._calls.engine import UNREACHABLE_FOUND, Engine
-from memocache._calls.questions import Question, place, question
+from memocache._calls.fast_path import Question, place, question
 from memocache._calls.signature import Values
 from memocache._runtime.budget import Budget
 from memocache._runtime.effects import Effect

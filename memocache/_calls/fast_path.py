@@ -1,133 +1,175 @@
 """The first look-up of a call on a shared backend, in either colour: plain functions, for most calls are fresh hits.
 
-A sync call asks and waits in its thread. An async one is given a `Soon`: what it asks leaves with everything else that
-the event loop's turn asks for. No steps of the engine are made for what is a plain fresh hit; `Engine.call` goes on
-with the rest.
+A `FastPath` is bound when its function is, so a hit makes no `Address`, no steps and no coroutine of its own. A sync
+call asks and waits in its thread. An async one is given a `Soon`: the question leaves with everything else that the
+event loop's turn asks for. For everything but a plain fresh hit, `Engine.call` goes on with the `Call` made here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
 from time import monotonic
-from typing import Any
+from typing import Any, TypeAlias
 
 from memocache._calls.call import Call
 from memocache._calls.call_key import Binding
 from memocache._calls.engine import UNREACHABLE_FOUND, Engine
-from memocache._calls.questions import Question, place, question
 from memocache._calls.signature import Values
 from memocache._runtime import budget as budgets
 from memocache._runtime.disabled import DISABLED
 from memocache._runtime.outcome import Outcome
 from memocache._stores.remote.envelope_io import UNFIT
 from memocache._stores.remote.store import SharedStore
+from memocache._stores.store import Address, Store
 from memocache.exceptions import BackendError
 from memocache.stats import BUCKETS
 from memocache.typing import Answer
+
+Question: TypeAlias = tuple[str | None, list[str], str, tuple[Address, Store] | None]
+"""A call's entry in the backend (None: it stays in the process), its markers, its digest, and its place if known.
+
+Without tags, all calls of a function (in one bucket of a cluster) have one list of markers between them.
+"""
+
+
+def question(binding: Binding, shared: SharedStore, values: Values) -> Question:
+    """What to ask about a call. Raises what `Binding.address` raises."""
+    known = binding.function.options.tags or shared.tiered
+    digest = None if known else binding.shared_digest(values)
+    if digest is not None:
+        site = shared.site(binding.function.name, digest)
+        return site.entries + digest, site.markers, digest, None
+    place = address, store = binding.address(values)
+    spot = shared.spot(address)
+    return (spot.entry if store is shared else None), spot.markers, "", place
+
+
+def place(
+    binding: Binding, shared: SharedStore, asked: Question, budget: budgets.Budget | None = None
+) -> tuple[Address, Store]:
+    """Where the outcome of a call is kept that this was asked about; `budget` is what is left of its own."""
+    _, _, digest, known = asked
+    if known is not None:
+        return known
+    return Address(binding.table, digest, binding.function.name, digest, budget=budget), shared
+
+
+class FastPath:
+    """The first look-up of the calls of one function; see `looks` for which functions have one."""
+
+    __slots__ = ("_binding", "_digest", "_engine", "_entries", "_markers", "_shared", "_simple", "_table")
+
+    def __init__(self, engine: Engine, binding: Binding) -> None:
+        shared: SharedStore = binding.places.shared  # type: ignore[assignment]  # it is one; binding must not know
+        self._engine, self._binding, self._shared = engine, binding, shared
+        self._table, self._digest = binding.table, binding.shared_digest
+        # all entries in one bucket, and nothing but the function's own markers
+        self._simple = not binding.function.options.tags and not shared.tiered and len(shared.layout.buckets) == 1
+        site = shared.site(binding.function.name, "")
+        self._entries, self._markers = site.entries, site.markers
+
+    @staticmethod
+    def looks(engine: Engine, binding: Binding) -> bool:
+        """Whether calls look here: those with something to weigh, or to tell observers, go by the engine's steps."""
+        shared = isinstance(binding.places.shared, SharedStore)
+        return shared and engine.emit is None and not binding.function.options.early
+
+    def look(self, values: Values) -> Outcome | Call | None:
+        """An outcome to serve, or what `Engine.call` goes on with (None: it begins anew). Raises what
+        `Binding.address` raises.
+        """
+        if DISABLED.get() is not None:
+            return None
+        begun = monotonic()
+        asked: Question | None = None
+        if self._simple and (digest := self._digest(values)) is not None:
+            entry, markers = self._entries + digest, self._markers
+        else:
+            asked = question(self._binding, self._shared, values)
+            if asked[0] is None or self._shared.tiered:
+                return self._near(values, asked)
+            entry, markers = asked[0], asked[1]
+            digest = asked[2]
+        reply: Sequence[Any] | BackendError
+        try:
+            outcome, reply = self._shared.look_now(self._table, entry, markers, begun)
+        except BackendError as fault:
+            outcome, reply = None, fault
+        if outcome is None:
+            return self._rest(values, asked or (entry, markers, digest, None), reply, begun)
+        times, index = self._binding.counters.hit_times, int((monotonic() - begun) * 1e6).bit_length()
+        times[index if index < BUCKETS else -1] += 1
+        return outcome
+
+    def look_soon(self, values: Values) -> Soon | Call | None:
+        """Ask for what there is of a call, or what `Engine.call` goes on with (None: it begins anew). Raises what
+        `Binding.address` raises.
+        """
+        shared = self._shared
+        if shared.tiered or not shared.reads_soon or DISABLED.get() is not None:
+            return None
+        asked = question(self._binding, shared, values)
+        entry = asked[0]
+        reply = None if entry is None else shared.read_soon(entry, asked[1], budgets.CALL_SECONDS)
+        if reply is None:  # the user's `key` and `tags` are asked once a call
+            return Call(self._binding, values, *place(self._binding, shared, asked))
+        return Soon(self, values, asked, reply)
+
+    def _near(self, values: Values, asked: Question) -> Outcome | Call:
+        """A copy in the process, or the call of an entry that may have one, or stays in the process."""
+        address, store = place(self._binding, self._shared, asked)
+        near = self._shared.near_outcome(address) if asked[0] is not None else None
+        return near or Call(self._binding, values, address, store)
+
+    def _rest(
+        self,
+        values: Values,
+        asked: Question,
+        reply: Sequence[Any] | BackendError,
+        begun: float,
+    ) -> Call:
+        """What `Engine.call` goes on with after a look-up that began at `begun`, and found (or met) this."""
+        binding, shared = self._binding, self._shared
+        budget = budgets.Budget()
+        budget.left -= monotonic() - begun
+        address, store = place(binding, shared, asked, budget)
+        address.begun = begun
+        call = Call(binding, values, address, store)
+        call.asked = True
+        if isinstance(reply, BackendError):
+            self._engine.leader.fault(binding.counters, reply)
+            call.found, call.reachable = UNREACHABLE_FOUND, False
+        else:
+            call.found = shared.read(address, shared.spot(address), reply)
+        return call
 
 
 class Soon:
     """A call that waits for `reply`; what that comes to is for `value`, and if it is `UNFIT`, for `rest`."""
 
-    __slots__ = ("_answer", "_asked", "_begun", "_binding", "_engine", "_shared", "_values", "reply")
+    __slots__ = ("_answer", "_asked", "_begun", "_path", "_values", "reply")
 
-    def __init__(
-        self,
-        engine: Engine,
-        binding: Binding,
-        shared: SharedStore,
-        values: Values,
-        asked: Question,
-        reply: Awaitable[Answer],
-    ) -> None:
-        self._engine, self._binding, self._shared, self._values, self._asked = engine, binding, shared, values, asked
+    def __init__(self, path: FastPath, values: Values, asked: Question, reply: Awaitable[Answer]) -> None:
+        self._path, self._values, self._asked = path, values, asked
         self._begun = monotonic()
         self.reply = reply
 
     def value(self, answer: Answer) -> Any:
         """The value to serve, counted as a hit; or `UNFIT`."""
-        binding = self._binding
-        value = self._shared.glance(binding.table, answer)
+        path = self._path
+        value = path._shared.glance(path._table, answer)
         if value is UNFIT:
             self._answer = answer
             return UNFIT
-        times, index = binding.counters.hit_times, int((monotonic() - self._begun) * 1e6).bit_length()
+        times, index = path._binding.counters.hit_times, int((monotonic() - self._begun) * 1e6).bit_length()
         times[index if index < BUCKETS else -1] += 1
         return value
 
     def rest(self) -> Call:
         """What `Engine.call` goes on with."""
-        budget = budgets.Budget()
-        budget.left -= monotonic() - self._begun
+        path = self._path
         try:
-            reply: Any = self._shared.replied(self._answer, budget)
+            reply: Any = path._shared.replied(self._answer, budgets.Budget())
         except BackendError as fault:
             reply = fault
-        return _looked(self._engine, self._binding, self._values, self._asked, reply, budget, self._begun)
-
-
-def look_now(engine: Engine, binding: Binding, values: Values) -> Outcome | Call | None:
-    """An outcome to serve, or what `Engine.call` goes on with (None: it begins anew). Raises what `Binding.address`
-    raises.
-    """
-    if DISABLED.get() is not None or engine.emit is not None or binding.function.options.early:
-        return None
-    begun = monotonic()
-    shared: SharedStore = binding.places.shared  # type: ignore[assignment]  # it is one; binding must not know
-    asked = question(binding, shared, values)
-    entry, budget = asked[0], budgets.Budget()
-    if shared.tiered and entry is not None:
-        address, store = place(binding, shared, asked)
-        return shared.near_outcome(address) or Call(binding, values, address, store)
-    if entry is None:
-        return Call(binding, values, *place(binding, shared, asked))
-    try:
-        outcome, reply = shared.look_now(entry, asked[1], budget)
-    except BackendError as fault:
-        return _looked(engine, binding, values, asked, fault, budget, begun)
-    if outcome is None:
-        return _looked(engine, binding, values, asked, reply, budget, begun)
-    shared.touch_all(binding.table, (entry,))
-    times, index = binding.counters.hit_times, int((monotonic() - begun) * 1e6).bit_length()
-    times[index if index < BUCKETS else -1] += 1
-    return outcome
-
-
-def look_soon(engine: Engine, binding: Binding, values: Values) -> Soon | Call | None:
-    """Ask for what there is of a call, or what `Engine.call` goes on with (None: it begins anew). Raises what
-    `Binding.address` raises.
-    """
-    shared: SharedStore = binding.places.shared  # type: ignore[assignment]  # it is one; binding must not know
-    if shared.tiered or not shared.reads_soon:
-        return None
-    if DISABLED.get() is not None or engine.emit is not None or binding.function.options.early:
-        return None
-    asked = question(binding, shared, values)
-    entry = asked[0]
-    reply = None if entry is None else shared.read_soon(entry, asked[1], budgets.CALL_SECONDS)
-    if reply is None:  # the user's `key` and `tags` are asked once a call
-        return Call(binding, values, *place(binding, shared, asked))
-    return Soon(engine, binding, shared, values, asked, reply)
-
-
-def _looked(
-    engine: Engine,
-    binding: Binding,
-    values: Values,
-    asked: Question,
-    reply: Sequence[Any] | BackendError,
-    budget: budgets.Budget,
-    begun: float,
-) -> Call:
-    """What `Engine.call` goes on with after a look-up that began at `begun`, and found (or met) this."""
-    shared: SharedStore = binding.places.shared  # type: ignore[assignment]  # as above
-    address, store = place(binding, shared, asked, budget)
-    address.begun = begun
-    call = Call(binding, values, address, store)
-    call.asked = True
-    if isinstance(reply, BackendError):
-        engine.leader.fault(binding.counters, reply)
-        call.found, call.reachable = UNREACHABLE_FOUND, False
-    else:
-        call.found = shared.read(address, shared.spot(address), reply)
-    return call
+        return path._rest(self._values, self._asked, reply, self._begun)

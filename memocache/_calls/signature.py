@@ -61,6 +61,8 @@ _MISS_SYNC = """\
     {p}outcome = {p}look({values})
     if {p}type({p}outcome) is not {p}Outcome:
         {p}outcome = {p}run({p}call({values}, {p}outcome))
+    if {p}outcome.error is None:
+        return {p}outcome.value
     return {p}unwrap({p}outcome)
 """
 _MISS_ASYNC = """\

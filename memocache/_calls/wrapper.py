@@ -9,43 +9,22 @@ from __future__ import annotations
 
 import functools
 import types
-import weakref
 from collections.abc import Callable, Iterable
 from itertools import repeat
-from math import inf
-from time import monotonic
 from typing import Any, cast
 
 import wrapt
 
 from memocache._calls import bulk_lookup
+from memocache._calls.binding import State
 from memocache._calls.call_entries import invalidate_call, peek_call, put_call
 from memocache._calls.call_key import Binding
 from memocache._calls.core import Core
-from memocache._calls.fast_path import Soon, look_now, look_soon
 from memocache._calls.function import Function
-from memocache._calls.signature import PlainOnly
-from memocache._runtime.disabled import DISABLED
-from memocache._runtime.effects import Steps, arun, run, unwrap
+from memocache._runtime.drivers import arun, run, unwrap
+from memocache._runtime.effects import Steps
 from memocache._runtime.outcome import Outcome
-from memocache._stores.remote.envelope_io import UNFIT
 from memocache.stats import CacheInfo, FunctionStats
-
-
-class _Nobody:
-    """An entry that is never fresh."""
-
-    fresh_until = -inf
-
-
-class _Nothing(dict[Any, Any]):
-    """The table of a look-up that finds nothing: it answers with `_Nobody`, which costs less than a KeyError."""
-
-    def __missing__(self, key: Any) -> Any:
-        return _Nobody
-
-
-_NOTHING = _Nothing()
 
 
 class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wraps may be anything
@@ -87,6 +66,26 @@ class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wrap
 
     def __deepcopy__(self, memo: Any) -> Memoized:
         return self
+
+    def _self_bind_as_method(self, of_class: bool) -> None:
+        """Bind to objects, or classes, without wrapt's help."""
+        memoized, lookup = self, type(self).__call__
+        namespace: dict[str, Any] = {"__slots__": (), "__doc__": memoized.__doc__, "__module__": memoized.__module__}
+        namespace["_memoized"] = staticmethod(lambda: memoized)
+        bound = type("BoundMemoized", (BoundMemoized,), namespace)
+        if of_class:
+
+            def get_class(self: Memoized, instance: Any, owner: type | None = None) -> Any:
+                return bound(lookup, type(instance) if owner is None else owner)
+
+            type(memoized).__get__ = get_class  # type: ignore[method-assign]  # a class of its own
+
+        else:
+
+            def get(self: Memoized, instance: Any, owner: type | None = None) -> Any:
+                return self if instance is None else bound(lookup, instance)
+
+            type(memoized).__get__ = get  # type: ignore[method-assign]  # a class of its own
 
     # -- what one can ask and do
 
@@ -184,135 +183,6 @@ class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wrap
         return coroutine
 
 
-class State:
-    """What binds a decorated function to a cache, and the namespace its compiled look-up reads."""
-
-    def __init__(self, memoized: Memoized, function: Function, find_core: Callable[[], Core]) -> None:
-        self.function = function
-        self.find_core = find_core
-        self.method = _looks_like_method(function)
-        self._memoized = weakref.ref(memoized)
-        self._namespace: dict[str, Any] = {}
-        self._bound: tuple[Core, Binding] | None = None
-
-    def compile(self) -> Callable[..., Any]:
-        """The look-up of this function, unbound."""
-        function = self.function
-        name = function.signature.name
-        self._namespace = namespace = {
-            name("unwrap"): unwrap,
-            name("run"): arun if function.is_async else run,
-            name("off"): DISABLED.get,
-            name("call"): self.call,
-            name("look"): self.look_soon if function.is_async else self.look,
-            name("Outcome"): Outcome,
-            name("Soon"): Soon,
-            name("UNFIT"): UNFIT,
-            name("nobody"): _Nobody,
-        }
-        self.unbind()
-        return function.signature.lookup(  # type: ignore[no-any-return]  # generated code has no types
-            function.included() if function.direct else [],
-            namespace,
-            colour="async" if function.is_async else "sync",
-            method=self.method
-            and function.signature.names[:1] != []
-            and function.signature.names[0] in function.included(),
-            tagged=bool(function.options.tags),
-        )
-
-    def become_method(self) -> None:
-        """The function turned out to be a method: its first parameter is known by identity, and it binds without
-        wrapt's help.
-        """
-        memoized = self._memoized()
-        if memoized is None or "__get__" in vars(type(memoized)):
-            return
-        if not self.method:
-            self.method = True
-            self._bound = None
-            type(memoized).__call__ = staticmethod(self.compile())  # type: ignore[method-assign]  # a class of its own
-        lookup = type(memoized).__call__
-        namespace: dict[str, Any] = {"__slots__": (), "__doc__": memoized.__doc__, "__module__": memoized.__module__}
-        namespace["_memoized"] = staticmethod(lambda: memoized)
-        bound = type("BoundMemoized", (BoundMemoized,), namespace)
-        if self.function.descriptor is classmethod:
-
-            def get_class(self: Memoized, instance: Any, owner: type | None = None) -> Any:
-                return bound(lookup, type(instance) if owner is None else owner)
-
-            type(memoized).__get__ = get_class  # type: ignore[method-assign]  # a class of its own
-
-        else:
-
-            def get(self: Memoized, instance: Any, owner: type | None = None) -> Any:
-                return self if instance is None else bound(lookup, instance)
-
-            type(memoized).__get__ = get  # type: ignore[method-assign]  # a class of its own
-
-    def unbind(self) -> None:
-        """Forget the core; the next call finds it anew."""
-        self._bound = None
-        name = self.function.signature.name
-        self._namespace |= {
-            name("entries"): _NOTHING,
-            name("monotonic"): monotonic,
-            name("identities"): {},
-            name("marks"): None,
-        }
-
-    def bound(self) -> tuple[Core, Binding]:
-        """The core of the function's cache, and the function's binding to it."""
-        bound = self._bound
-        if bound is None or bound[0].retired:
-            core = self.find_core()
-            binding = core.bind(self.function, method=self.method, user=self)
-            bound = self._bound = (core, binding)
-            if core.compiled_serves(binding):
-                name = self.function.signature.name
-                self._namespace |= {
-                    name("monotonic"): core.tier.clock.monotonic,
-                    name("identities"): core.tier.identities._tracked,
-                    name("marks"): (core.near or core.tier).all_marks,
-                    # last: from here on the look-up reads this cache's table
-                    name("entries"): core.entries(binding),
-                }
-                if core.retired:  # meanwhile, and its `unbind` may have come before this
-                    self.unbind()
-        return bound
-
-    def spare_hashes(self) -> None:
-        """An argument's own hash was asked to make a key: from now on the look-up asks only those of plain scalars."""
-        entries = self.function.signature.name("entries")
-        if self._namespace[entries] is not _NOTHING:
-            self._namespace[entries] = PlainOnly(self._namespace[entries])
-
-    def look(self, values: tuple[Any, ...]) -> Any:
-        """A sync call's look-up in the backend, without a coroutine: an `Outcome`, or what `call` begins with."""
-        core, binding = self.bound()
-        if binding.places.shared is None:
-            return None
-        return look_now(core.engine, binding, values)
-
-    def look_soon(self, values: tuple[Any, ...]) -> Any:
-        """An async call's look-up in the backend: a `Soon`, or what `call` begins with."""
-        core, binding = self.bound()
-        return None if binding.places.shared is None else look_soon(core.engine, binding, values)
-
-    def call(self, values: tuple[Any, ...], begun: Any = None) -> Steps[Any]:
-        """The steps of a call that the look-up did not serve."""
-        core, binding = self.bound()
-        if core.off():
-            return core.engine.leader.direct(self.function, values)
-        if begun is not None and begun.binding is not binding:
-            begun = None  # of a cache that was replaced while this call waited
-        return self.steps(core, binding, values, begun)
-
-    def steps(self, core: Core, binding: Binding, values: tuple[Any, ...], begun: Any) -> Steps[Any]:
-        """The steps of a call with caching on."""
-        return core.engine.call(binding, values, begun)
-
-
 class BoundMemoized(functools.partial):  # type: ignore[type-arg]  # what it returns is the function's business
     """A decorated method of one object (or class): the look-up with its first argument filled in.
 
@@ -399,11 +269,3 @@ async def _result(steps: Steps[Outcome]) -> Any:
 
 def _never(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     raise AssertionError("the compiled look-up replaces wrapt's call")
-
-
-def _looks_like_method(function: Function) -> bool:
-    """A function of a class body whose first parameter is named as a method's, where no class tells it."""
-    if function.descriptor is staticmethod:
-        return False
-    named = function.wants_class or (function.in_class and function.signature.names[:1] == ["self"])
-    return function.descriptor is classmethod or named

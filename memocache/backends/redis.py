@@ -11,9 +11,13 @@ which is dropped) and `ReplyError` (the server's own error, with its code).
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
+import hiredis
+
+from memocache._runtime.budget import Budget
 from memocache.backends._redis.client_tracking import ClientTracking
 from memocache.backends._redis.commands import Commands, Transaction
 from memocache.backends._redis.connect import dialer
@@ -21,8 +25,10 @@ from memocache.backends._redis.credentials import LiveCredentials
 from memocache.backends._redis.multiplexer import Multiplexer
 from memocache.backends._redis.pool import Pool
 from memocache.backends._redis.pubsub import Listener
+from memocache.backends._redis.resp import unexpected
 from memocache.backends._redis.server_checks import findings
 from memocache.backends._settings import RedisSettings, redis_settings
+from memocache.backends.base import ProtocolError
 from memocache.typing import BackendFacts, Finding, Guard, Put, ReadSoon, Tally, Watcher
 
 
@@ -58,6 +64,7 @@ class RedisBackend:
     ) -> None:
         """Put the parts together: what is said, how it gets there in either colour, and who listens."""
         self._timeout = timeout
+        self._now_seconds = min(timeout, Budget().left)
         self._say = say
         self._pool = pool
         self._listener = listener
@@ -71,6 +78,19 @@ class RedisBackend:
     def read(self, keys: Sequence[str], *, timeout: float | None = None) -> list[bytes | None]:
         """Return the values of `keys` in their order, None for what is absent, expired or of another type."""
         return self._pool.run(self._say.read(keys), timeout)
+
+    def read_now(self, keys: Sequence[str]) -> list[Any] | None:
+        """As `read`, over a connection that is idle and well; None where there is none, or it was closed meanwhile."""
+        question = hiredis.pack_command(("MGET", *keys))  # type: ignore[arg-type]  # its stub means tuple[…, ...]
+        reply = self._pool.ask_now(question, time.monotonic() + self._now_seconds)
+        if type(reply) is not list or len(reply) != len(keys):
+            if reply is None:
+                return None
+            raise unexpected(reply)
+        for value in reply:
+            if value is not None and type(value) is not bytes:
+                raise ProtocolError("a reply that does not belong to the command")
+        return reply
 
     def transact(
         self,

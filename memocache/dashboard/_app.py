@@ -20,7 +20,7 @@ from starlette.staticfiles import StaticFiles
 
 from memocache._cache.cache import Cache
 from memocache._cache.doctor import examine
-from memocache._runtime.effects import arun
+from memocache._runtime.drivers import arun
 from memocache.dashboard import _template_filters as _show
 from memocache.dashboard._actions import KINDS, Actions, matching
 from memocache.dashboard._poller import IDLE, WATCHED, Poller

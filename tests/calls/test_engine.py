@@ -12,8 +12,8 @@ import pytest
 
 from memocache import Cache, EncodeError, UncacheableWarning
 from memocache._calls.engine import REFRESH_THROTTLE
-from memocache._runtime import effects as _runtime
-from memocache._runtime.effects import run
+from memocache._runtime import drivers as _runtime
+from memocache._runtime.drivers import run
 from memocache._runtime.outcome import Outcome
 from memocache._runtime.singleflight import Role
 from memocache.backends.base import NO_ROOM, ReplyError

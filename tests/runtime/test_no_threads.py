@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from memocache import Cache
-from memocache._runtime import effects
+from memocache._runtime import drivers as effects
 from memocache.testing import FakeClock
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from memocache._runtime import effects as _runtime
-from memocache._runtime.effects import Compute, Effect, Spawn, Wait, arun, run
+from memocache._runtime import drivers as _runtime
+from memocache._runtime.drivers import arun, run
+from memocache._runtime.effects import Compute, Effect, Spawn, Wait
 from memocache._runtime.outcome import Outcome
 from memocache._runtime.singleflight import LEADING, Flight, Flights, Role, Signal, Token, Wake, stop_leading, waits_for
 

@@ -13,7 +13,7 @@ import pytest
 
 from memocache import BackendError
 from memocache._runtime.budget import Budget
-from memocache._runtime.effects import arun, run
+from memocache._runtime.drivers import arun, run
 from memocache._stores.remote import guard as _guard
 from memocache._stores.remote.guard import Guard as BackendGuard
 from memocache._stores.remote.guard import NoRoom, _written_keys, tell_of_writes

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from memocache import BackendError, Cache, UnsharedWarning
-from memocache._runtime.effects import Wait, run
+from memocache._runtime.drivers import run
+from memocache._runtime.effects import Wait
 from memocache._runtime.outcome import Outcome
 from memocache._runtime.singleflight import Flight
-from memocache._stores.remote import store as _store_shared
+from memocache._stores.remote import lease as _leases
 from memocache._stores.remote.envelope import HEAD_BYTES
-from memocache._stores.remote.store import LEASE_SECONDS, SharedLease, SharedStore
+from memocache._stores.remote.lease import LEASE_SECONDS, SharedLease
+from memocache._stores.remote.store import SharedStore
 from memocache._stores.store import Address, Found, Record
 from memocache.backends.memory import MemoryBackend
 from memocache.testing import FakeClock
@@ -95,7 +97,7 @@ class Passing:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        monkeypatch.setattr(_store_shared, "time", SimpleNamespace(monotonic=lambda: self.now))
+        monkeypatch.setattr(_leases, "time", SimpleNamespace(monotonic=lambda: self.now))
 
     def wait(self, effect: Wait) -> bool:
         assert effect.timeout is not None
@@ -240,7 +242,7 @@ def test_a_lease_without_a_sign_of_life_is_taken(
     assert isinstance(granted, SharedLease)
     assert granted.held is not None
     assert len(renewed) == beats + 1
-    assert LEASE_SECONDS <= clock.now - renewed[-1] <= LEASE_SECONDS + 2 * _store_shared.POLL_WITH_MESSAGES
+    assert LEASE_SECONDS <= clock.now - renewed[-1] <= LEASE_SECONDS + 2 * _leases.POLL_WITH_MESSAGES
     (lease,) = backend.read([call.spot.lease])
     assert lease is not None
     assert lease.startswith(granted.held)

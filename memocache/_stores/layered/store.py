@@ -17,7 +17,8 @@ from memocache._runtime.singleflight import Flight
 from memocache._stores.entry import Entry, Table
 from memocache._stores.layered.near_cache import Copies, NearTier
 from memocache._stores.memory.tier import LocalTier
-from memocache._stores.remote.store import SharedLease, SharedStore
+from memocache._stores.remote.lease import SharedLease
+from memocache._stores.remote.store import SharedStore
 from memocache._stores.store import Address, Found
 from memocache.codecs.copying import copier
 from memocache.exceptions import EncodeError

@@ -16,8 +16,8 @@ from memocache._stores.remote import envelope as _envelope
 from memocache._stores.remote.compression import Compression
 from memocache._stores.remote.envelope import Envelope, Flag
 from memocache._stores.remote.guard import Guard as BackendGuard
+from memocache._stores.remote.keyspace import Spot
 from memocache._stores.remote.signing import Sealer
-from memocache._stores.remote.spots import Spot
 from memocache._stores.store import Address, Found, Record, Unstorable
 from memocache.codecs.codec import Codec
 from memocache.exceptions import DecodeError, EncodeError
@@ -78,19 +78,19 @@ class Shelf:
         seen = (bytes(raw[: _envelope.HEAD_BYTES]), markers)  # a large value comes as a memoryview
         try:
             if None in markers:
-                self._check(raw, spot)
+                self.check(raw, spot)
                 return Found(seen, cause=INVALIDATED)
             expected = _envelope.echo(b"".join(markers), spot.key)  # type: ignore[arg-type]  # none of them is None
             at = _envelope.HEAD_BYTES + len(expected)
             if raw[_envelope.HEAD_BYTES : at] != expected:
-                self._check(raw, spot)
+                self.check(raw, spot)
                 return Found(seen, cause=INVALIDATED)  # sealed under other generations
             if len(raw) > self.max_value_bytes + _ENVELOPE_SLACK:
                 raise DecodeError("too large")
             flags = raw[2]
             if flags and not self._can_read(flags):
                 raise DecodeError("sealed or compressed in a way that this cache does not read")
-            opened = self._check(raw, spot).payload if self.sealer.flag else None
+            opened = self.check(raw, spot).payload if self.sealer.flag else None
             front = _envelope.read_front(raw, at)
         except DecodeError:
             self._on_decode_error(address.name)
@@ -99,7 +99,7 @@ class Shelf:
         is_error = bool(flags & Flag.ERROR)
         return Found(seen, self.clock.time(), front.expires, front.stale_until, front.compute_seconds, load, is_error)
 
-    def _check(self, raw: bytes, spot: Spot) -> Envelope:
+    def check(self, raw: bytes, spot: Spot) -> Envelope:
         """Parse and open an envelope in full: bounds, echo and seal; raises `DecodeError`."""
         if len(raw) > self.max_value_bytes + _ENVELOPE_SLACK:
             raise DecodeError("too large")
@@ -121,7 +121,7 @@ class Shelf:
             return Outcome(MISSING)
         return Outcome(self.codec.decode(payload))
 
-    def _put(self, address: Address, spot: Spot, record: Record, generations: bytes) -> Put:
+    def put_of(self, address: Address, spot: Spot, record: Record, generations: bytes) -> Put:
         if len(spot.key) > _envelope.MAX_KEY_BYTES:
             raise Unstorable("unencodable", f"its key in the backend is over {_envelope.MAX_KEY_BYTES} bytes")
         value, error, _ = record.outcome

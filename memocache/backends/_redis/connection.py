@@ -159,6 +159,12 @@ class Connection:
             if left <= 0:  # what had arrived counts, for its owner may have waited for another's answer meanwhile
                 raise TimeoutError("no answer in time")
 
+    def exchange(self, question: bytes, deadline: float) -> Any:
+        """Send a `question` that brings one reply, and return that; raises as `ask` and `answer` do."""
+        self.ask(question, 1, deadline)
+        (reply,) = self.answer(deadline)
+        return reply
+
     def close(self) -> None:
         """Close the socket, in this process only: a forked relative keeps using its own."""
         with contextlib.suppress(OSError):

@@ -21,7 +21,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Generator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from memocache.backends._redis.connect import Dial, connect_in_thread
 from memocache.backends._redis.connection import HANGUPS, Connection
@@ -88,6 +88,35 @@ class Pool:
         except StopIteration as stop:
             result: T = stop.value
             return result
+
+    def ask_now(self, question: bytes, deadline: float) -> Any:
+        """The one reply to a harmless `question`, over an idle connection, before `deadline` (monotonic seconds).
+
+        None where `run` has more to do: there is no idle connection, or it was closed. Raises TimeoutError,
+        ConnectionError or another OSError.
+        """
+        home = self._idle
+        try:
+            connection = home.pop()
+        except IndexError:
+            return None
+        fine = False
+        try:
+            if connection.dirty():
+                fine = not connection.used  # turned away at the door: `run` reads why
+                return None
+            reply = connection.exchange(question, deadline)
+            fine = not connection.doubtful and home is self._idle
+            return reply
+        except HANGUPS:
+            return None
+        finally:
+            if fine:
+                home.append(connection)
+                if self._waiters:
+                    self._ring()
+            else:
+                connection.close()
 
     def steps(self, op: Op[T], deadline: float) -> Generator[None, None, T]:
         """As `run`, until `deadline` (monotonic seconds), with a pause after each question, before its answer."""

@@ -22,7 +22,7 @@ from inspect import Parameter
 from typing import Any
 
 from memocache import Cache
-from memocache._runtime import effects as _runtime
+from memocache._runtime import drivers as _runtime
 from memocache.backends.disk import DiskBackend
 from memocache.backends.memory import MemoryBackend
 from memocache.testing import FakeClock

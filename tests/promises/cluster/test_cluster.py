@@ -164,7 +164,7 @@ def test_patterns_look_at_the_registry_once(
 
 
 def _names(cache: Cache) -> set[str]:
-    from memocache._runtime.effects import run
+    from memocache._runtime.drivers import run
 
     found: set[str] = run(cache._operations.names.known())
     return found

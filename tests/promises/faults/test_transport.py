@@ -16,9 +16,9 @@ from memocache import BackendError
 from memocache._cache import stats_reporter as _tally
 from memocache._runtime import circuit_breaker as _breaker
 from memocache._runtime.budget import Budget
-from memocache._runtime.effects import arun, run
+from memocache._runtime.drivers import arun, run
+from memocache._stores.remote import lease as _leases
 from memocache._stores.remote import lease_heartbeat as _keeper
-from memocache._stores.remote import store as _store_shared
 from memocache._stores.remote.guard import Guard
 from memocache.backends.redis import RedisBackend
 from memocache.instrumentation import BackendFault
@@ -234,7 +234,7 @@ def test_6_a_lost_reply_on_taking_a_lease(
     rig: Rig, one_victim: Server, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Row 6: whoever may hold a lease without knowing does not wait for it, and others not beyond its bound."""
-    monkeypatch.setattr(_store_shared, "LEASE_SECONDS", 4.0)
+    monkeypatch.setattr(_leases, "LEASE_SECONDS", 4.0)
     f = rig.cached(rig.cache(proxy.url))
     other = rig.cached(rig.cache(one_victim.url))
     rig.call(f, 1), rig.call(other, 1)

@@ -7,7 +7,7 @@ import contextvars
 from collections.abc import Callable
 from typing import Any
 
-from memocache._runtime import effects as _runtime
+from memocache._runtime import drivers as _runtime
 from tests.promises.behaviour.world import World
 from tests.promises.flight.support import Slow, auntil, join, start, until
 

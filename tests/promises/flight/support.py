@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from memocache import Cache
-from memocache._runtime import effects as _runtime
+from memocache._runtime import drivers as _runtime
 
 BOUND = 20.0
 """Seconds something that must happen may take before the test fails."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from memocache import Cache
-from memocache._stores.remote import store as _store_shared
+from memocache._stores.remote import lease as _leases
 from tests.promises.flight.support import Slow, assert_quiet, auntil
 
 _POINTS = 40
@@ -124,7 +124,7 @@ def test_cancelled_in_each_request(
         leader.cancel()
         await asyncio.gather(leader, return_exceptions=True)
         assert leader.cancelled()
-        async with asyncio.timeout(_store_shared.LEASE_SECONDS / 2):
+        async with asyncio.timeout(_leases.LEASE_SECONDS / 2):
             assert await f(1) in (1, 2)
         await cache.aio.close()
 

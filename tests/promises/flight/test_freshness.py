@@ -10,7 +10,7 @@ import pytest
 from memocache import ComputeTimeout
 from memocache._calls import engine as _engine
 from memocache._calls.engine import REFRESH_THROTTLE
-from memocache._runtime import effects as _runtime
+from memocache._runtime import drivers as _runtime
 from memocache.testing import servers
 from tests.promises.behaviour.world import World
 from tests.promises.flight.conftest import KINDS

@@ -28,8 +28,9 @@ _CORE = tuple(
         "_calls/engine",
         "_calls/leading",
         "_runtime/singleflight",
-        "_runtime/effects",
+        "_runtime/drivers",
         "_stores/remote/envelope_io",
+        "_stores/remote/lease",
         "_stores/remote/store",
     )
 )

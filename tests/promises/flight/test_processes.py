@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from memocache import Cache
-from memocache._stores.remote import store as _store_shared
+from memocache._stores.remote import lease as _leases
 from memocache._stores.remote.lease_heartbeat import Keeper
 from memocache.testing.servers import Server
 from tests.promises.flight.history import Op, violations
@@ -142,7 +142,7 @@ def _plant(cache: Cache, f: Any, client: Any, *args: Any) -> str:
 @pytest.mark.parametrize("bound", ["max_wait", "lease"])
 def test_a_lease_without_expiry_is_outwaited(valkey: Server, monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
     """A lease planted by hand that never expires: an answer within max_wait, or once it showed no life for its time."""
-    monkeypatch.setattr(_store_shared, "LEASE_SECONDS", 0.4 if bound == "lease" else 10.0)
+    monkeypatch.setattr(_leases, "LEASE_SECONDS", 0.4 if bound == "lease" else 10.0)
     with Cache(valkey.url, max_wait=0.4 if bound == "max_wait" else 60) as cache, valkey.client() as client:
 
         @cache.cached(name="f")

@@ -17,7 +17,7 @@ from typing import Any
 import redis
 
 from memocache import Cache
-from memocache._stores.remote import store as _store_shared
+from memocache._stores.remote import lease as _leases
 from tests.patience import be_patient
 from tests.promises.flight.history import Recorder
 from tests.promises.flight.support import crowd
@@ -79,7 +79,7 @@ class Worker:
 def main() -> None:
     url, prefix, lease = sys.argv[1:]
     be_patient()
-    _store_shared.LEASE_SECONDS = float(lease)
+    _leases.LEASE_SECONDS = float(lease)
     sys.setswitchinterval(1e-4)
     worker = Worker(url, prefix)
     print(json.dumps({"ready": threading.get_native_id()}), flush=True)

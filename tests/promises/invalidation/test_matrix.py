@@ -94,7 +94,7 @@ def _late_shared(commit: Any) -> Any:
         names = [lease.spot.witness, lease.spot.lease]
         witness, held = yield store.guard.io("read", names, budget=address.budget)
         if witness is None:  # taken away by the invalidation of a call: this build would not know
-            put = store._put(address, lease.spot, record, lease.generations)
+            put = store.put_of(address, lease.spot, record, lease.generations)
             return (yield store.guard.io("transact", [], [put], budget=address.budget)) is None
         lease.token, lease.held = witness, held and held[:8]
         return (yield from commit(store, address, lease, record, flight))

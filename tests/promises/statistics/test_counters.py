@@ -281,7 +281,7 @@ def ticking() -> Iterator[tuple[Cache, CountingBackend, Ticks]]:
     tallies: Any = cache._operations.statistics._reporter
     tallies._stop = ticks
     yield cache, backend, ticks
-    thread, ticks.wait = tallies._thread, lambda timeout=None: True  # type: ignore[method-assign]  # it ends
+    thread, ticks.wait = tallies.thread, lambda timeout=None: True  # type: ignore[method-assign]  # it ends
     ticks.set()
     if thread is not None:
         thread.join(BOUND)

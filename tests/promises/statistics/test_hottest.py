@@ -78,7 +78,7 @@ def test_of_a_fleet(trace: list[int]) -> None:
 
 def _replay(cache: Cache, f: Any, trace: list[int]) -> None:
     tallies: Any = cache._operations.statistics._reporter
-    tallies._thread = object()  # the flushes are the test's
+    tallies.thread = object()  # the flushes are the test's
     key_for = {key: f.key_for(key) for key in set(trace)}
     for at in range(0, len(trace), 5000):
         for key in trace[at : at + 5000]:
@@ -140,7 +140,7 @@ def recorded() -> tuple[Any, Recorder]:
     backend = Recorder()
     cache = Cache(backend)
     tallies: Any = cache._operations.statistics._reporter
-    tallies._thread = object()
+    tallies.thread = object()
     return tallies, backend
 
 

@@ -1,0 +1,171 @@
+"""What binds a decorated function to the core of a cache, and the namespace that its compiled look-up reads.
+
+A function is bound when it is first used. Until then, and whenever the default cache is replaced, its look-up reads an
+empty table. What a bound function needs for a hit is put into the namespace then: entries, clock and fast path.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from functools import partial
+from itertools import repeat
+from math import inf
+from time import monotonic
+from typing import Any, Protocol
+
+from memocache._calls.call_key import Binding
+from memocache._calls.core import Core
+from memocache._calls.fast_path import FastPath, Soon
+from memocache._calls.function import Function
+from memocache._calls.signature import PlainOnly
+from memocache._runtime.disabled import DISABLED
+from memocache._runtime.drivers import arun, run, unwrap
+from memocache._runtime.effects import Steps
+from memocache._runtime.outcome import Outcome
+from memocache._stores.remote.envelope_io import UNFIT
+
+
+class _Nobody:
+    """An entry that is never fresh."""
+
+    fresh_until = -inf
+
+
+class _Nothing(dict[Any, Any]):
+    """The table of a look-up that finds nothing: it answers with `_Nobody`, in C and without a KeyError."""
+
+    __missing__ = staticmethod(partial(next, repeat(_Nobody)))
+
+
+_NOTHING = _Nothing()
+no_look: Callable[[Any], None] = partial(next, repeat(None))
+"""The look-up of a function that has no backend to ask: None whatever the call, in C."""
+
+
+class Lookup(Protocol):
+    """The object whose class calls the compiled look-up."""
+
+    def _self_bind_as_method(self, of_class: bool) -> None: ...
+
+
+class State:
+    """What binds a decorated function to a cache, and the namespace its compiled look-up reads."""
+
+    def __init__(self, memoized: Lookup, function: Function, find_core: Callable[[], Core]) -> None:
+        self.function = function
+        self.find_core = find_core
+        self.method = _looks_like_method(function)
+        self._memoized = weakref.ref(memoized)
+        self._namespace: dict[str, Any] = {}
+        self._bound: tuple[Core, Binding] | None = None
+
+    def compile(self) -> Callable[..., Any]:
+        """The look-up of this function, unbound."""
+        function = self.function
+        name = function.signature.name
+        self._namespace = namespace = {
+            name("unwrap"): unwrap,
+            name("run"): arun if function.is_async else run,
+            name("off"): DISABLED.get,
+            name("call"): self.call,
+            name("Outcome"): Outcome,
+            name("Soon"): Soon,
+            name("UNFIT"): UNFIT,
+            name("nobody"): _Nobody,
+        }
+        self.unbind()
+        return function.signature.lookup(  # type: ignore[no-any-return]  # generated code has no types
+            function.included() if function.direct else [],
+            namespace,
+            colour="async" if function.is_async else "sync",
+            method=self.method
+            and function.signature.names[:1] != []
+            and function.signature.names[0] in function.included(),
+            tagged=bool(function.options.tags),
+        )
+
+    def become_method(self) -> None:
+        """The function turned out to be a method: its first parameter is known by identity, and it binds without
+        wrapt's help.
+        """
+        memoized = self._memoized()
+        if memoized is None or "__get__" in vars(type(memoized)):
+            return
+        if not self.method:
+            self.method = True
+            self._bound = None
+            type(memoized).__call__ = staticmethod(self.compile())  # type: ignore[method-assign]  # a class of its own
+        memoized._self_bind_as_method(self.function.descriptor is classmethod)
+
+    def unbind(self) -> None:
+        """Forget the core; the next call finds it anew."""
+        self._bound = None
+        name = self.function.signature.name
+        self._namespace |= {
+            name("look"): self.look,
+            name("entries"): _NOTHING,
+            name("monotonic"): monotonic,
+            name("identities"): {},
+            name("marks"): None,
+        }
+
+    def bound(self) -> tuple[Core, Binding]:
+        """The core of the function's cache, and the function's binding to it."""
+        bound = self._bound
+        if bound is None or bound[0].retired:
+            core = self.find_core()
+            binding = core.bind(self.function, method=self.method, user=self)
+            bound = self._bound = (core, binding)
+            name = self.function.signature.name
+            self._namespace[name("look")] = self.fast_path(core, binding)
+            if core.compiled_serves(binding):
+                self._namespace |= {
+                    name("monotonic"): core.tier.clock.monotonic,
+                    name("identities"): core.tier.identities._tracked,
+                    name("marks"): (core.near or core.tier).all_marks,
+                    # last: from here on the look-up reads this cache's table
+                    name("entries"): core.entries(binding),
+                }
+            if core.retired:  # meanwhile, and its `unbind` may have come before this
+                self.unbind()
+        return bound
+
+    def spare_hashes(self) -> None:
+        """An argument's own hash was asked to make a key: from now on the look-up asks only those of plain scalars."""
+        entries = self.function.signature.name("entries")
+        if self._namespace[entries] is not _NOTHING:
+            self._namespace[entries] = PlainOnly(self._namespace[entries])
+
+    def look(self, values: tuple[Any, ...]) -> Any:
+        """The first look-up of a function that is not bound yet."""
+        core, binding = self.bound()
+        return self.fast_path(core, binding)(values)
+
+    def fast_path(self, core: Core, binding: Binding) -> Callable[[tuple[Any, ...]], Any]:
+        """What looks before the engine does: an `Outcome` or a `Soon` to serve, or what `call` begins with."""
+        if not FastPath.looks(core.engine, binding):
+            return no_look
+        path = FastPath(core.engine, binding)
+        return path.look_soon if self.function.is_async else path.look
+
+    def call(self, values: tuple[Any, ...], begun: Any = None) -> Steps[Any]:
+        """The steps of a call that the look-up did not serve."""
+        core, binding = self.bound()
+        if core.off():
+            return core.engine.leader.direct(self.function, values)
+        if begun is not None and begun.binding is not binding:
+            begun = None  # of a cache that was replaced while this call waited
+        return self.steps(core, binding, values, begun)
+
+    def steps(self, core: Core, binding: Binding, values: tuple[Any, ...], begun: Any) -> Steps[Any]:
+        """The steps of a call with caching on."""
+        return core.engine.call(binding, values, begun)
+
+
+def _looks_like_method(function: Function) -> bool:
+    """A function of a class body whose first parameter is named as a method's, where no class tells it."""
+    if function.descriptor is staticmethod:
+        return False
+    named = function.wants_class or (function.in_class and function.signature.names[:1] == ["self"])
+    return function.descriptor is classmethod or named
