@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, Literal, Self, cast
 
+from memocache._cache.lifetime import Lifetime
 from memocache._cache.operations import Operations
+from memocache._calls.core import Core
 from memocache._calls.function import name_or_none
 from memocache._runtime.drivers import arun
 from memocache._stores.remote.envelope_io import UNFIT
@@ -16,7 +18,9 @@ from memocache.typing import MISSING
 class AsyncCache:
     """The operations of a `Cache`, awaitable; `Cache.aio`."""
 
-    def __init__(self, operations: Operations) -> None:
+    def __init__(self, operations: Operations, core: Core, lifetime: Lifetime | None) -> None:
+        self._core = core  # whoever has this object alone still has the cache
+        self._lifetime = lifetime
         self._operations = operations
         self._get_soon, self._glance = operations.key_value.get_soon, operations.key_value.glance
 
@@ -109,12 +113,11 @@ class AsyncCache:
         return cast(Health, await arun(self._operations.health.check()))
 
     async def close(self) -> None:
-        """Let go of this event loop's connections; threads and other loops keep theirs until `Cache.close`."""
-        await self._operations.statistics.aclose()
-        guard = self._operations.guard
-        aio = None if guard is None else getattr(guard.backend, "aio", None)
-        if aio is not None:
-            await cast("Awaitable[None]", aio.close())
+        """Let go of connections and threads, those of other threads and event loops too. Using the cache again reopens
+        it.
+        """
+        if self._lifetime is not None:
+            await self._lifetime.aclose()
 
     async def __aenter__(self) -> Self:
         return self

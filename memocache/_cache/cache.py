@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 
 from memocache._cache.aio import AsyncCache
 from memocache._cache.invalidation import Count
+from memocache._cache.lifetime import Lifetime
 from memocache._cache.operations import Operations
+from memocache._cache.reports import Reports
 from memocache._cache.settings import clock_of, digest_key, sealer_of, secrets_of
 from memocache._cache.stats_reporter import StatsReporter
 from memocache._calls.call_key import Places
@@ -19,7 +21,6 @@ from memocache._calls.engine import Engine
 from memocache._calls.function import name_or_none
 from memocache._calls.options import ttl_setting
 from memocache._runtime import disabled as _disabled
-from memocache._runtime import events
 from memocache._runtime.drivers import run
 from memocache._runtime.singleflight import Flights
 from memocache._stores.layered.process_bound import ProcessBoundStore
@@ -126,8 +127,6 @@ class Cache:
         if not isinstance(observers, Iterable) or not all(map(callable, observers := tuple(observers))):
             raise ConfigurationError("observers= takes callables of one event")
         self._settings = {"prefix": prefix, "default_ttl": ttl, "on_error": on_error, "max_wait": wait}
-        self._observers = tuple(observers)
-        emit = self._emit if self._observers else None
         time_source = clock_of(clock)
         secrets = secrets_of(secret)
         key = digest_key(secrets)
@@ -136,14 +135,17 @@ class Cache:
         layout = Layout(prefix, clustered=getattr(made, "clustered", False))
         self._codec = Codec(trust=trust, max_bytes=max(largest, CODEC_BYTES))
         self._tier = LocalTier(made.maxsize if isinstance(made, MemorySettings) else 10_000, time_source)
+        reports = Reports(tuple(observers), self._tier)
+        emit = reports.emit if observers else None
         self._flights = Flights()
         local_store = LocalStore(self._tier, self._flights, self._codec)
         self._guard: BackendGuard | None = None
+        self._lifetime: Lifetime | None = None
         self._near: NearTier | None = None
         shared: SharedStore | None = None
         reporter: StatsReporter | None = None
         if not isinstance(made, MemorySettings):
-            self._guard = BackendGuard(made, self._on_fault)
+            self._guard = BackendGuard(made, reports.on_fault)
             reporter = StatsReporter(self._guard, layout, self._tier, time_source)
             make_store: Any = SharedStore
             if local:
@@ -162,7 +164,7 @@ class Cache:
                 sealer,
                 compression,
                 max_value_bytes=largest,
-                on_decode_error=self._on_decode_error,
+                on_decode_error=reports.on_decode_error,
                 hits=reporter,
             )
         unshared = None if shared is None else ProcessBoundStore(self._tier, self._flights, self._codec, shared)
@@ -174,11 +176,11 @@ class Cache:
             max_wait=wait,
             raise_faults=on_error == "raise",
             emit=emit,
-            freeze=lambda value: copier(value, self._codec),
+            freeze=partial(_copier, self._codec),
         )
         self._operations = Operations(self._places, self._engine, self._guard, reporter)
         if emit is not None:
-            self._tier.on_evict = lambda name, cause: self._emit(events.Evicted(name or None, cause))
+            self._tier.on_evict = reports.on_evict
         self._core = Core(
             self._places,
             self._engine,
@@ -193,7 +195,10 @@ class Cache:
             guard=self._guard,
             near=self._near,
         )
-        self.aio = AsyncCache(self._operations)
+        if self._guard is not None and reporter is not None and shared is not None:
+            self._lifetime = Lifetime(self._guard.backend, reporter, self._near, shared.keeper)
+            self._lifetime.end_with(self._core, owned=isinstance(backend, str))
+        self.aio = AsyncCache(self._operations, self._core, self._lifetime)
 
     def __repr__(self) -> str:
         kind = "memory" if self._guard is None else type(self._guard.backend).__name__
@@ -345,12 +350,8 @@ class Cache:
 
     def close(self) -> None:
         """Let go of connections and threads. Using the cache again reopens it."""
-        if self._guard is not None:
-            self._operations.statistics.close()
-            if self._near is not None:
-                self._near.close()
-            self._guard.backend.close()
-            self._core.rest()
+        if self._lifetime is not None:
+            self._lifetime.close()
 
     def __enter__(self) -> Self:
         return self
@@ -358,20 +359,6 @@ class Cache:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # -- reporting
 
-    def _emit(self, event: events.Event) -> None:
-        for observer in self._observers:
-            try:
-                observer(event)
-            except Exception:
-                pass  # an observer's trouble is not the caller's
-
-    def _on_fault(self, operation: str, error: str, cause: str) -> None:
-        if self._observers:
-            self._emit(events.BackendFault(None, operation, error, cause))
-
-    def _on_decode_error(self, name: str) -> None:
-        for table in self._tier.tables(name):
-            table.counters.add(decode_errors=1)
-            break
+def _copier(codec: Codec, value: Any) -> tuple[Any, Callable[[Any], Any] | None]:
+    return copier(value, codec)

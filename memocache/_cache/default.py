@@ -13,21 +13,34 @@ from memocache._calls.core import Core
 from memocache._calls.decorators import Decorator, LoaderDecorator
 from memocache._runtime import disabled as _disabled
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 _cache: Cache | None = None
+_stand_in: Cache | None = None
+"""The default cache for the thread that makes the default cache."""
 
 
 def default_cache() -> Cache:
     """The cache of `cached`; made when first asked for, of ``MEMOCACHE_URL``, ``MEMOCACHE_PREFIX`` and
     ``MEMOCACHE_SECRET``.
     """
-    global _cache
+    global _cache, _stand_in
     cache = _cache
     if cache is None:
         with _lock:
             cache = _cache
+            if cache is None and _stand_in is not None:
+                return _stand_in
             if cache is None:
-                cache = _cache = Cache(**_from_environment({}))
+                # a backend that uses cached functions while it is made gets a cache that remembers nothing
+                _stand_in = Cache("null://")
+                try:
+                    cache = Cache(**_from_environment({}))
+                finally:
+                    stand_in, _stand_in = _stand_in, None
+                    stand_in._core.retire()
+                if _cache is None:
+                    _cache = cache
+                cache = _cache
     return cache
 
 

@@ -20,7 +20,6 @@ from memocache._cache.inspect import Inspector
 from memocache._cache.scan import PAUSE, Scanner, in_parts
 from memocache._cache.stats_keys import DAY
 from memocache._cache.stats_reporter import StatsReporter
-from memocache._runtime.drivers import arun
 from memocache._runtime.effects import Effect
 from memocache._stores.entry import Table
 from memocache._stores.memory.sizeof import sizeof
@@ -246,19 +245,6 @@ class Statistics:
         return deleted
 
     # -- life
-
-    def close(self) -> None:
-        """Send what was counted."""
-        if self._reporter is not None:
-            self._reporter.close()
-
-    async def aclose(self) -> None:
-        """Send what was counted, without blocking the loop."""
-        if self._reporter is not None:
-            try:
-                await arun(self._reporter.sending())
-            except BackendError:
-                pass  # kept, and sent at the next occasion
 
     def after_fork(self) -> None:
         """In a child: what the parent counted is not ours to send."""

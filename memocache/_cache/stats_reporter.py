@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from memocache._cache.process_counts import counts_of, deltas_of, details_of
 from memocache._cache.stats_keys import DAY, StatsKeys
 from memocache._runtime.budget import DIRECT_SECONDS, Budget
-from memocache._runtime.drivers import run
+from memocache._runtime.drivers import arun, run
 from memocache._runtime.effects import Steps
 from memocache._stores.memory.space_saving import SpaceSaving
 from memocache._stores.memory.tier import LocalTier
@@ -87,7 +87,7 @@ class StatsReporter:
         tier.on_count = self._counted
         self.near: NearTier | None = None
         self._reset()
-        atexit.register(_flush_at_exit, weakref.ref(self))
+        _reporters.add(self)
 
     def _reset(self) -> None:
         self._settings: dict[str, bytes] = {}
@@ -295,19 +295,44 @@ class StatsReporter:
         self.flush(_LAST_SECONDS)
         self._forget_senders()
 
+    async def aclose(self) -> None:
+        """As `close`, without blocking the event loop."""
+        self._stop.set()
+        self._stop, self.thread = threading.Event(), None
+        with contextlib.suppress(BackendError):  # kept, and sent at the next occasion
+            await arun(self.sending(_LAST_SECONDS))
+        keys = self._done_senders()
+        if keys:
+            with contextlib.suppress(BackendError):
+                await self.guard.io("delete", keys, budget=Budget(_LAST_SECONDS)).awaiting()
+
     def _forget_senders(self) -> None:
-        """What was numbered has arrived, so nobody needs the numbers any more; they expire by themselves too."""
-        done, self._senders = self._senders, []
-        keys = [key for sender in done for key in sender.keys]
+        keys = self._done_senders()
         if keys:
             with contextlib.suppress(BackendError):
                 self.guard.io("delete", keys, budget=Budget(_LAST_SECONDS)).blocking()
+
+    def _done_senders(self) -> list[str]:
+        """Where the numbers stand of what has arrived: nobody needs them any more. They expire by themselves too."""
+        done, self._senders = self._senders, []
+        return [key for sender in done for key in sender.keys]
 
     def after_fork(self) -> None:
         """In a child: what the parent counted is the parent's to send."""
         self._reset()
         self.hottest = SpaceSaving()
         self._sent, self._sent_details = counts_of(self._tier), details_of(self._tier)
+
+
+_reporters: weakref.WeakSet[StatsReporter] = weakref.WeakSet()
+
+
+def _flush_all_at_exit() -> None:
+    for reporter in list(_reporters):
+        _flush_at_exit(weakref.ref(reporter))
+
+
+atexit.register(_flush_all_at_exit)
 
 
 def _flush_when_child_ends(reporter: StatsReporter) -> None:

@@ -125,11 +125,6 @@ class Core:
             for user in list(table.users):
                 user.unbind()
 
-    def rest(self) -> None:
-        """Let the thread of the leases end as soon as it holds none: the cache was closed."""
-        if isinstance(self.places.shared, SharedStore):
-            self.places.shared.keeper.rest()
-
     def after_fork(self) -> None:
         """In a child: other threads are gone, and with them what they held and led."""
         self.tier.after_fork()

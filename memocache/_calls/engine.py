@@ -84,11 +84,11 @@ class Engine:
         flight, token = self.flights.takeover(call.address.flight_key, self._marks(call.address))
         lead = Lead(call.address, call.store, flight, token)
         del token
-        try:
-            call.found = yield from call.store.look(call.address)
-            return (yield from self._lead(call, lead, patient=self._patient(call), force=True))
-        finally:
-            self.leader.end(lead)
+        return (yield from self._ending(lead, self._refresh_now(call, lead)))
+
+    def _refresh_now(self, call: Call, lead: Lead) -> Steps[Outcome]:
+        call.found = yield from call.store.look(call.address)
+        return (yield from self._lead(call, lead, patient=self._patient(call), force=True))
 
     # -- looking and serving
 
@@ -183,10 +183,7 @@ class Engine:
         del token
         if options.soft_timeout or options.hard_timeout:
             return (yield from self._lead_apart(call, lead))
-        try:
-            outcome = yield from self._lead(call, lead, patient=self._patient(call))
-        finally:
-            self.leader.end(lead)
+        outcome = yield from self._ending(lead, self._lead(call, lead, patient=self._patient(call)))
         return outcome if outcome is AGAIN else self._settle(call, outcome)
 
     def _lead(self, call: Call, lead: Lead, *, patient: float | None, force: bool = False) -> Steps[Outcome]:
@@ -196,6 +193,17 @@ class Engine:
             return (yield from self.leader.lead(call, lead, patient=patient, force=force))
         finally:
             stop_leading(reset)
+
+    def _ending(self, lead: Lead, steps: Steps[Outcome]) -> Steps[Outcome]:
+        """Carry out steps, and end their flight whatever they raise."""
+        try:
+            return (yield from steps)
+        finally:
+            try:
+                self.leader.end(lead)
+            except BaseException:  # a signal handler's, at any moment: every step of the end can be made again
+                self.leader.end(lead)
+                raise
 
     def _lead_apart(self, call: Call, lead: Lead) -> Steps[Outcome]:
         """Lead in the background, for a caller whose patience may end before the computation does."""
@@ -303,10 +311,7 @@ class Engine:
         flight, token = self.flights.solo(call.address.flight_key, self._marks(call.address))
         lead = Lead(call.address, call.store, flight, token)
         del token
-        try:
-            outcome = yield from self._lead(call, lead, patient=0.0)
-        finally:
-            self.leader.end(lead)
+        outcome = yield from self._ending(lead, self._lead(call, lead, patient=0.0))
         return outcome if outcome is AGAIN else self._settle(call, outcome)
 
     def _compute_directly(self, call: Call) -> Steps[Outcome]:
@@ -369,10 +374,7 @@ class Engine:
                 self.leader.end(lead)
 
     def _refresh(self, call: Call, lead: Lead) -> Steps[None]:
-        try:
-            outcome = yield from self._lead(call, lead, patient=None)
-        finally:
-            self.leader.end(lead)
+        outcome = yield from self._ending(lead, self._lead(call, lead, patient=None))
         if outcome is AGAIN:
             return
         ok = outcome.error is None

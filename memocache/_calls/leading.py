@@ -21,7 +21,7 @@ from memocache._runtime.outcome import Outcome
 from memocache._runtime.randomness import random
 from memocache._runtime.singleflight import Flight, Flights
 from memocache._stores.memory.tier import LocalTier
-from memocache._stores.remote.guard import NoRoom
+from memocache._stores.remote.guard import NoRoom, Refused
 from memocache._stores.remote.store import SharedStore
 from memocache._stores.store import Address, Found, Record, Store, Unstorable
 from memocache.codecs import single_use
@@ -77,6 +77,9 @@ class Leader:
         try:
             got = yield from lead.store.begin(lead.address, call.found, lead.flight, patient=patient, force=force)
         except BackendError as fault:
+            if isinstance(fault, Refused):
+                # writes are refused and invalidations are not: nothing will validate the outcome for who joins later
+                self.flights.seal(lead.flight)
             self.fault(call.binding.counters, fault, raising=force)
             return patient is not None
         if got is None or isinstance(got, Found):
@@ -141,11 +144,14 @@ class Leader:
                 if error is not None:
                     outcome = Outcome(None, error)
         except BackendError as fault:
+            valid = True  # cut off from the backend: nothing can be validated, and callers share what there is
             if isinstance(fault, NoRoom):
                 self.gone(address, store, REJECTED)
+            if isinstance(fault, Refused):
+                valid = yield from self._validated(lead)
             self.give_up(lead)
             self.fault(counters, fault, raising=force)
-            return True, outcome  # cut off from the backend: nothing can be validated, and callers share what there is
+            return valid, outcome
         if record is not None:
             if valid:
                 counters.add(stores=1)
@@ -157,6 +163,13 @@ class Leader:
         elif valid and outcome.error is None:
             self.gone(address, store, REJECTED)
         return valid, outcome
+
+    def _validated(self, lead: Lead) -> Steps[bool]:
+        """Whether nothing was invalidated meanwhile, of an outcome whose storing the backend refused."""
+        try:
+            return (yield from lead.store.commit(lead.address, lead.lease, None, lead.flight))
+        except BackendError:
+            return False
 
     def _for_followers(self, binding: Binding, flight: Flight, outcome: Outcome) -> Outcome | None:
         """What a flight's followers take: they do not share what they could change, with its leader or each other.

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import sys
 import threading
 import warnings
 from collections.abc import Callable
+from functools import partial
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from memocache._runtime.effects import Compute, Io, Spawn, Steps, Wait
@@ -75,7 +78,10 @@ def run(steps: Steps[T]) -> T:
 
 
 async def arun(steps: Steps[T]) -> T:
-    """Carry out `steps` in this task."""
+    """Carry out `steps` in this task. Raises RuntimeError under another async library than asyncio."""
+    sniffio = sys.modules.get("sniffio")
+    if sniffio is not None:
+        _refuse_other_library(sniffio, steps)
     send = steps.send
     reply: Any = None
     try:
@@ -103,6 +109,19 @@ async def arun(steps: Steps[T]) -> T:
         steps.close()
 
 
+def _refuse_other_library(sniffio: Any, steps: Steps[Any]) -> None:
+    try:
+        library = sniffio.current_async_library()
+    except sniffio.AsyncLibraryNotFoundError:
+        return  # driven by hand
+    if library != "asyncio":
+        steps.close()
+        raise RuntimeError(
+            f"memocache's async functions run under asyncio (uvloop too), and this is {library}: call a sync function "
+            "decorated with cached() in a worker thread instead"
+        )
+
+
 def unwrap(outcome: Outcome) -> Any:
     """Return the value or raise the error, with the traceback it had when it was caught: sharing an error among callers
     or raising it again and again does not grow its traceback."""
@@ -122,20 +141,15 @@ def _thrower(steps: Steps[Any], error: Exception) -> Callable[[Any], Any]:
 
 
 def _wait(effect: Wait) -> bool:
-    lock = threading.Lock()
-    lock.acquire()
-
-    def wake() -> None:
-        try:
-            lock.release()
-        except RuntimeError:
-            pass  # woken already: an interrupted `fire` was made again
-
+    bell: SimpleQueue[bool] = SimpleQueue()
+    wake = partial(bell.put, True)  # C code, which no signal handler interrupts; to be woken twice is to be woken
     if not effect.signal.add(wake):
         return True
     try:
         timeout = effect.timeout
-        return lock.acquire(timeout=-1 if timeout is None else min(max(timeout, 0), threading.TIMEOUT_MAX))
+        return bell.get(timeout=None if timeout is None else min(max(timeout, 0), threading.TIMEOUT_MAX))
+    except Empty:
+        return False
     finally:
         effect.signal.discard(wake)
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 from memocache.backends.base import Busy
 
 MOST_THREADS: Final = 32
-_IDLE_SECONDS = 5.0
+_IDLE_SECONDS = 0.5
 
 
 class Workers:

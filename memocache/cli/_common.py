@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from memocache import BackendError, Cache, configure
-from memocache._runtime.effects import run
+from memocache._runtime.drivers import run
 from memocache._runtime.humanize import amount, seconds, size
 
 __all__ = [

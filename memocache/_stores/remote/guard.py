@@ -19,6 +19,7 @@ from memocache._runtime.budget import CALL_SECONDS, Budget
 from memocache._runtime.circuit_breaker import Breaker
 from memocache._runtime.effects import Io, Steps
 from memocache._runtime.randomness import random
+from memocache._runtime.signals import of_signal_handler
 from memocache.backends._failures import cause_of
 from memocache.backends._threads import in_thread
 from memocache.backends.base import NO_ROOM, Busy, NodeFailure, NotAccepted, NotReached, ReplyError
@@ -52,7 +53,11 @@ _log = logging.getLogger("memocache")
 _log.addHandler(logging.NullHandler())  # as libraries do: silent unless the application configures logging
 
 
-class NoRoom(BackendError):
+class Refused(BackendError):
+    """The backend is well, and refused this request; others may be granted."""
+
+
+class NoRoom(Refused):
     """The backend is well, and has no room for what was to be written: a rejection, and no failure."""
 
 
@@ -141,6 +146,8 @@ class Guard:
         try:
             stop = self.backend.subscribe(channel, wake)
         except Exception as error:
+            if of_signal_handler(error):
+                raise
             self._report("subscribe", type(error).__name__, cause_of(error))
             return None
         return None if stop is None else lambda: self._stop(stop)
@@ -195,7 +202,7 @@ class Guard:
         """Weigh what the backend raised in an operation that began at `begun`; raises `BackendError`."""
         now = time.monotonic()
         budget.left -= now - begun
-        if isinstance(error, MemocacheError):
+        if isinstance(error, MemocacheError) or of_signal_handler(error):
             raise error
         name = _NAMES.get(type(error), type(error).__name__)
         if isinstance(error, ReplyError | NodeFailure):
@@ -214,7 +221,10 @@ class Guard:
         self._report(operation, name, self.cause)
         told = f"{self.cause} (while {_DOING.get(operation, operation)})"
         # from None: the text of the original may quote keys and values
-        raise (NoRoom if isinstance(error, ReplyError) and error.code == NO_ROOM else BackendError)(told) from None
+        kind = BackendError
+        if isinstance(error, ReplyError) and not counts:
+            kind = NoRoom if error.code == NO_ROOM else Refused
+        raise kind(told) from None
 
     def _report(self, operation: str, name: str, cause: str) -> None:
         if self._on_fault is not None:

@@ -1,0 +1,69 @@
+"""The end of a cache with a backend: what was counted is sent, and threads and connections go.
+
+`Cache.close` and ``Cache.aio.close`` come here, and so does a cache that is dropped without either: its parts end with
+the last reference to its core. Nothing here refers to cache or core, which could not be collected otherwise.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import weakref
+from typing import Any
+
+from memocache._cache.stats_reporter import StatsReporter
+from memocache._calls.core import Core
+from memocache._stores.layered.near_cache import NearTier
+from memocache._stores.remote.lease_heartbeat import Keeper
+from memocache.backends._threads import in_thread_unhurried
+from memocache.typing import Backend
+
+
+class Lifetime:
+    """Ends the parts of one cache; using the cache again begins them anew."""
+
+    def __init__(self, backend: Backend, reporter: StatsReporter, near: NearTier | None, keeper: Keeper) -> None:
+        self._backend = backend
+        self._reporter = reporter
+        self._near = near
+        self._keeper = keeper
+
+    def end_with(self, core: Core, *, owned: bool) -> None:
+        """End the parts when `core` is collected; a backend that is not `owned` stays open for who made it."""
+        weakref.finalize(core, _dropped, self, owned).atexit = False  # at exit the reporter sends what was counted
+
+    def close(self) -> None:
+        """Send what was counted, and let go of connections and threads."""
+        self._reporter.close()
+        self._rest()
+        self._backend.close()
+
+    async def aclose(self) -> None:
+        """As `close`, without blocking the event loop."""
+        await self._reporter.aclose()
+        self._rest()
+        aio: Any = getattr(self._backend, "aio", None)
+        if aio is not None:
+            await aio.close()
+        if aio is None and self._backend.blocks:
+            await in_thread_unhurried(self._backend.close)
+        else:
+            self._backend.close()
+
+    def dropped(self, owned: bool) -> None:
+        """As `close`, of a cache that nobody has any more."""
+        self._reporter.close()
+        self._rest()
+        if owned:
+            self._backend.close()
+
+    def _rest(self) -> None:
+        if self._near is not None:
+            self._near.close()
+        self._keeper.rest()
+
+
+def _dropped(lifetime: Lifetime, owned: bool) -> None:
+    # in a thread: the collector runs anywhere, and sending takes a moment
+    with contextlib.suppress(RuntimeError):  # no thread to be had
+        threading.Thread(target=lifetime.dropped, args=(owned,), name="memocache-end", daemon=True).start()
