@@ -117,7 +117,7 @@ EQUIVALENT: dict[str, str] = {
         for module, slots in (
             ("_runtime/generations", '("__weakref__", "alive")'),
             ("_runtime/generations", '("_functions", "_prefix", "_tags", "epoch")'),
-            ("_runtime/circuit_breaker", '("_outcomes", "_stalled_at", "open")'),
+            ("_runtime/circuit_breaker", '("_stalled_at", "open", "outcomes")'),
         )
     },
     "_stores/remote/keyspace: if len(self.buckets) > 1:: 1  ->  2": "there is one, or there are 256",
@@ -302,7 +302,7 @@ class Rooms:
                 shutil.copytree(ROOT / folder, room / folder, ignore=shutil.ignore_patterns("__pycache__"))
             for file in ("pyproject.toml", "SECURITY.md", "README.md"):
                 shutil.copy(ROOT / file, room / file)
-            compileall.compile_dir(room, quiet=1)
+            compileall.compile_dir(room, quiet=2)
             for module in TESTS:  # a mutant may have the size and the second of the original
                 folder, _, name = module.rpartition("/")
                 for stale in room.glob(f"memocache/{folder}/__pycache__/{name}.*"):
