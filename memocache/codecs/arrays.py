@@ -16,6 +16,7 @@ from memocache.codecs.ext_types import Body, Buffer, Load, Pack, Unfit, Unpack, 
 from memocache.exceptions import DecodeError
 
 _DTYPE = re.compile(r"[<>|=](?:[biufcSUVmM][1-9][0-9]{0,8}|[mM]8\[[0-9]{0,9}[a-zA-Zμ]{1,7}\])")
+_TEXTS = "text"  # in the place of a dtype: texts of any length
 _LONG_DOUBLES = frozenset("gG")
 
 
@@ -39,7 +40,8 @@ def _describe_dtype(dtype: Any) -> Any:
     }
 
 
-def _make_dtype(description: Any) -> Any:
+def make_dtype(description: Any) -> Any:
+    """Return the dtype that a payload describes; DecodeError for one that is not stored."""
     np = import_module("numpy")
     if type(description) is str:
         if not _DTYPE.fullmatch(description):
@@ -47,9 +49,9 @@ def _make_dtype(description: Any) -> Any:
         return np.dtype(description)
     if type(description) is list:
         base, shape = expect_list(description, 2)
-        return np.dtype((_make_dtype(base), tuple(expect(int, length) for length in expect(list, shape))))
+        return np.dtype((make_dtype(base), tuple(expect(int, length) for length in expect(list, shape))))
     fields = dict(expect(dict, description))
-    fields["formats"] = [_make_dtype(format_) for format_ in expect(list, fields["formats"])]
+    fields["formats"] = [make_dtype(format_) for format_ in expect(list, fields["formats"])]
     fields["offsets"] = [expect(int, offset) for offset in expect(list, fields["offsets"])]
     fields["names"] = [expect(str, name) for name in expect(list, fields["names"])]
     if expect(int, fields["itemsize"]) < 1:
@@ -57,10 +59,12 @@ def _make_dtype(description: Any) -> Any:
     return np.dtype(fields)
 
 
-def _checked_dtype(value: Any) -> Any:
-    description = _describe_dtype(value.dtype)
+def checked_dtype(value: Any) -> Any:
+    """Return the description of the dtype of `value`, or of one that `value` is; `Unfit` if it would not come back."""
+    dtype = getattr(value, "dtype", value)
+    description = _describe_dtype(dtype)
     try:
-        same = description is not None and _make_dtype(description) == value.dtype
+        same = description is not None and make_dtype(description) == dtype
     except (DecodeError, TypeError, ValueError):
         same = False
     if not same:
@@ -75,8 +79,11 @@ def dump_array(value: Any, pack: Pack) -> Body:
     if value.dtype.char == "O" and value.dtype.metadata is None:
         header = pack([None, *facts, *value.ravel(order).tolist()])
         return struct.pack(">I", len(header)) + header
+    if value.dtype.char == "T" and not hasattr(value.dtype, "na_object"):
+        header = pack([[_TEXTS, bool(value.dtype.coerce)], *facts, *value.ravel(order).tolist()])
+        return struct.pack(">I", len(header)) + header
     np = import_module("numpy")
-    header = pack([_checked_dtype(value), *facts])
+    header = pack([checked_dtype(value), *facts])
     lying = np.ascontiguousarray(value.T if order == "F" else value)
     return struct.pack(">I", len(header)), header, lying.reshape(-1).view(np.uint8).data
 
@@ -93,8 +100,12 @@ def load_array(header: Buffer, elements: Buffer, unpack: Unpack) -> Any:
     size = math.prod(shape)
     if description is None:
         array = _objects(size, items).reshape(shape, order=order)
+    elif type(description) is list and description[:1] == [_TEXTS]:
+        dtype = np.dtypes.StringDType(coerce=expect(bool, description[1]))
+        texts = _objects(size, [expect(str, item) for item in items])
+        array = texts.astype(dtype).reshape(shape, order=order)
     else:
-        dtype = _make_dtype(description)
+        dtype = make_dtype(description)
         if dtype.hasobject or size * dtype.itemsize != len(elements):
             raise DecodeError("payload holds an array of another size than it says")
         array = np.ndarray(shape, dtype, elements, order=order)
@@ -136,7 +147,7 @@ def _order(order: object) -> Any:
 
 def dump_scalar(value: Any, pack: Pack) -> bytes:
     """Return the bytes of a numpy scalar."""
-    header = pack(_checked_dtype(value))
+    header = pack(checked_dtype(value))
     body: bytes = struct.pack(">I", len(header)) + header + value.tobytes()
     # Texts lose trailing NULs, and C's second name for a 64-bit integer is a type of its own.
     again = _make_scalar(value.dtype.str if value.dtype.names is None else value.dtype, value.tobytes())
@@ -151,7 +162,7 @@ def _length(value: Any) -> int:
 
 def _load_scalar(data: Buffer, unpack: Unpack) -> Any:
     header, element = _split(data)
-    dtype = _make_dtype(unpack(header))
+    dtype = make_dtype(unpack(header))
     if dtype.hasobject or dtype.itemsize != len(element):
         raise DecodeError("payload holds a scalar of another size than it says")
     return _make_scalar(dtype, element)

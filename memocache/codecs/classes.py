@@ -16,7 +16,9 @@ import dataclasses
 import enum
 import importlib
 import sys
+import typing
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import partial
 from types import MemberDescriptorType
 from typing import Any, NamedTuple, TypeAlias, cast
 
@@ -66,7 +68,8 @@ def shape_of(cls: Any) -> Shape | None:
     name = name_of(cls)
     found: Any = find(name)
     if found is not cls:
-        return None
+        generic = _parametrised_name(cls)
+        return None if generic is None else Shape(PYDANTIC, generic, cls, _dump_model, partial(_load_model, cls))
     if issubclass(cls, enum.Enum):
         return Shape(ENUM, name, cls, _dump_enum, lambda parts: _load_enum(cls, parts))
     msgspec, pydantic = sys.modules.get("msgspec"), sys.modules.get("pydantic")
@@ -79,13 +82,46 @@ def shape_of(cls: Any) -> Shape | None:
         is_named = type(named) is tuple and all(type(field) is str for field in named)
         return _record(NAMEDTUPLE, name, cls, named) if is_named else None
     if pydantic is not None and issubclass(cls, pydantic.BaseModel):
-        return Shape(PYDANTIC, name, cls, _dump_model, lambda parts: _load_model(cls, parts))
+        return Shape(PYDANTIC, name, cls, _dump_model, partial(_load_model, cls))
     if hasattr(cls, "__attrs_attrs__"):
         fields = tuple(field.name for field in cls.__attrs_attrs__)
         return _record(ATTRS, name, cls, fields)
     if hasattr(cls, "__dataclass_fields__"):
         return _record(DATACLASS, name, cls, tuple(field.name for field in dataclasses.fields(cls)))
     return None
+
+
+def _parametrised_name(cls: Any) -> str | None:
+    """Return what stands for a generic pydantic model with its parameters, ``module:Page[module:Item]``, or None.
+
+    No name leads to it: a reader takes it for a class that it has seen, and makes none.
+    """
+    pydantic = sys.modules.get("pydantic")
+    if pydantic is None or not issubclass(cls, pydantic.BaseModel):
+        return None
+    made = vars(cls).get("__pydantic_generic_metadata__") or {}
+    origin: Any = made.get("origin")
+    args = made.get("args")
+    if origin is None or not args:
+        return None
+    name, names = name_of(origin), [_hint_name(arg) for arg in args]
+    return None if None in names or find(name) is not origin else f"{name}[{', '.join(map(str, names))}]"
+
+
+def _hint_name(hint: Any) -> str | None:
+    """Return an unambiguous name of a type hint, or None if it has none."""
+    if hint is None or hint is type(None) or hint is Any or hint is ...:
+        return str(hint)
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if isinstance(hint, type) and not args:
+        return name_of(hint) if find(name_of(hint)) is hint else _parametrised_name(hint)
+    if origin is typing.Literal:
+        return None if not {str, int, bool}.issuperset(map(type, args)) else f"Literal{list(args)!r}"
+    if origin is None or (not isinstance(origin, type) and origin is not typing.Union):
+        return None
+    names = [_hint_name(arg) for arg in args]
+    start = name_of(origin) if isinstance(origin, type) else "Union"
+    return None if None in names else f"{start}[{', '.join(map(str, names))}]"
 
 
 def slots_of(cls: type) -> dict[str, MemberDescriptorType]:

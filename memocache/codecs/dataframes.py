@@ -3,8 +3,8 @@
 Frames are taken apart into arrays and lists (by `memocache.codecs.pandas_frames` and `_polars`), never into another
 library's
 file format: those can name code to run, expand without bound, or crash on damaged bytes. What is taken apart is put
-together and compared before it is stored; whatever is lost on the way (odd extension types, ``attrs``, flags) makes the
-value one that cannot be stored.
+together and compared before it is stored; whatever is lost on the way (odd extension types) makes the value one that
+cannot be stored.
 """
 
 from __future__ import annotations
@@ -49,8 +49,6 @@ class _Way(NamedTuple):
 
 
 def _verified(way: _Way, value: Any, pack: Pack) -> bytes:
-    if getattr(value, "attrs", None) or not getattr(getattr(value, "flags", None), "allows_duplicate_labels", True):
-        raise Unfit(value, "a pandas object with attrs or flags cannot be stored")
     packed = pack(way.apart(value))
     try:
         again = way.together(way.apart(value))
@@ -83,13 +81,14 @@ _INDEX = _both(_Way(_pandas.parts_of_index, _pandas.make_index, _pandas.alike))
 _POLARS_FRAME = _both(_Way(_polars.parts_of_frame, _polars.make_frame, _polars.alike))
 _POLARS_SERIES = _both(_Way(_polars.parts_of_series, _polars.make_series, _polars.alike))
 
+_INDEXES: Final = (
+    "Index", "RangeIndex", "MultiIndex", "DatetimeIndex", "TimedeltaIndex", "CategoricalIndex", "PeriodIndex",
+    "IntervalIndex",
+)  # fmt: skip
 _FRAMES: Final[dict[tuple[str, str], Kind]] = {
     ("pandas", "DataFrame"): Kind(56, _FRAME[0]),
     ("pandas", "Series"): Kind(57, _SERIES[0]),
-    **{
-        ("pandas", name): Kind(58, _INDEX[0])
-        for name in ("Index", "RangeIndex", "MultiIndex", "DatetimeIndex", "TimedeltaIndex", "CategoricalIndex")
-    },
+    **{("pandas", name): Kind(58, _INDEX[0]) for name in _INDEXES},
     ("pandas", "Timestamp"): Kind(59, _pandas.dump_timestamp),
     ("pandas", "Timedelta"): Kind(60, _pandas.dump_timedelta),
     ("pandas", "NaTType"): Kind(61, _pandas.dump_missing),

@@ -10,9 +10,12 @@ from importlib import import_module
 from typing import Any
 
 from memocache.codecs.ext_types import Buffer, Pack, Unfit, Unpack, expect, expect_list
+from memocache.codecs.known.known_type import find_loaded
 from memocache.exceptions import DecodeError
 
 _LONGEST_INNER_RANGE = 1 << 16
+# What is not stored of a sparse column takes no bytes, and a cell each where the column is used.
+_LONGEST_SPARSE = 1 << 28
 
 
 def _parts_of_column(values: Any) -> list[Any]:
@@ -34,7 +37,15 @@ def _parts_of_column(values: Any) -> list[Any]:
         plain = "bool" if isinstance(values, pd.arrays.BooleanArray) else dtype.numpy_dtype
         missing = np.array(values.isna())
         return ["masked", values.to_numpy(dtype=plain, na_value=0, copy=True), missing]
-    raise Unfit(values, "a pandas column of this type cannot be stored")
+    if isinstance(dtype, pd.ArrowDtype):
+        return ["arrow", values.__arrow_array__()]
+    if isinstance(dtype, pd.PeriodDtype):
+        return ["period", np.array(values.asi8), values.freqstr]
+    if isinstance(dtype, pd.IntervalDtype):
+        return ["interval", parts_of_index(values.left), parts_of_index(values.right), values.closed]
+    if isinstance(dtype, pd.SparseDtype):
+        return ["sparse", values.sp_values, values.sp_index.indices, len(values), dtype.subtype, dtype.fill_value]
+    raise Unfit(values, "a pandas column of this type cannot be stored; convert it with astype")
 
 
 def _make_column(parts: Any) -> Any:
@@ -61,7 +72,34 @@ def _make_column(parts: Any) -> Any:
         values, missing = rest
         makers = {"b": pd.arrays.BooleanArray, "f": pd.arrays.FloatingArray}
         return makers.get(values.dtype.kind, pd.arrays.IntegerArray)(values, missing)
+    if kind == "arrow":
+        (array,) = rest
+        return pd.arrays.ArrowExtensionArray(expect(find_loaded("pyarrow.lib:ChunkedArray"), array))
+    if kind == "period":
+        ordinals, freq = rest
+        return pd.arrays.PeriodArray(ordinals, dtype=pd.PeriodDtype(expect(str, freq)))
+    if kind == "interval":
+        left, right, closed = rest
+        return pd.arrays.IntervalArray.from_arrays(
+            _make_inner_index(left), _make_inner_index(right), closed=expect(str, closed)
+        )
+    if kind == "sparse":
+        values, indices, length, subtype, fill = rest
+        dtype = pd.SparseDtype(expect_dtype(subtype), fill)
+        if type(values) is not np.ndarray or expect(int, length) > _LONGEST_SPARSE or values.dtype != subtype:
+            raise DecodeError("payload holds a malformed column")
+        places = pd.core.arrays.sparse.IntIndex(length, indices)
+        if places.npoints != len(values) or values.ndim != 1:
+            raise DecodeError("payload holds a malformed column")
+        return pd.arrays.SparseArray._simple_new(values, places, dtype)
     raise DecodeError("payload holds a column of an unknown kind")
+
+
+def expect_dtype(value: object) -> Any:
+    """Return `value` if it is a dtype of numpy's; DecodeError otherwise."""
+    if not isinstance(value, import_module("numpy").dtype):
+        raise DecodeError("payload holds something else where a dtype belongs")
+    return value
 
 
 def _unit(unit: object) -> object:
@@ -91,7 +129,9 @@ def parts_of_index(index: Any) -> list[Any]:
         if index.freq is not None and pd.tseries.frequencies.to_offset(index.freqstr) != index.freq:
             raise Unfit(index, "a pandas index with a frequency of its own cannot be stored")
         return ["time", _parts_of_column(index.array), index.freqstr, index.name]
-    if cls in (pd.Index, pd.CategoricalIndex):
+    if cls is pd.PeriodIndex:
+        return ["index", _parts_of_column(index.array), index.name]
+    if cls in (pd.Index, pd.CategoricalIndex, pd.IntervalIndex):
         return ["index", _parts_of_column(index.array), index.name]
     raise Unfit(index, "a pandas index of this type cannot be stored")
 
@@ -128,30 +168,44 @@ def _make_inner_index(parts: Any) -> Any:
 
 
 def parts_of_series(series: Any) -> list[Any]:
-    """Return what a series is made of."""
-    return [_parts_of_column(series.array), parts_of_index(series.index), series.name]
+    """Return what a series is made of; what was noted on it, and its flag, only if there is something to say."""
+    return [_parts_of_column(series.array), parts_of_index(series.index), series.name, *_notes(series)]
+
+
+def _notes(value: Any) -> list[Any]:
+    if value.flags.allows_duplicate_labels:
+        return [value.attrs] if value.attrs else []
+    return [value.attrs, False]
+
+
+def _noted(value: Any, notes: list[Any]) -> Any:
+    if notes:
+        value.attrs = expect(dict, notes[0])
+    if len(notes) > 1 and not expect(bool, notes[1]):
+        value.flags.allows_duplicate_labels = False
+    return value
 
 
 def make_series(parts: Any) -> Any:
     """Return the series of `parts_of_series`."""
     pd = import_module("pandas")
 
-    column, index, name = expect_list(parts, 3)
+    column, index, name, *notes = expect_list(parts, 3, 5)
     values = _make_column(column)
-    return pd.Series(values, index=make_index(index), dtype=values.dtype, name=name, copy=False)
+    return _noted(pd.Series(values, index=make_index(index), dtype=values.dtype, name=name, copy=False), notes)
 
 
 def parts_of_frame(frame: Any) -> list[Any]:
     """Return what a frame is made of: columns, index, names of columns."""
     columns = [_parts_of_column(frame.iloc[:, position].array) for position in range(frame.shape[1])]
-    return [columns, parts_of_index(frame.index), parts_of_index(frame.columns)]
+    return [columns, parts_of_index(frame.index), parts_of_index(frame.columns), *_notes(frame)]
 
 
 def make_frame(parts: Any) -> Any:
     """Return the frame of `parts_of_frame`."""
     pd = import_module("pandas")
 
-    columns, index_parts, names = expect_list(parts, 3)
+    columns, index_parts, names, *notes = expect_list(parts, 3, 5)
     index = make_index(index_parts)
     columns = [_make_column(column) for column in expect(list, columns)]
     if any(len(column) != len(index) for column in columns):
@@ -160,7 +214,7 @@ def make_frame(parts: Any) -> Any:
     series = {at: pd.Series(column, index=index, dtype=column.dtype, copy=False) for at, column in enumerate(columns)}
     frame = pd.DataFrame(series, index=index, copy=False)
     frame.columns = make_index(names)
-    return frame
+    return _noted(frame, notes)
 
 
 def dump_timestamp(value: Any, pack: Pack) -> bytes:

@@ -43,6 +43,7 @@ def classes_returned(function: Callable[..., Any]) -> Iterator[type]:
             waiting.append(cast("Any", hint).__value__)
         elif isinstance(hint, type) and hint.__module__ != "builtins" and not isinstance(hint, types.GenericAlias):
             yield hint
+            waiting.extend((vars(hint).get("__pydantic_generic_metadata__") or {}).get("args", ()))
             for base in hint.__mro__[:-1]:
                 scope = vars(sys.modules.get(base.__module__, types))
                 waiting.extend(_resolve(field, scope, dict(vars(base))) for field in _annotations(base).values())

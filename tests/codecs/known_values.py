@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import collections
 import datetime
+import decimal
 import functools
 import ipaddress
 import operator
@@ -31,6 +32,85 @@ def rows() -> list[Any]:
 def zoned(zone: Any) -> datetime.datetime:
     """A moment in a zone."""
     return datetime.datetime(2024, 7, 1, 12, tzinfo=zone)
+
+
+def tensors(torch: Any) -> list[Any]:
+    """Tensors of every kind that is stored."""
+    return [
+        torch.arange(6).reshape(2, 3),
+        torch.arange(6).reshape(2, 3).T,
+        torch.tensor([1.5, -2.25], dtype=torch.bfloat16),
+        torch.tensor([1.5, 2.0]).to(torch.float8_e5m2),
+        torch.tensor(True),
+        torch.empty(0, 3),
+        torch.tensor([1 + 2j]).conj(),
+        torch.ones(2, requires_grad=True) * 2,
+        torch.tensor([0.5, float("inf")], dtype=torch.float16),
+    ]
+
+
+def sparse(scipy: Any) -> list[Any]:
+    """Sparse arrays and matrices of every format that is stored."""
+    sp, np = import_module("scipy.sparse"), import_module("numpy")
+    dense = np.array([[0, 1.5, 0], [2, 0, 0]])
+    formats = ("csr", "csc", "coo", "bsr", "dia")
+    arrays = [getattr(sp, f"{format_}_array")(dense) for format_ in formats]
+    return [*arrays, sp.csr_matrix(dense), sp.coo_array(np.array([0, 3])), sp.csr_array((2, 2))]
+
+
+def arrow_arrays(_: Any) -> list[Any]:
+    """Arrays of every type that is stored, with and without nulls, and slices."""
+    pa: Any = import_module("pyarrow")
+    moment, number = MOMENT, decimal.Decimal("1.50")
+    made = [
+        pa.array([1, None, 3]),
+        pa.array([], pa.int8()),
+        pa.array(["a", None, "é", ""]),
+        pa.array(["a", "bc"], pa.large_string()),
+        pa.array(["a", None, "a long text of more than twelve bytes"], pa.string_view()),
+        pa.array([b"x", None]),
+        pa.array([True, False, None]),
+        pa.array([None, None]),
+        pa.array([1.5, float("inf")]),
+        pa.array([1.5], pa.float16()),
+        pa.array([moment, None], pa.timestamp("us", "Europe/Paris")),
+        pa.array([datetime.date(2024, 1, 1)]),
+        pa.array([datetime.time(1, 2, 3)]),
+        pa.array([datetime.timedelta(1), None]),
+        pa.array([number, None]),
+        pa.array([number], pa.decimal256(50, 2)),
+        pa.array([b"ab", None], pa.binary(2)),
+        pa.array([[1, None], None, [], [2]]),
+        pa.array([[1], [2, 3]], pa.large_list(pa.int8())),
+        pa.array([[1, 2], None], pa.list_(pa.int32(), 2)),
+        pa.array([{"a": 1, "b": ["x"]}, None, {"a": None, "b": None}]),
+        pa.array([[("k", 1)], None, []], pa.map_(pa.string(), pa.int64())),
+        pa.array(["x", "y", None, "x"]).dictionary_encode(),
+        pa.array([[{"a": [1]}], None]),
+    ]
+    longer = pa.array([[{"a": [n], "b": str(n)}] if n % 7 else None for n in range(100)])
+    return [*made, pa.array(range(1000)).slice(3, 5), longer.slice(5, 20), pa.array(["a"] * 9 + ["b"]).slice(8)]
+
+
+def tables(_: Any) -> list[Any]:
+    """Tables with and without metadata, of several chunks, of no columns and of no rows."""
+    pa: Any = import_module("pyarrow")
+    first = pa.table({"a": [1, 2], "b": ["x", None]})
+    schema = pa.schema([pa.field("a", pa.int8(), nullable=False, metadata={"k": "v"})], metadata={b"m": b"n"})
+    return [
+        first,
+        pa.concat_tables([first, first.slice(1)]),
+        pa.Table.from_arrays([pa.array([1], pa.int8())], schema=schema),
+        pa.table({}),
+        pa.table({"a": pa.chunked_array([], pa.int64())}),
+        pa.table({"d": pa.array(["x", "y", "x"]).dictionary_encode(), "l": [[1], [], None]}),
+    ]
+
+
+def masked(np: Any) -> list[Any]:
+    """Masked arrays with a mask, without one, and with a value to fill with."""
+    made = [np.ma.array([1, 2, 3], mask=[0, 1, 0]), np.ma.array([1, 2, 3]), np.ma.array([1.5], mask=[1], fill_value=7)]
+    return [*made, np.ma.array([(1, 2.0)], dtype=[("a", "<i4"), ("b", "<f8")], mask=[(1, 0)])]
 
 
 MOMENT = datetime.datetime(2024, 7, 1, 12)
@@ -127,5 +207,27 @@ VALUES: dict[int, tuple[str, Callable[[Any], list[Any]]]] = {
     52: ("sqlalchemy", lambda _: rows()),
     53: ("sqlalchemy", lambda _: [row._mapping for row in rows()]),
     54: ("django", lambda _: [import_module("django.utils.safestring").mark_safe(text) for text in ("<b>", "")]),
+    64: ("numpy", masked),
+    65: ("numpy", lambda np: [np.rec.array([(1, 2.0)], dtype=[("a", "<i4"), ("b", "<f8")])]),
+    66: (
+        "numpy",
+        lambda np: [np.dtype("<i4"), np.dtype("M8[ns]"), np.dtype([("a", "<i4"), ("b", "<f8", (2,))]), np.dtype("<U3")],
+    ),
+    68: ("scipy", sparse),
+    72: ("torch", tensors),
+    73: ("torch", lambda torch: [torch.float32, torch.bfloat16, torch.bool]),
+    74: ("torch", lambda torch: [torch.Size([1, 2]), torch.Size([])]),
+    75: ("torch", lambda torch: [torch.device("cpu"), torch.device("cuda:1")]),
+    80: ("pyarrow", lambda pa: [array.type for array in arrow_arrays(pa)[:24]][::2]),
+    81: (
+        "pyarrow",
+        lambda pa: [pa.field("a", pa.int8()), pa.field("a", pa.int8(), nullable=False, metadata={"k": "v"})],
+    ),
+    82: ("pyarrow", lambda pa: [table.schema for table in tables(pa)[2:]]),
+    83: ("pyarrow", arrow_arrays),
+    84: ("pyarrow", lambda pa: [pa.chunked_array([[1, 2], [3]]), pa.chunked_array([["x"], [None]])]),
+    85: ("pyarrow", lambda pa: [batch for table in tables(pa) for batch in table.to_batches()][:1]),
+    86: ("pyarrow", tables),
+    87: ("pyarrow", lambda pa: [pa.scalar(1), pa.scalar("x"), pa.scalar(None, pa.int8()), pa.scalar([1, None])]),
     55: ("bson", lambda _: [import_module("bson.objectid").ObjectId(bytes([number] * 12)) for number in (1, 2)]),
 }

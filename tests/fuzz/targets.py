@@ -187,7 +187,10 @@ def _words() -> list[str]:
         "C", "F", "<i4", "|b1", "<M8[ns]", "<f8", "|V8", "<U3", "names", "formats", "offsets", "itemsize", "aligned",
         "numpy", "categories", "zoned", "text", "masked", "range", "multi", "time", "index", "python", "pyarrow", "UTC",
         "ns", "us", "Int64", "Boolean", "String", "Datetime", "Duration", "Decimal", "Enum", "List", "Array", "Struct",
-        "Date", "Time", "Null", "Categorical", "Binary",
+        "Date", "Time", "Null", "Categorical", "Binary", "class", "alias", "|", "Union", "Literal", "builtins", "list",
+        "i", "d", "u", "csr_array", "coo_array", "bsr_array", "dia_array", "bfloat16", "float32", "int8", "int64",
+        "string", "struct", "list", "dictionary", "timestamp", "map", "fixed", "decimal128", "cpu", "arrow", "period",
+        "sparse", "interval", "Europe/Paris", "a",
     ]  # fmt: skip
 
 
@@ -195,6 +198,7 @@ def _words() -> list[str]:
 def _payloads() -> list[bytes]:
     import pytest
 
+    from tests.codecs.known_values import VALUES as KNOWN_VALUES
     from tests.codecs.test_codec_bombs import bombs
     from tests.codecs.test_codec_golden import VALUES, registered
     from tests.fuzz import shapes
@@ -206,6 +210,12 @@ def _payloads() -> list[bytes]:
         try:
             written.append(codec.encode(make()))
         except pytest.skip.Exception:  # a library that is not installed
+            continue
+    for package, make_known in KNOWN_VALUES.values():
+        try:
+            library = importlib.import_module(package) if package else None
+            written += map(codec.encode, make_known(library))
+        except ImportError:
             continue
     held = [shapes.Colour.RED, shapes.Right.READ, shapes.Pair(1, shapes.Pair("a", None)), shapes.Registered(1)]
     name = shapes.__name__

@@ -26,7 +26,7 @@ MEGABYTES = 64
 _ROOM = 2 << 30
 _PAGE_UNIT = 1 if sys.platform == "darwin" else 1024
 _HARMLESS = frozenset(
-    ("object.__getattr__", "object.__setattr__", "object.__delattr__", "sys._getframe", "builtins.id")
+    ("object.__getattr__", "object.__setattr__", "object.__delattr__", "sys._getframe", "builtins.id", "array.__new__")
 )
 
 
@@ -103,8 +103,9 @@ def bound_memory() -> None:
 
 @cache
 def _zone_folders() -> tuple[str, ...]:
-    spec = importlib.util.find_spec("tzdata") if sys.modules.get("tzdata") else None
-    places = [*zoneinfo.TZPATH, *(spec.submodule_search_locations or () if spec is not None else ())]
+    specs = [importlib.util.find_spec(name) for name in ("tzdata", "pytz") if sys.modules.get(name)]
+    folders = [folder for spec in specs if spec is not None for folder in spec.submodule_search_locations or ()]
+    places = [*zoneinfo.TZPATH, *folders, "/usr/share/lib/zoneinfo", "/usr/share/zoneinfo", "/etc/zoneinfo"]
     return tuple(os.path.realpath(place) + os.sep for place in places)
 
 

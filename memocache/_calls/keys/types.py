@@ -42,8 +42,8 @@ def lowered(value: Any, cls: Any) -> tuple[Any, ...] | None:
         return ("member", cls, name) if cls._member_map_.get(name) is value else ("flag", cls, value._value_)
     shape = shape_of(cls)
     if shape is None:
-        known = known_types.key_of(value, cls)
-        return known or _canonical_extra.lowered(value, cls, ancestors) or _derived(value, cls)
+        made = _canonical_extra.lowered(value, cls, ancestors) or known_types.key_of(value, cls)
+        return made or _derived(value, cls)
     more = shape.added(value, cls)
     parts = tuple([getattr(value, name, _ABSENT) for name in shape.names])
     made = "fields", cls, shape.names, parts, _base(value, cls)[1]

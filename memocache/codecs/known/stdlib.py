@@ -264,10 +264,6 @@ def _memory_together(parts: Any) -> memoryview:
     return memoryview(expect(bytes, content) if expect(bool, readonly) else bytearray(content)).cast(format_)
 
 
-def _memory_key(value: memoryview) -> Any:
-    raise Unfit(value, "known by `memocache._calls.keys.types`")
-
-
 def _pairs(parts: Any) -> dict[Any, Any]:
     return dict(tuple(expect(tuple, pair)) for pair in expect(list, parts))
 

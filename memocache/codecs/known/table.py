@@ -9,12 +9,18 @@ from functools import partial
 from typing import Any, Final
 
 from memocache.codecs.ext_types import Buffer, Kind, Pack, Unpack, expect, expect_list
-from memocache.codecs.known import stdlib, structures, times
+from memocache.codecs.known import arrow, science, stdlib, structures, times
 from memocache.codecs.known.known_type import KnownType, find_loaded
 from memocache.exceptions import DecodeError
 
 KNOWN: Final = 40
-TABLE: Final[tuple[KnownType, ...]] = (*stdlib.TYPES, *times.TYPES, *structures.TYPES)
+TABLE: Final[tuple[KnownType, ...]] = (
+    *stdlib.TYPES,
+    *times.TYPES,
+    *structures.TYPES,
+    *science.TYPES,
+    *arrow.TYPES,
+)
 _BY_NUMBER: Final = {known.number: known for known in TABLE}
 _BY_NAME: Final = {name: known for known in TABLE for name in known.classes}
 # Classes of builtins that go by no name there.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import zoneinfo
 from datetime import date, datetime, time, timedelta
 from typing import Any, Final
 
@@ -27,16 +29,21 @@ def _tzfile_apart(value: Any) -> str:
     steps = str(getattr(value, "_filename", None) or "").split("/")
     for start in range(max(0, len(steps) - 5), len(steps)):
         name = "/".join(steps[start:])
-        if _ZONE.fullmatch(name) and loaded("dateutil.tz:gettz")(name) == value:
+        if _ZONE.fullmatch(name) and _has_file(name) and loaded("dateutil.tz:gettz")(name) == value:
             return name
     raise Unfit(value, "a zone that has no name cannot be stored; use zoneinfo.ZoneInfo")
 
 
 def _tzfile_together(parts: Any) -> Any:
-    zone = loaded("dateutil.tz:gettz")(_zone_name(parts))
-    if zone is None:
+    name = _zone_name(parts)
+    # asked for another, `gettz` would import an archive of them and read that
+    if not _has_file(name):
         raise DecodeError("payload names an unknown zone")
-    return zone
+    return loaded("dateutil.tz:gettz")(name)
+
+
+def _has_file(name: str) -> bool:
+    return any(os.path.isfile(os.path.join(folder, name)) for folder in zoneinfo.TZPATH)
 
 
 def _offset_together(parts: Any) -> Any:

@@ -1,0 +1,201 @@
+"""numpy's odds, scipy's sparse arrays and torch's tensors, as numpy arrays and what is said about them.
+
+Their elements are arrays, so on disk they stand apart and are mapped.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import warnings
+from typing import Any, Final
+
+from memocache.codecs import arrays as _arrays
+from memocache.codecs.ext_types import Unfit, expect, expect_list
+from memocache.codecs.known.known_type import KnownType, loaded
+from memocache.exceptions import DecodeError, UncacheableWarning
+
+
+def _array(value: Any) -> Any:
+    """`value` if it is an array of numpy's own class."""
+    return expect(loaded("numpy:ndarray"), value)
+
+
+# numpy
+
+
+def _masked_apart(value: Any) -> list[Any]:
+    np = loaded("numpy:ma")
+    if vars(value).get("_optinfo"):
+        raise Unfit(value, "a masked array with information of its own cannot be stored")
+    mask = None if value._mask is np.nomask else value._mask
+    fill = None if value._fill_value is None else value._fill_value
+    return [value.data.view(loaded("numpy:ndarray")), mask, fill, bool(value._hardmask)]
+
+
+def _masked_together(parts: Any) -> Any:
+    data, mask, fill, hard = expect_list(parts, 4)
+    ma = loaded("numpy:ma")
+    if mask is not None and (_array(mask).shape != _array(data).shape or mask.dtype != ma.make_mask_descr(data.dtype)):
+        raise DecodeError("payload holds a mask of another shape")
+    made = ma.MaskedArray(_array(data), mask=ma.nomask if mask is None else mask, hard_mask=expect(bool, hard))
+    if fill is not None:
+        made.fill_value = fill
+    return made
+
+
+def _record_apart(value: Any) -> Any:
+    plain = value.view(loaded("numpy:ndarray"))
+    return plain.view(loaded("numpy:dtype")((loaded("numpy:void"), plain.dtype))) if plain.dtype.names else plain
+
+
+def _record_together(parts: Any) -> Any:
+    if _array(parts).dtype.names is None:
+        raise DecodeError("payload holds a record array without fields")
+    return parts.view(loaded("numpy:recarray"))
+
+
+def _dtype_together(parts: Any) -> Any:
+    return _arrays.make_dtype(parts)
+
+
+def _dtype_apart(value: Any) -> Any:
+    return _arrays.checked_dtype(value)
+
+
+# scipy: the arrays of each format, which its own check goes through before anybody's C code does.
+
+_SPARSE: Final = {
+    "csr": ("data", "indices", "indptr"), "csc": ("data", "indices", "indptr"), "bsr": ("data", "indices", "indptr"),
+    "coo": ("data",), "dia": ("data", "offsets"),
+}  # fmt: skip
+_SPARSE_CLASSES: Final = {
+    f"scipy.sparse._{format_}:{format_}_{kind}": f"{format_}_{kind}"
+    for format_ in _SPARSE
+    for kind in ("array", "matrix")
+}
+
+
+def _sparse_apart(value: Any) -> list[Any]:
+    arrays = [getattr(value, name) for name in _SPARSE[value.format]]
+    if value.format == "coo":
+        arrays += value.coords
+    return [type(value).__name__, list(map(int, value.shape)), *arrays]
+
+
+def _sparse_together(parts: Any) -> Any:
+    name, shape, *arrays = expect(list, parts)
+    if name not in _SPARSE_CLASSES.values():
+        raise DecodeError("payload holds a sparse array of an unknown kind")
+    shape = tuple(expect(int, length) for length in expect(list, shape))
+    if not 1 <= len(shape) <= 64 or any(length < 0 for length in shape):
+        raise DecodeError("payload holds a sparse array of an impossible shape")
+    for array in arrays:
+        if _array(array).dtype.kind not in "biufc":
+            raise DecodeError("payload holds a sparse array of an unknown type")
+    format_ = name[:3]
+    cls = loaded(f"scipy.sparse:{name}")
+    data, *places = arrays
+    if any(place.dtype.kind not in "iu" for place in places):
+        raise DecodeError("payload holds malformed indices")
+    made = cls((data, tuple(places)) if format_ == "coo" else (data, *places), shape=shape)
+    if format_ in ("csr", "csc", "bsr"):
+        made.check_format(full_check=True)
+    return made
+
+
+def _sparse_key(value: Any) -> Any:
+    """Format and shape, and the elements in one order: equal by content, however they lie."""
+    whole = value.tocoo(copy=True)
+    whole.sum_duplicates()
+    return [type(value).__name__, list(map(int, value.shape)), whole.data, *whole.coords]
+
+
+# torch
+
+_TENSOR_TYPES: Final = frozenset((
+    "bool", "uint8", "int8", "int16", "int32", "int64", "uint16", "uint32", "uint64", "float16", "bfloat16", "float32",
+    "float64", "complex32", "complex64", "complex128", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz",
+    "float8_e5m2fnuz", "float8_e8m0fnu",
+))  # fmt: skip
+
+
+def _tensor_apart(value: Any) -> list[Any]:
+    torch = _torch()
+    name = str(value.dtype).removeprefix("torch.")
+    if value.layout is not torch.strided or name not in _TENSOR_TYPES or value.is_meta or value.is_nested:
+        raise Unfit(value, "a sparse, quantised or nested tensor cannot be stored; return to_dense() or dequantize()")
+    plain = value.detach().resolve_conj().resolve_neg().to("cpu").contiguous()
+    return [name, list(plain.shape), str(value.device), plain.reshape(-1).view(torch.uint8).numpy()]
+
+
+def _tensor_together(parts: Any) -> Any:
+    torch = _torch()
+    name, shape, device, content = expect_list(parts, 4)
+    if name not in _TENSOR_TYPES or not hasattr(torch, name):
+        raise DecodeError("payload holds a tensor of an unknown type")
+    shape = [expect(int, length) for length in expect(list, shape)]
+    dtype = getattr(torch, name)
+    whole = _array(content)
+    if len(shape) > 64 or any(length < 0 for length in shape) or whole.dtype.str != "|u1" or whole.ndim != 1:
+        raise DecodeError("payload holds a tensor of an impossible shape")
+    if math.prod(shape) * dtype.itemsize != len(whole):
+        raise DecodeError("payload holds a tensor of another size than it says")
+    if not whole.flags.writeable:
+        whole = whole.copy()
+    made = torch.from_numpy(whole).view(dtype).reshape(shape) if len(whole) else torch.empty(shape, dtype=dtype)
+    return made if device == "cpu" else _on_device(made, expect(str, device))
+
+
+def _on_device(tensor: Any, name: str) -> Any:
+    """The tensor where it was, or on the CPU, with a word, where there is no such device."""
+    try:
+        return tensor.to(name)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        if name not in _missing:
+            _missing.add(name)
+            warnings.warn(
+                "a cached tensor was on a device that is not there, and is on the CPU; return tensor.cpu()",
+                UncacheableWarning,
+                stacklevel=2,
+            )
+        return tensor
+
+
+_missing: set[str] = set()
+
+
+def _torch() -> Any:
+    loaded("torch:Tensor")
+    return sys.modules["torch"]
+
+
+def _named(kind: str, number: int) -> KnownType:
+    """A dtype or layout of torch, by its name."""
+
+    def together(parts: Any) -> Any:
+        found = vars(_torch()).get(expect(str, parts))
+        return expect(loaded(f"torch:{kind}"), found)
+
+    return KnownType(
+        number, (f"torch:{kind}",), lambda value: str(value).removeprefix("torch."), together, immutable=True
+    )
+
+
+def _size_together(parts: Any) -> Any:
+    return loaded("torch:Size")([expect(int, length) for length in expect(list, parts)])
+
+
+TYPES: Final = (
+    KnownType(64, ("numpy.ma.core:MaskedArray", "numpy.ma:MaskedArray"), _masked_apart, _masked_together),
+    KnownType(65, ("numpy:recarray", "numpy.rec:recarray"), _record_apart, _record_together),
+    KnownType(66, ("numpy:dtype",), _dtype_apart, _dtype_together, immutable=True, family=True),
+    KnownType(68, tuple(_SPARSE_CLASSES), _sparse_apart, _sparse_together, _sparse_key,
+              note="csr, csc, bsr, coo, dia; arrays and matrices"),
+    KnownType(72, ("torch:Tensor",), _tensor_apart, _tensor_together,
+              note="strided ones, bfloat16 and float8 too; contiguous and without gradient when they come back; on "
+              "their device, or where that is not there on the CPU with one warning"),
+    _named("dtype", 73),
+    KnownType(74, ("torch:Size",), lambda value: list(map(int, value)), _size_together, immutable=True),
+    KnownType(75, ("torch:device",), str, lambda parts: loaded("torch:device")(expect(str, parts)), immutable=True),
+)  # fmt: skip
