@@ -30,7 +30,7 @@ import lmdb
 
 from memocache.backends._disk.blob_files import BlobFiles
 from memocache.backends._disk.directory import unusable
-from memocache.backends._disk.environment import UNREADABLE, Environment, Foreign
+from memocache.backends._disk.environment import UNREADABLE, Environment, Foreign, since_boot
 from memocache.backends._disk.schema import WriteTransaction
 from memocache.backends._disk.state_file import StateFile
 from memocache.backends._disk.write_lock import WriteLock
@@ -66,7 +66,7 @@ class DiskStore:
         """The store as it is opened now, opened if need be. Raises `Unusable`, `Busy`."""
         opened = self.opened
         if opened is not None and opened.state.current and self._is_in_place(opened):
-            opened.looked = time.time()
+            opened.looked = since_boot()
             return opened
         with self.turn(timeout):
             return self.reopen()
@@ -82,7 +82,7 @@ class DiskStore:
                 except OSError as error:
                     raise unusable(self.path, error) from None
                 self.opened = opened
-        opened.looked = time.time()
+        opened.looked = since_boot()
         return opened
 
     def _open(self) -> Environment:
