@@ -42,7 +42,6 @@ MAX_VALUE_BYTES: Final = 2**30
 LARGE: Final = 2**20
 _SECONDS = 5.0
 _PAGE = 1000
-_ROOM = 64 * 2**20
 _TALLIES = 500
 _COLLECT = 8
 _STANDING = 1000
@@ -294,7 +293,7 @@ class DiskBackend(BaseBackend):
 
     def delete(self, keys: Sequence[str], *, timeout: float | None = None) -> int:
         """Remove `keys` and return how many of them were there."""
-        return self._write(lambda table: sum(map(table.delete, keys)), timeout) if keys else 0
+        return self._write(lambda table: sum(map(table.delete, keys)), timeout, removes=True) if keys else 0
 
     def tally(self, tallies: Sequence[Tally], *, timeout: float | None = None) -> None:
         """Carry out each tally (each step of `once`) at once, some hundreds in a turn; accesses make entries worth
@@ -345,18 +344,18 @@ class DiskBackend(BaseBackend):
                     self._warned = True
                     warnings.warn(str(error), UserWarning, stacklevel=2)
                 raise
-            store.want(2 * self._max_bytes + _ROOM)
+            store.want(self._max_bytes)
             self._store, self._janitor = store, Janitor(store, self._max_bytes, self._now)
         return store
 
     def _view(self, work: Callable[[Any], T], timeout: float | None) -> T:
         return self._open().view(work, _seconds(timeout))
 
-    def _write(self, work: Callable[[WriteTransaction], T], timeout: float | None) -> T:
-        if not self._bound_said:
+    def _write(self, work: Callable[[WriteTransaction], T], timeout: float | None, *, removes: bool = False) -> T:
+        if not self._bound_said and not removes:
             self._bound_said = True
             self._say_bound(timeout)
-        result = self._open().write(work, self._now, _seconds(timeout))
+        result = self._open().write(work, self._now, _seconds(timeout), removes=removes)
         janitor = self._janitor
         if janitor is not None:
             janitor.wake()

@@ -233,6 +233,40 @@ def test_a_full_disk_rejects_and_serves(full: str) -> None:
         assert f.cache_info().hits == hits + 1
 
 
+@pytest.mark.parametrize("size", [300, 5000])
+def test_a_full_disk_lets_go(full: str, size: int) -> None:
+    """On a file system that the store itself has filled, every invalidation works: what was forgotten is computed
+    again, and hits on the rest go on.
+    """
+    with Cache(f"disk://{full}/store") as cache:
+        computed: list[int] = []
+
+        @cache.cached(name="f", tags=["t:{x}"])
+        def f(x: int) -> bytes:
+            computed.append(x)
+            return bytes([x % 256]) * size
+
+        x = 0
+        while f.stats().rejected < 20:
+            f(x)
+            x += 1
+        for x in range(0, 40, 4):
+            f.invalidate(x)
+            cache.invalidate(tag=f"t:{x + 1}")
+            cache.delete(f.key_for(x + 2))
+        computed.clear()
+        for x in range(40):
+            assert f(x) == bytes([x]) * size
+        assert {x for x in range(40) if x % 4 != 3} <= set(computed)
+        assert not set(range(3, 40, 4)) & set(computed)
+        f.invalidate_all()
+        cache.clear()
+        computed.clear()
+        f(3)
+        assert computed == [3]
+        assert f.stats().backend_errors == 0
+
+
 LIMITED = """
 import resource, sys
 from tests.patience import be_patient
