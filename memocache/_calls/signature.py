@@ -24,6 +24,8 @@ from collections.abc import Callable, Mapping
 from inspect import Parameter
 from typing import Any
 
+from memocache._runtime import free_threading
+
 _LONGEST = 1024
 _LARGEST = 1 << 8 * _LONGEST
 SELF = object()
@@ -51,7 +53,7 @@ _LOOKUP = """\
     else:
         {p}now = {p}monotonic()
         if {p}off() is None and {p}entry.fresh_until > {p}now{guard}:
-            {p}entry.hits += 1
+            {count}{p}entry.hits += 1
             {p}entry.last = {p}now
             if {p}entry.thaw is None:
                 return {p}entry.value
@@ -210,6 +212,7 @@ class Signature:
             p=p,
             key=key,
             guard=guard,
+            count=f"with {p}counting: " if free_threading.FREE_THREADED else "",
             miss=(_MISS_ASYNC if colour == "async" else _MISS_SYNC).format(p=p, values=values),
         )
         if self.spelled:
@@ -315,6 +318,7 @@ class Signature:
                 namespace[f"{p}d{index}"] = parameter.default
         namespace |= {f"{p}type": type, f"{p}map": map, f"{p}id": id, f"{p}Exception": Exception, f"{p}SELF": SELF}
         namespace[f"{p}RecursionError"] = RecursionError
+        namespace[f"{p}counting"] = free_threading.COUNTING
         # the arguments' names and the prefix make the source: no text of the user's but identifiers is compiled
         exec(_code(source), namespace)
         function = namespace.pop(name)
