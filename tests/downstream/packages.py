@@ -28,7 +28,7 @@ PACKAGES = (
         "cattrs",
         "26.2.1",
         ("cattr", "cattrs"),
-        ("tests/test_converter.py", "tests/test_gen_dict.py", "tests/test_generics.py", "tests/test_unions.py"),
+("tests/test_function_dispatch.py", "tests/test_generics.py", "tests/test_factory_hooks.py", "tests/test_copy.py"),
         ("attrs", "hypothesis", "immutables", "typing_extensions"),
     ),
     Package("yarl", "1.25.1", ("yarl",), ("tests",), ("hypothesis",), skip="not benchmark"),
