@@ -18,7 +18,7 @@ from memocache._calls.call_key import Places
 from memocache._calls.core import Core, Services
 from memocache._calls.decorators import Decorator, LoaderDecorator
 from memocache._calls.engine import Engine
-from memocache._calls.exclusions import declared
+from memocache._calls.exclusions import checked_exclusions
 from memocache._calls.function import name_or_none
 from memocache._calls.options import ttl_setting
 from memocache._runtime import disabled as _disabled
@@ -130,7 +130,7 @@ class Cache:
         observers = (observers,) if callable(observers) else observers
         if not isinstance(observers, Iterable) or not all(map(callable, observers := tuple(observers))):
             raise ConfigurationError("observers= takes callables of one event")
-        excluded = declared(exclude)
+        excluded = checked_exclusions(exclude)
         self._settings = {"prefix": prefix, "default_ttl": ttl, "on_error": on_error, "max_wait": wait}
         time_source = clock_of(clock)
         secrets = secrets_of(secret)

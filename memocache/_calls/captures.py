@@ -2,7 +2,7 @@
 
 One `Reading` follows a function through its layers (partials, bound methods, wrappers) and through the functions that
 it captured, as they stand now. It ends with a tuple that is equal in every process for functions that behave alike, or
-with `Apart` if something is not bound yet or has no value; then nothing but the function itself says what it is.
+with `Unnameable` if something is not bound yet or has no value; then nothing but the function itself says what it is.
 It does not know caches, arguments or options.
 """
 
@@ -39,7 +39,7 @@ _claimed: dict[tuple[str, str, int], bytes] = {}
 """The code of the first function in this process that was known by its name alone, by that name."""
 
 
-class Apart(Exception):
+class Unnameable(Exception):
     """A function is known by nothing but itself; the text says why, as the end of a sentence about the function."""
 
 
@@ -55,7 +55,7 @@ class Reading:
         self._kept: list[Any] = []  # so that no number is that of a dead object
 
     def of(self, function: Any) -> _Parts:
-        """What a decorated function is besides its name: nothing, if its name says everything. Raises `Apart`."""
+        """What a decorated function is besides its name: nothing, if its name says everything. Raises `Unnameable`."""
         if type(function) is types.FunctionType and not function.__closure__ and self._leads_to(function):
             return ()
         return self._callable(function, decorated=True)
@@ -244,7 +244,7 @@ class Reading:
     def _refuse(self, why: str) -> Any:
         if self._code_only:
             return "?"
-        raise Apart(why)
+        raise Unnameable(why)
 
 
 _HELD_AS_FUNCTIONS = frozenset(

@@ -22,14 +22,14 @@ _SCALARS = (None, True, 0, 0.0, "", b"")
 _AROUND = (typing.Union, typing.Annotated, types.UnionType)
 
 
-class _Nothing:
+class _LeftOut:
     """Stands, in the key of a call, for an excluded argument of a parameter that takes part."""
 
     def __cache_key__(self) -> None:
         return None
 
 
-_NOTHING: Final = _Nothing()
+_LEFT_OUT: Final = _LeftOut()
 
 
 class Exclusions:
@@ -52,7 +52,7 @@ class Exclusions:
 
     def without(self, value: Any) -> Any:
         """An argument, or what stands for an excluded one; also of those in ``*args`` and ``**kwargs``."""
-        return _NOTHING if self.classes and _is_one(value, self.classes) else value
+        return _LEFT_OUT if self.classes and _is_one(value, self.classes) else value
 
     def of(self, signature: Signature, values: Values) -> Values:
         """The values of a call that take part in its key."""
@@ -67,7 +67,7 @@ class Exclusions:
         return tuple(kept)
 
 
-def declared(value: Any, where: str = "exclude") -> Excluded:
+def checked_exclusions(value: Any, where: str = "exclude") -> Excluded:
     """Checked names and classes; raises `ConfigurationError` for anything else."""
     if isinstance(value, str | type):
         value = (value,)

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from memocache._calls.captures import Apart, Reading, layers
+from memocache._calls.captures import Reading, Unnameable, layers
 from memocache._calls.code_digest import code_digest
 from memocache._calls.exclusions import Excluded, Exclusions
 from memocache._calls.keys.canonical import canonical
@@ -120,7 +120,7 @@ class Function:
             if self.options.name is None:
                 try:
                     self._captured = Reading().of(self.plain)
-                except Apart as reason:
+                except Unnameable as reason:
                     self.keep_apart(str(reason))
 
     def identity(self) -> tuple[bytes, str | None]:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any, Literal, NoReturn, TypeAlias
 
 from memocache._calls.duration import seconds
-from memocache._calls.exclusions import declared
+from memocache._calls.exclusions import checked_exclusions
 from memocache._calls.signature import Signature
 from memocache.exceptions import ConfigurationError
 from memocache.typing import MISSING, Missing
@@ -167,7 +167,7 @@ def _share(value: Any, name: str, most: float | None) -> float:
 
 
 def _excluded(exclude: Any, signature: Signature) -> tuple[str | type, ...]:
-    names = declared(exclude)
+    names = checked_exclusions(exclude)
     for name in names:
         if isinstance(name, str) and not signature.known(name):
             choices = ", ".join(signature.names) or "none"

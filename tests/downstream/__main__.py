@@ -24,7 +24,17 @@ from tests.downstream.packages import PACKAGES, Package
 
 ROOT = Path(__file__).parents[2]
 OURS = ("wrapt", "msgpack", "redis")
-BUILD = ("setuptools", "setuptools-scm", "wheel", "hatchling", "hatch-vcs", "flit-core", "poetry-core")
+BUILD = (
+    "expandvars",
+    "cython",
+    "setuptools",
+    "setuptools-scm",
+    "wheel",
+    "hatchling",
+    "hatch-vcs",
+    "flit-core",
+    "poetry-core",
+)
 RUN = ("pytest", "pytest-timeout", *BUILD, *OURS)
 
 
