@@ -104,7 +104,7 @@ class State:
         """Other parameters make the key than when the look-up was compiled."""
         memoized = self._memoized()
         if memoized is not None:
-            type(memoized).__call__ = staticmethod(self.compile())  # type: ignore[attr-defined]  # a class of its own
+            type(memoized).__call__ = staticmethod(self.compile())  # type: ignore[method-assign]  # a class of its own
             if "__get__" in vars(type(memoized)):
                 memoized._self_bind_as_method(self.function.descriptor is classmethod)
 
