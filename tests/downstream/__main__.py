@@ -16,6 +16,7 @@ import tempfile
 import time
 import venv
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -53,10 +54,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.downstream", description=__doc__)
     parser.add_argument("names", nargs="*", help="packages (default: all)")
     parser.add_argument("--seconds", type=int, default=300, help="limit of one run of a package's tests")
+    parser.add_argument("--keep", type=Path, help="a folder that stays, with the output of each run")
     given = parser.parse_args()
     chosen = [package for package in PACKAGES if not given.names or package.name in given.names]
     worse = 0
-    with tempfile.TemporaryDirectory(prefix="memocache-downstream-") as folder:
+    with ExitStack() as stack:
+        folder = given.keep or stack.enter_context(tempfile.TemporaryDirectory(prefix="memocache-downstream-"))
         python = environment(Path(folder))
         print(f"{'package':<24}{'tests':>7}{'failing':>9}{'new':>5}{'seconds':>17}{'megabytes':>15}", flush=True)
         for package in chosen:
@@ -70,9 +73,10 @@ def main() -> int:
 
 def environment(folder: Path) -> Path:
     """A virtual environment; its Python."""
-    venv.create(folder / "venv", with_pip=True)
     python = folder / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
-    install(python, *RUN)
+    if not python.exists():
+        venv.create(folder / "venv", with_pip=True)
+        install(python, *RUN)
     return python
 
 
@@ -93,34 +97,35 @@ def both(package: Package, python: Path, folder: Path, seconds: int) -> tuple[Ou
     at = folder
     if not package.inside:
         sdists = folder / package.name
-        pip(python, "download", "--no-deps", "--no-build-isolation", "--no-binary", ":all:", "-d", str(sdists), wanted)
-        (archive,) = sdists.glob("*.tar.gz")
-        with tarfile.open(archive) as opened:
-            opened.extractall(sdists, filter="data")
+        if not sdists.exists():
+            words = ("--no-deps", "--no-build-isolation", "--no-binary", ":all:", "-d", str(sdists))
+            pip(python, "download", *words, wanted)
+            (archive,) = sdists.glob("*.tar.gz")
+            with tarfile.open(archive) as opened:
+                opened.extractall(sdists, filter="data")
         (at,) = (found for found in sdists.iterdir() if found.is_dir())
     return run(package, python, at, seconds, ours=False), run(package, python, at, seconds, ours=True)
 
 
 def run(package: Package, python: Path, at: Path, seconds: int, *, ours: bool) -> Outcome:
     """One run of the tests, where they lie."""
-    results = at / f"results-{ours}.xml"
-    words = ["-q", "-p", "no:cacheprovider", "-o", "addopts=", "--timeout=120", f"--junitxml={results}"]
+    results = at / f"{package.name}-{'memocache' if ours else 'as-it-is'}.xml"
+    results.unlink(missing_ok=True)
+    words = ["-q", "-p", "no:cacheprovider", "-o", "addopts=", "--continue-on-collection-errors", "--timeout=120"]
+    words.append(f"--junitxml={results}")
     words += ["-k", package.skip] if package.skip else []
-    words += ["--import-mode=importlib"] if not package.inside and not (at / "tests" / "__init__.py").exists() else []
     words += ["--pyargs"] if package.inside else []
     paths = [str(Path(__file__).parent / "instead"), str(ROOT)]
     own = {"PYTHONPATH": os.pathsep.join(paths), "MEMOCACHE_INSTEAD": ",".join(package.modules) if ours else ""}
     begun = time.monotonic()
-    with open(os.devnull, "w") as nowhere:
+    with open(results.with_suffix(".txt"), "w") as told:
         child = subprocess.Popen(
             [python, "-m", "pytest", *words, *package.tests],
-            cwd=at, env={**os.environ, **own, "PYTHONHASHSEED": "0"}, stdout=nowhere, stderr=nowhere,
+            cwd=at, env={**os.environ, **own, "PYTHONHASHSEED": "0"}, stdout=told, stderr=told,
         )  # fmt: skip
         memory = wait(child, seconds)
     if not results.exists():
-        raise subprocess.SubprocessError(
-            f"no results {'with memocache' if ours else 'as it is'}, status {child.returncode}"
-        )
+        raise subprocess.SubprocessError(f"no {results.name}, status {child.returncode}")
     failed, count = read(results)
     return Outcome(failed, count, time.monotonic() - begun, memory)
 
