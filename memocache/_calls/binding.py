@@ -24,6 +24,7 @@ from memocache._runtime.drivers import arun, run, unwrap
 from memocache._runtime.effects import Steps
 from memocache._runtime.outcome import Outcome
 from memocache._stores.remote.envelope_io import UNFIT
+from memocache.exceptions import UncacheableWarning
 
 
 class _Nobody:
@@ -71,6 +72,7 @@ class State:
             name("run"): arun if function.is_async else run,
             name("off"): DISABLED.get,
             name("call"): self.call,
+            name("unfit"): self.unfit_soon if function.is_async else self.unfit,
             name("Outcome"): Outcome,
             name("Soon"): Soon,
             name("UNFIT"): UNFIT,
@@ -174,6 +176,26 @@ class State:
             return no_look
         path = FastPath(core.engine, binding)
         return path.look_soon if self.function.is_async else path.look
+
+    def unfit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A call that the parameters which a wrapper shows do not fit, made without the cache."""
+        result = self.function.plain(*args, **kwargs)
+        self._tell_of_unfit()  # not of a mistake, which was raised
+        return result
+
+    async def unfit_soon(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """As `unfit`."""
+        result = await self.function.plain(*args, **kwargs)
+        self._tell_of_unfit()
+        return result
+
+    def _tell_of_unfit(self) -> None:
+        self.bound()[1].warn(
+            "unfit",
+            f"{self.function.name}: a call was not cached, since its wrapper takes other arguments than it shows; put "
+            "@cached below the wrapper, or give the wrapper the __signature__ of its own calls",
+            UncacheableWarning,
+        )
 
     def call(self, values: tuple[Any, ...], begun: Any = None) -> Steps[Any]:
         """The steps of a call that the look-up did not serve."""

@@ -187,7 +187,7 @@ class Binding:
         known = self.places.named.setdefault((name, self._seed), code)
         if known != code and known:
             self.places.named[name, self._seed] = b""  # told
-            self._warn(
+            self.warn(
                 "duplicate name",
                 f"{name}: two different functions were given this name=, so each is served the other's entries; "
                 "give them two names, or version= where one is the other's next edition",
@@ -347,14 +347,14 @@ class Binding:
             "give the class a __cache_key__() method, pass key= or exclude=, or name= for a function "
             "that its name identifies"
         )
-        self._warn("unshared", message, UnsharedWarning)
+        self.warn("unshared", message, UnsharedWarning)
 
     def rejected(self, refusal: Unstorable) -> EncodeError | None:
         """Warn once of a result that cannot be stored; in strict mode return the error to raise."""
         message = f"{self.function.name}: the result was returned uncached: {refusal.detail or refusal.cause}"
         if self.function.options.strict:
             return EncodeError(message)
-        self._warn("rejected", message, UncacheableWarning)
+        self.warn("rejected", message, UncacheableWarning)
         return None
 
     def held_by_reference(self, why: str) -> None:
@@ -363,9 +363,9 @@ class Binding:
             f"{self.function.name}: every caller is handed the same object, and a server or disk would not store it: "
             f"{why}; or pass share=True if it is meant to be shared in this process"
         )
-        self._warn("held by reference", message, UncacheableWarning)
+        self.warn("held by reference", message, UncacheableWarning)
 
-    def _warn(self, what: str, message: str, category: type[Warning]) -> None:
+    def warn(self, what: str, message: str, category: type[Warning]) -> None:
         """Warn once, at the line of the user's function."""
         if what in self._warned:
             return

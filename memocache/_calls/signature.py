@@ -80,7 +80,7 @@ _SPELLED = """\
 {a}def {name}(*{p}args, **{p}kwargs):
     {p}bound = {p}fit({p}args, {p}kwargs)
     if {p}bound is None:
-        return {wait}{p}plain(*{p}args, **{p}kwargs)
+        return {wait}{p}unfit({p}args, {p}kwargs)
     {names} = {p}bound
 """
 _METHOD_KEY = """\
@@ -119,7 +119,6 @@ class Signature:
 
     __slots__ = (
         "_bind",
-        "_function",
         "_kinds",
         "_prefix",
         "_spreads",
@@ -133,7 +132,6 @@ class Signature:
     )
 
     def __init__(self, function: Callable[..., Any], qualname: str) -> None:
-        self._function = function
         signature, self.spelled = _signature(function)
         self.parameters = list(signature.parameters.values())
         self.names = [parameter.name for parameter in self.parameters]
@@ -192,7 +190,8 @@ class Signature:
         """Compile the function that serves a hit from the process and otherwise hands the call's values to the engine.
 
         `namespace` gives ``entries, monotonic, off, unwrap, run, call, look, Outcome, UNFIT`` (and ``identities,
-        nobody`` for a method, ``marks`` if tagged); the caller may exchange them later. `colour` is "sync" or "async".
+        nobody`` for a method, ``marks`` if tagged, ``unfit`` if `spelled`); the caller may exchange them later.
+        `colour` is "sync" or "async".
 
         Between the last look at the entry and the count on it there is no call: Python changes threads at calls, so
         what takes the entry away comes before both or after both.
@@ -224,7 +223,7 @@ class Signature:
                 names=f"({names})" if names else f"{p}values",
             )
             source = head + source.partition("\n")[2]
-            namespace |= {f"{p}fit": self.fit, f"{p}plain": self._function}
+            namespace[f"{p}fit"] = self.fit
         if method:
             before, _, after = source.partition(f"        {p}entry = {p}entries[{key}]\n")
             source = before + _METHOD_KEY.format(p=p, me=self.names[0], key=key) + after
