@@ -83,6 +83,9 @@ class Leader:
             self.fault(call.binding.counters, fault, raising=force)
             return patient is not None
         if got is None or isinstance(got, Found):
+            if call.missed and not call.shared:  # another process computes, or just did
+                call.shared = True
+                call.binding.counters.add(coalesced=1)
             return False
         lead.lease = got
         return True

@@ -1,11 +1,22 @@
 """Times, sizes and amounts as texts for people, in the unit that suits the amount.
 
-The command line, the dashboard and error messages share them. Parsing is `memocache._calls.duration`'s.
+The command line, the dashboard and log lines share them. Parsing is `memocache._calls.duration`'s.
 """
 
 from __future__ import annotations
 
 import math
+import re
+
+_UNSHOWABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
+)
+"""Controls (escape sequences begin with one), separators of lines, marks of direction, and what has no shape."""
+
+
+def printable(text: str) -> str:
+    """A text for a terminal or a log: what would move the cursor, turn the direction or end the line is spelled out."""
+    return _UNSHOWABLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def seconds(duration: float | None) -> str:

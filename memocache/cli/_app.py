@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from memocache.cli import dashboard, demo, doctor, entries, explain, forget, ping, stats
-from memocache.cli._common import Failure
+from memocache.cli._common import Failure, printable
 from memocache.exceptions import MemocacheError
 
 _SPELLED = "memocache.spelled"
@@ -79,5 +79,5 @@ codecs.register_error(_SPELLED, _spelled)
 
 
 def _fail(message: str, status: int) -> int:
-    print(f"memocache: {' '.join(message.split())}", file=sys.stderr)
+    print(f"memocache: {printable(' '.join(message.split()))}", file=sys.stderr)
     return status

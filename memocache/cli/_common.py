@@ -14,10 +14,11 @@ from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from memocache import BackendError, Cache, configure
 from memocache._runtime.drivers import run
-from memocache._runtime.humanize import amount, seconds, size
+from memocache._runtime.humanize import amount, printable, seconds, size
 
 __all__ = [
     "Failure",
@@ -33,8 +34,11 @@ __all__ = [
     "known_names",
     "opened",
     "print_json",
+    "printable",
+    "say",
     "seconds",
     "size",
+    "text",
     "where",
 ]
 
@@ -88,13 +92,31 @@ def known_names(cache: Cache) -> set[str]:
     return run(cache._operations.names.known())
 
 
+class _Plain(Console):
+    """A console that shows no text of others as it is: see `printable`."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print; texts without what a terminal would obey."""
+        super().print(*(printable(one) if isinstance(one, str) else one for one in objects), **options)
+
+
+def text(shown: str, **options: Any) -> Text:
+    """A text of somebody else's (a name, a key, a tag, an error) for a table."""
+    return Text(printable(shown), **options)
+
+
+def say(line: str, *, err: bool = False) -> None:
+    """Print one line as it is, but for what a terminal would obey."""
+    typer.echo(printable(line), err=err)
+
+
 def console() -> Console:
     """Return a console on the present stdout: plain when piped or under NO_COLOR, and never marking up our text.
 
     A pipe has no width: nothing is folded there.
     """
-    out = Console(highlight=False, markup=False)
-    return out if out.is_terminal or "COLUMNS" in os.environ else Console(highlight=False, markup=False, width=_PIPE)
+    out = _Plain(highlight=False, markup=False)
+    return out if out.is_terminal or "COLUMNS" in os.environ else _Plain(highlight=False, markup=False, width=_PIPE)
 
 
 def print_json(thing: object) -> None:
@@ -128,7 +150,7 @@ def where(url: str) -> str:
     parts = urlsplit(url)
     first, *others = parts.netloc.rpartition("@")[2].split(",")
     more = f" (and {amount(len(others), 'more host')})" if others else ""
-    return f"{parts.scheme}://{first}{parts.path}{more}"
+    return printable(f"{parts.scheme}://{first}{parts.path}{more}")
 
 
 def bar(share: float, width: int = 12) -> str:

@@ -19,6 +19,14 @@ def dashboard(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, metavar="PORT", help="0: any that is free.")] = 8787,
     read_only: Annotated[bool, typer.Option("--read-only", help="Refuse every action.")] = False,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option("--allowed-host", metavar="NAME", help="A name it may be reached by; several times for several."),
+    ] = None,
+    proxy: Annotated[
+        list[str] | None,
+        typer.Option("--proxy", metavar="ADDRESS", help="A proxy whose X-Forwarded-For and -Proto are believed."),
+    ] = None,
     show_values: Annotated[bool, typer.Option("--show-values", help="Show the value on the page of a key.")] = False,
 ) -> None:
     """Serve the dashboard until Ctrl-C. Its token comes from MEMOCACHE_DASHBOARD_TOKEN alone."""
@@ -43,11 +51,23 @@ def dashboard(
         except OSError as error:
             raise Failure(f"cannot listen on {host} port {port}: {error.strerror}; try another --port") from None
         with opened(url, prefix, made=True) as cache:  # it may be running before the program is
-            app = application(cache, token=token, read_only=read_only, show_values=show_values, title=where(url))
+            app = application(
+                cache,
+                token=token,
+                read_only=read_only,
+                show_values=show_values,
+                hosts=allowed_host or (),
+                title=where(url),
+            )
             shown = f"[{host}]" if ":" in host else host
             console().print(f"http://{shown}:{listener.getsockname()[1]}/ shows {where(url)}; Ctrl-C ends it")
-            # no access log: addresses of pages name keys; no trust in what a proxy says of where a request came from
+            # no access log: addresses of pages name keys; only stated proxies are believed where a request came from
             config = uvicorn.Config(
-                app, log_level="warning", access_log=False, proxy_headers=False, server_header=False
+                app,
+                log_level="warning",
+                access_log=False,
+                proxy_headers=bool(proxy),
+                forwarded_allow_ips=proxy or [],
+                server_header=False,
             )
             uvicorn.Server(config).run(sockets=[listener])

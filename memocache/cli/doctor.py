@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import typer
 from rich.table import Table
-from rich.text import Text
 
 from memocache._cache.doctor import examine
 from memocache.cli._common import (
@@ -14,6 +13,7 @@ from memocache.cli._common import (
     console,
     opened,
     print_json,
+    text,
     where,
 )
 
@@ -31,8 +31,8 @@ def doctor(url: UrlOption = "memory://", prefix: PrefixOption = "memo", as_json:
         for heading in ("", "what", "found", "advice"):
             table.add_column(heading, overflow="fold")
         for finding in findings:
-            level = Text(finding.level, style=_STYLES[finding.level])
-            table.add_row(level, finding.what, Text(finding.found), Text(finding.advice or "-"))
+            level = text(finding.level, style=_STYLES[finding.level])
+            table.add_row(level, finding.what, text(finding.found), text(finding.advice or "-"))
         console().print(table)
     if any(finding.level == "fail" for finding in findings):
         raise typer.Exit(1)

@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
-from rich.text import Text
 
 from memocache.cli._common import (
     Failure,
@@ -19,8 +18,10 @@ from memocache.cli._common import (
     console,
     opened,
     print_json,
+    say,
     seconds,
     size,
+    text,
     where,
 )
 
@@ -43,10 +44,10 @@ def keys(
             print_json(list(every))
             return
         for key in every:
-            typer.echo(key)
+            say(key)
     if first is None:
         what = f"under the prefix {prefix!r}" if function is None else f"of {function}"
-        typer.echo(f"memocache: no entry {what} is live on {where(url)} (now)", err=True)
+        say(f"memocache: no entry {what} is live on {where(url)} (now)", err=True)
 
 
 def inspect(
@@ -75,7 +76,7 @@ def inspect(
         ("took", seconds(info.compute_seconds)),
         ("tags", ", ".join(info.tags) or "-"),
     ):
-        table.add_row(name, Text(shown))
+        table.add_row(name, text(shown))
     console().print(table)
 
 

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.table import Table
-from rich.text import Text
 
 from memocache._cache.explain import Explanation, explain_call
 from memocache._calls.wrapper import Memoized
@@ -25,6 +24,7 @@ from memocache.cli._common import (
     print_json,
     seconds,
     size,
+    text,
 )
 
 
@@ -115,5 +115,5 @@ def _page(one: Explanation) -> Table:
         ("and not on", ", ".join(one.ignored) or "-"),
     ]
     for name, shown in rows:
-        table.add_row(name, Text(shown))
+        table.add_row(name, text(shown))
     return table

@@ -10,7 +10,6 @@ import typer
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
-from rich.text import Text
 
 from memocache import BackendError, Cache, CacheStats, FunctionStats
 from memocache.cli._common import (
@@ -24,6 +23,7 @@ from memocache.cli._common import (
     print_json,
     seconds,
     size,
+    text,
     where,
 )
 
@@ -102,7 +102,7 @@ def _live(begin: Callable[[], Iterator[RenderableType]], every: float) -> NoRetu
                 for page in pages:
                     live.update(page, refresh=True)
             except BackendError as error:
-                live.update(Text(f"{error}; trying again"), refresh=True)
+                live.update(text(f"{error}; trying again"), refresh=True)
                 time.sleep(every)
                 pages = begin()
     finally:
@@ -133,8 +133,8 @@ def _page(figures: CacheStats, url: str) -> RenderableType:
             f"on average {seconds(figures.average_ttl_seconds)} to live (of {amount(figures.ttl_sample_size, 'key')})"
         )
     if figures.functions:
-        return Group(table, Text("; ".join(totals)))
-    return Group(_none(url), Text("; ".join(totals)))
+        return Group(table, text("; ".join(totals)))
+    return Group(_none(url), text("; ".join(totals)))
 
 
 def _functions(figures: CacheStats, url: str, room: int) -> Table:
@@ -154,13 +154,13 @@ def _functions(figures: CacheStats, url: str, room: int) -> Table:
             seconds(one.saved_seconds),
         )
         shown = (cell for cell, needs in zip(cells, _COLUMNS.values(), strict=True) if needs <= room)
-        table.add_row(Text(one.name), *shown)
+        table.add_row(text(one.name), *shown)
     return table
 
 
-def _none(url: str) -> Text:
+def _none(url: str) -> RenderableType:
     alone = "; memory:// is in each process: give the --url of what yours share" if url.startswith("memory:") else ""
-    return Text(f"no function has been called yet{alone}")
+    return text(f"no function has been called yet{alone}")
 
 
 def _rates(
@@ -191,12 +191,12 @@ def _busiest(rows: Iterable[tuple[int, int, str, float]], elapsed: float) -> Tab
     table.add_column("computing", justify="right")
     for calls, hits, name, computing in rows:
         rate = bar(hits / calls) if calls else "-"
-        table.add_row(Text(name), f"{calls / elapsed:,.1f}", rate, f"{max(0.0, computing) / elapsed:.0%}")
+        table.add_row(text(name), f"{calls / elapsed:,.1f}", rate, f"{max(0.0, computing) / elapsed:.0%}")
     return table
 
 
 def _hottest(keys: Iterable[str]) -> RenderableType:
     table = Table(title="hottest keys", title_justify="left", show_header=False)
     for key in keys:
-        table.add_row(Text(key, overflow="fold"))
-    return table if table.row_count else Text("no hits have been counted yet")
+        table.add_row(text(key, overflow="fold"))
+    return table if table.row_count else text("no hits have been counted yet")

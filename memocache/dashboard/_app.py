@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -27,7 +28,7 @@ from memocache.dashboard._poller import IDLE, WATCHED, Poller
 from memocache.dashboard._rendering import Answers
 from memocache.dashboard._requests import address, asked, base, form, integer
 from memocache.dashboard._security import Gate
-from memocache.dashboard._sessions import Session, Sessions, Throttle, same
+from memocache.dashboard._sessions import HELD_SECONDS, MOST_HELD, Session, Sessions, Throttle, same
 from memocache.exceptions import ConfigurationError, MemocacheError
 from memocache.typing import MISSING
 
@@ -64,8 +65,9 @@ def dashboard(
         token: what must be given to log in; None: only this machine is answered, unless `hosts` names others.
         read_only: refuse every action, on the server.
         show_values: show values of single keys (as ``repr``, at most 4,096 characters).
-        hosts: the names by which it may be reached (the ``Host`` header); left out, this machine's own without a
-            token, any with one. Give them without a token only where your application asks who it is before us.
+        hosts: the names by which it may be reached (the ``Host`` header, and the ``Origin`` of its own forms behind a
+            proxy that does not pass ``Host``); left out, this machine's own without a token, any with one. Give them
+            without a token only where your application asks who it is before us.
         title: what is shown beside the name, such as where the backend is. Never give it a URL with a password.
         watched: seconds between looks at the backend while somebody watches.
         idle: the same while nobody does.
@@ -178,17 +180,25 @@ class Pages:
         return self._page(request, "login.html", problem="")
 
     async def login(self, request: Request) -> Response:
-        """A session for who knows the token; five tries a minute for each address."""
-        now, who = time.monotonic(), address(request)
-        wait = self._throttle.wait(who, now)
-        if wait > 0:
-            answer = self._page(request, "login.html", 429, problem=f"Too many tries. Wait {wait:.0f} s.")
-            answer.headers["Retry-After"] = str(int(wait) + 1)
-            return answer
+        """A session for who knows the token. After five wrong tries a minute from an address, its next ones are
+        answered late.
+        """
+        now, who, throttle = time.monotonic(), address(request), self._throttle
         given = await form(request)
         if self._token is None or given is None or not same(given.get("token", ""), self._token):
-            self._throttle.failed(who, now)
-            return self._page(request, "login.html", 401, problem="That is not the token.")
+            wait = throttle.wait(who, now)
+            throttle.failed(who, now)
+            if wait <= 0:
+                return self._page(request, "login.html", 401, problem="That is not the token.")
+            if throttle.waiting < MOST_HELD:
+                throttle.waiting += 1
+                try:
+                    await asyncio.sleep(HELD_SECONDS)
+                finally:
+                    throttle.waiting -= 1
+            answer = self._page(request, "login.html", 429, problem="That is not the token, and there were many tries.")
+            answer.headers["Retry-After"] = str(int(wait) + 1)
+            return answer
         response = RedirectResponse(base(request) + "/", 303)
         self._give(request, response, self._sessions.begin(now))
         return response

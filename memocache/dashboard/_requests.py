@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import parse_qs, quote, urlencode
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 MAX_FORM = 64 * 1024
 
@@ -15,12 +15,15 @@ def base(request: Request) -> str:
 
 
 async def form(request: Request) -> dict[str, str] | None:
-    """The fields of an urlencoded form; None for one that is too large."""
+    """The fields of an urlencoded form; None for one that is too large, or that its sender gave up."""
     body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > MAX_FORM:
-            return None
+    try:
+        async for piece in request.stream():
+            body += piece
+            if len(body) > MAX_FORM:
+                return None
+    except ClientDisconnect:  # nobody reads the answer
+        return None
     return fields_of(body.decode("utf-8", "replace"))
 
 

@@ -39,12 +39,23 @@ def is_loopback(address: str) -> bool:
         return address == "localhost"
 
 
-def from_ourselves(headers: Headers) -> bool:
-    """Whether a browser says that one of our pages sent this; what is no browser says nothing, and has no cookie."""
+def from_ourselves(headers: Headers, hosts: frozenset[str] = frozenset()) -> bool:
+    """Whether a browser says that one of our pages sent this; what is no browser says nothing, and has no cookie.
+
+    `hosts` are names of ours besides the ``Host`` header's, which a proxy may have changed.
+    """
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
-    if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+    if origin is not None and urlsplit(origin).netloc != headers.get("host") and _host_of(origin) not in hosts:
         return False
     return site in (None, "same-origin", "none" if origin is None else "same-origin")
+
+
+def _host_of(url: str) -> str:
+    """The name in a URL, in small letters; nothing where it is nonsense."""
+    try:
+        return (urlsplit(url).hostname or "").lower()
+    except ValueError:
+        return ""
 
 
 class Gate:
@@ -74,12 +85,10 @@ class Gate:
 
     def _refusal(self, scope: Scope) -> str | None:
         headers = Headers(scope=scope)
-        try:
-            host = (urlsplit("//" + headers.get("host", "")).hostname or "").lower()
-        except ValueError:
-            host = ""
+        host = _host_of("//" + headers.get("host", ""))
         if self._hosts:
-            known = host in self._hosts
+            # a proxy of this machine that does not pass Host names it by its own address; a token is asked for anyway
+            known = host in self._hosts or (self._token and host in LOOPBACK)
         elif self._token:
             known = True
         else:
@@ -89,6 +98,6 @@ class Gate:
             return "Without a token the dashboard answers its own machine alone: give it token= or hosts=."
         if scope["method"] not in ("GET", "HEAD", "POST"):
             return "There is nothing here for this method."
-        if scope["method"] == "POST" and not from_ourselves(headers):
+        if scope["method"] == "POST" and not from_ourselves(headers, self._hosts):
             return "This form was sent from another site."
         return None

@@ -13,6 +13,10 @@ MAX_SESSIONS = 1000
 TRIES = 5
 TRIES_OF_ALL = 50
 TRIES_SECONDS = 60.0
+HELD_SECONDS = 1.0
+"""For how long the answer to a wrong token is held back, after too many."""
+MOST_HELD = 100
+"""Answers that are held back at the same time, at most."""
 
 
 @dataclass(slots=True)
@@ -61,13 +65,18 @@ def same(given: str, right: str) -> bool:
 
 
 class Throttle:
-    """Failed log-ins of the last minute, by address and in all; bounded by what it lets through."""
+    """Failed log-ins of the last minute, by address and in all; bounded by what it remembers.
+
+    It slows guessing down, and keeps nobody out who knows the token: behind a proxy all share one address.
+    """
 
     def __init__(self) -> None:
         self._failures: deque[tuple[float, str]] = deque(maxlen=TRIES_OF_ALL)
+        self.waiting = 0
+        """Wrong tries whose answer is held back now."""
 
     def wait(self, address: str, now: float) -> float:
-        """Seconds that `address` must wait before its next try; 0 if it may try now."""
+        """Seconds until a wrong try of `address` is answered at once again; 0 if it is."""
         recent = [(at, who) for at, who in self._failures if now - at < TRIES_SECONDS]
         own = [at for at, who in recent if who == address]
         if len(own) >= TRIES:

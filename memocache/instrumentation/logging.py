@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from memocache._runtime.humanize import printable
 from memocache.instrumentation import BackendFault, Event
 
 
@@ -29,13 +30,14 @@ class LoggingObserver:
         """Log one event."""
         level = logging.WARNING if isinstance(event, BackendFault) else self._level
         if self._logger.isEnabledFor(level):
-            self._logger.log(level, "%s %s%s", type(event).__name__, event.function or "-", _details(event))
+            function = printable(event.function or "-")
+            self._logger.log(level, "%s %s%s", type(event).__name__, function, _details(event))
 
 
 def _details(event: Any) -> str:
     facts = [(name, getattr(event, name)) for name in event.__slots__ if name != "function"]
     return "".join(
-        f" {name}={fact:.6f}" if isinstance(fact, float) else f" {name}={fact}"
+        f" {name}={fact:.6f}" if isinstance(fact, float) else f" {name}={printable(str(fact))}"
         for name, fact in facts
         if fact is not None
     )

@@ -221,6 +221,25 @@ def test_invalidate_of_a_name_that_no_function_has(url: str, in_pipe: Pipe) -> N
     assert "invalidated 2 functions under the prefix 'memo'" in told(in_pipe("invalidate", "sho*", "--url", url))
 
 
+def test_names_of_others_move_no_cursor(url: str, in_pipe: Pipe) -> None:
+    """Escape sequences, line feeds and marks of direction in names, keys and tags are spelled out by every command."""
+    evil = "evil\x1b[2J\u202e\nfake: 99% hits"
+    with Cache(url) as cache:
+        cache.cached(name=evil, tags=(evil,))(lambda x: x)(1)
+        cache.set(evil, 1, tags=(evil,))
+        key = cache.cached(name=evil)(lambda x: x).key_for(1)
+    commands = [
+        ("stats",), ("top", "--once", "--every", "0.2"), ("keys",), ("inspect", evil), ("inspect", key),
+        ("invalidate", "--tag", evil), ("invalidate", evil), ("invalidate", f"{evil}x"), ("keys", f"{evil}x"),
+    ]  # fmt: skip
+    for words in commands:
+        done = in_pipe(*words, "--url", url)
+        shown = done.out + done.err
+        assert not set(shown) & {"\x1b", "\u202e"}, words
+        assert not [line for line in shown.splitlines() if line.lstrip("│ ").startswith("fake")], words
+    assert json.loads(told(in_pipe("stats", "--json", "--url", url)))["functions"][evil]["name"] == evil
+
+
 def test_clear_asks(url: str, in_pipe: Pipe) -> None:
     """At a terminal it asks, and a no changes nothing; in a pipe it wants --yes."""
     assert "--yes" in refused(in_pipe("clear", "--url", url))

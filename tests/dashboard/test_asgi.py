@@ -214,7 +214,7 @@ def test_a_token_opens_a_session_and_wrong_ones_are_counted(cache: Cache) -> Non
     assert right.status == 303
     assert {"httponly", "samesite=strict"} <= {part.strip().lower() for part in right.cookie.split(";")}
     assert after.status == 200
-    assert wrong == [401] * 5 + [429]
+    assert wrong == [401] * 5 + [429]  # held back for a second
 
 
 def test_values_are_shown_only_when_asked_for_at_start(cache: Cache) -> None:

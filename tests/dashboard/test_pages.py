@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
 import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -21,6 +23,7 @@ from starlette.testclient import TestClient
 
 from memocache import Cache
 from memocache.dashboard import dashboard
+from memocache.dashboard._sessions import HELD_SECONDS
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -311,14 +314,55 @@ def test_a_session_ends(cache: Cache) -> None:
     assert client.get("/audit").status_code == 303
 
 
-def test_guessing_is_slowed(cache: Cache) -> None:
-    """After five wrong tokens in a minute the right one is refused too, from that address alone."""
+def test_guessing_is_slowed(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After five wrong tokens in a minute the next ones are answered late; the right one gets in all the same, for
+    behind a proxy everybody has one address.
+    """
+    held: list[float] = []
+
+    async def hold(seconds: float) -> None:
+        held.append(seconds)
+
+    monkeypatch.setattr("memocache.dashboard._app.asyncio", SimpleNamespace(sleep=hold))
     app = dashboard(cache, token="s3cret")
     client = client_of(app, address="10.0.0.9")
-    answers = [client.post("/login", data={"token": "wrong"}).status_code for _ in range(6)]
-    assert answers == [401] * 5 + [429]
-    assert client.post("/login", data={"token": "s3cret"}).status_code == 429
-    assert client_of(app, address="10.0.0.8").post("/login", data={"token": "s3cret"}).status_code == 303
+    answers = [client.post("/login", data={"token": "wrong"}) for _ in range(60)]
+    assert [answer.status_code for answer in answers] == [401] * 5 + [429] * 55
+    assert held == [HELD_SECONDS] * 55
+    assert int(answers[5].headers["retry-after"]) > 0
+    assert client.post("/login", data={"token": "s3cret"}).status_code == 303
+
+
+def test_behind_a_proxy(cache: Cache) -> None:
+    """Where a proxy does not pass Host, hosts= says whose forms are ours; others' stay refused."""
+    app = dashboard(cache, token="s3cret", hosts=("ops.example",))
+    client = client_of(app, base="http://127.0.0.1")
+    origins = ("https://ops.example", "https://evil.example")
+    answers = [client.post("/login", data={"token": "s3cret"}, headers={"origin": origin}) for origin in origins]
+    assert [answer.status_code for answer in answers] == [303, 403]
+    assert client_of(app, base="http://ops.example").get("/login").status_code == 200
+    assert client_of(app, base="http://evil.example").get("/login").status_code == 403
+
+
+def test_a_form_that_its_sender_gives_up(cache: Cache) -> None:
+    """A browser that leaves while it sends a form is no error of ours: nothing is raised, nothing is done."""
+    app = dashboard(cache, token="s3cret")
+    scope = {
+        "type": "http", "method": "POST", "path": "/login", "raw_path": b"/login", "root_path": "", "query_string": b"",
+        "scheme": "http", "http_version": "1.1", "headers": [(b"host", b"localhost")],
+        "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80),
+    }  # fmt: skip
+    messages = iter([{"type": "http.request", "body": b"token=s3", "more_body": True}, {"type": "http.disconnect"}])
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    assert sent[0]["status"] == 401
 
 
 def test_forms_of_others_are_refused(cache: Cache, client: TestClient) -> None:

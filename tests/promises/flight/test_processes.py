@@ -242,6 +242,11 @@ def test_a_waiter_sends_few_commands(valkey: Server, monkeypatch: pytest.MonkeyP
         print(f"{rate:.1f} commands a second")
         assert rate <= 20
         assert {results[0] for _, results in waiting} == {1}
+        figures = g.stats()
+        assert (figures.misses, figures.coalesced, figures.stores) == (10, 10, 0), (
+            "all ten shared another's computation"
+        )
+        assert f.stats().coalesced == 0
         assert_quiet(waiter)
 
 
