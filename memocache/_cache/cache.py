@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -362,6 +363,10 @@ class Cache:
         cluster each node known by now, by its address; nothing for ``memory://``. Asks nobody.
         """
         return {} if self._guard is None else self._guard.breakers()
+
+    def _connections(self) -> dict[str, str]:
+        """The breakers in words: "connected", or since when and why the backend is not asked. Asks nobody."""
+        return {} if self._guard is None else self._guard.connections(time.monotonic())
 
     def close(self) -> None:
         """Let go of connections and threads. Using the cache again reopens it."""

@@ -1,9 +1,21 @@
-"""``memocache demo``: an expensive function, computed once and then served. Every figure is measured while it runs."""
+"""``memocache demo``: an expensive function, computed once and then served, whoever asks and whatever fails.
+
+First one caller alone, then ten at once, another process, and an outage. Every figure is measured while it runs; the
+outage is made by raising in place of the backend's answers.
+"""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any
 
 from rich.table import Table
 
@@ -11,6 +23,9 @@ from memocache import Cache
 from memocache.cli._common import Failure, UrlOption, console, seconds, where
 
 _NAME = "demo.count_primes"
+_SHARED = "demo.shared"
+_PREFIX = "memocache-demo"
+_CALLERS = 10
 _LIMIT = 4_000_000
 _REPEATS = 1_000
 
@@ -27,15 +42,17 @@ def _primes_below(limit: int) -> int:
 
 
 def demo(url: UrlOption = "memory://") -> None:
-    """Show a function computed once, served, counted, invalidated."""
+    """Show a function computed once and served: again, to ten callers, to another process, through an outage."""
     # A prefix of its own: the demo meets no other entries, and what it leaves are a few words, the same each time.
-    with Cache(url, prefix="memocache-demo", default_ttl=60) as cache:
+    with Cache(url, prefix=_PREFIX, default_ttl=60) as cache:
         health = cache.health()
         if not health.ok:
             raise Failure(f"{where(url)} is not healthy: {health.detail}")
         cache.clear()
         try:
             _show(cache, url)
+            with _shared_url(url) as shared:
+                _show_beside_others(shared, url)
         finally:
             cache.clear()
             cache.purge()
@@ -89,3 +106,101 @@ def _show(cache: Cache, url: str) -> None:
     table.add_row("seconds serving, measured here", f"{served:.6f}")
     table.add_row("seconds saved (hits x mean computation)", f"{stats.saved_seconds:,.1f}")
     out.print(table)
+
+
+@contextmanager
+def _shared_url(url: str) -> Iterator[str | None]:
+    """A backend that other processes see: the one given, or for the process's own memory a store on disk (extra
+    ``disk``) for as long as this lasts; None where there is none.
+    """
+    if not url.startswith("memory:"):
+        yield url
+    elif find_spec("lmdb") is None or find_spec("xxhash") is None:
+        yield None
+    else:
+        with tempfile.TemporaryDirectory(prefix="memocache-demo-") as folder:
+            yield f"disk://{folder}"
+
+
+def _show_beside_others(shared: str | None, url: str) -> None:
+    """Ten callers at once, another process, an outage."""
+    table = Table(title=f"beside others, on {where(shared or url)}", title_justify="left")
+    for heading in ("situation", "what happened"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("computed", "time"):
+        table.add_column(heading, justify="right")
+    from memocache.testing import FailingBackend
+
+    with Cache(shared or url, prefix=_PREFIX, default_ttl=60) as cache:
+        backend: Any = cache.backend
+        weak = None if backend is None else FailingBackend(backend, error=ConnectionRefusedError)
+        if weak is not None:
+            weak.active = False
+        with Cache(url if weak is None else weak, prefix=_PREFIX, default_ttl=60) as watched:
+            f = watched.cached(name=_SHARED)(_primes_below)
+            for row in _situations(watched, f, shared, weak):
+                table.add_row(*row)
+        cache.clear()
+        cache.purge()
+    console().print(table)
+
+
+def _situations(cache: Cache, f: Any, shared: str | None, weak: Any) -> Iterator[tuple[str, str, str, str]]:
+    """Rows of the table: each says what was done, what came of it, how often the function ran, and the time."""
+
+    def measured(call: Callable[[], object]) -> tuple[int, str]:
+        before, start = f.stats(), time.perf_counter()
+        call()
+        spent = time.perf_counter() - start
+        return f.stats().misses - before.misses - f.stats().coalesced + before.coalesced, seconds(spent)
+
+    computed, spent = measured(lambda: _at_once(_CALLERS, lambda: f(_LIMIT)))
+    waited = f.stats().coalesced
+    yield f"{_CALLERS} callers at once", f"{computed} computed, {waited} waited for it", f"{computed}", spent
+    if shared is None:
+        yield "another process", 'needs a backend that is shared: --url, or pip install "memocache[disk]"', "-", "-"
+        return
+    told = _asked_elsewhere(shared)
+    found = "computed again" if told["computed"] else "served what this one computed"
+    yield "another process, the same call", found, f"{told['computed']}", seconds(told["seconds"])
+    weak.active = True
+    computed, spent = measured(lambda: f(_LIMIT))
+    yield "the backend is away (injected)", "computed, and no error", f"{computed}", spent
+    weak.active = False
+    cache.health()  # an answer ends the time in which the backend is left alone
+    computed, spent = measured(lambda: f(_LIMIT))
+    yield "the backend is back", "computed" if computed else "served again", f"{computed}", spent
+
+
+def _at_once(callers: int, call: Callable[[], object]) -> None:
+    """Let so many threads call at the same moment."""
+    gate = threading.Barrier(callers)
+
+    def caller() -> None:
+        gate.wait()
+        call()
+
+    threads = [threading.Thread(target=caller) for _ in range(callers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _asked_elsewhere(url: str) -> Any:
+    """What another process makes of the call. The URL goes by stdin: others can see a command line."""
+    program = "from memocache.cli.demo import _elsewhere; _elsewhere()"
+    child = subprocess.run([sys.executable, "-c", program], input=url, capture_output=True, text=True, check=False)
+    if child.returncode != 0:
+        raise Failure("another process could not be started")
+    return json.loads(child.stdout)
+
+
+def _elsewhere() -> None:
+    """In that process: call, and tell how often the function ran and how long it took."""
+    with Cache(sys.stdin.read(), prefix=_PREFIX, default_ttl=60) as cache:
+        f = cache.cached(name=_SHARED)(_primes_below)
+        cache.health()  # connected: what is measured is the call
+        start = time.perf_counter()
+        f(_LIMIT)
+        print(json.dumps({"computed": f.stats().stores, "seconds": time.perf_counter() - start}))

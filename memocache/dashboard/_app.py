@@ -221,7 +221,8 @@ class Pages:
         last = points[-1] if points else None
         if "x-live" in request.headers:  # the script draws the plots itself, from `data`
             points = []
-        return self._page(request, "overview.html", points=points, last=last, best=best, breakers=self.cache.breaker())
+        breakers = [(name, state, self.cache._connections()[name]) for name, state in self.cache.breaker().items()]
+        return self._page(request, "overview.html", points=points, last=last, best=best, breakers=breakers)
 
     async def data(self, request: Request) -> Response:
         """The points of the plots, as columns, after the one of number `since`."""

@@ -56,6 +56,11 @@ def check_demo(text: str) -> None:
     counters = {cells[0]: cells[1] for cells in rows(text) if len(cells) == 2}
     assert (counters["hits"], counters["misses"], counters["stores"]) == ("1,003", "2", "2")
     assert float(counters["seconds saved (hits x mean computation)"].replace(",", "")) > 0
+    beside = {cells[0]: cells[1:3] for cells in rows(text) if len(cells) == 4}
+    assert beside["10 callers at once"] == ["1 computed, 9 waited for it", "1"]
+    assert beside["another process, the same call"] == ["served what this one computed", "0"]
+    assert beside["the backend is away (injected)"] == ["computed, and no error", "1"]
+    assert beside["the backend is back"] == ["served again", "0"]
 
 
 def test_demo_on_the_default_backend(capsys: pytest.CaptureFixture[str]) -> None:

@@ -93,6 +93,16 @@ class Guard:
             return ""
         return f"not asked since {now - self._opened_at:.0f} s: {self.cause}"
 
+    def connections(self, now: float) -> dict[str, str]:
+        """The backend and its nodes by name: "connected", or since when and why they are not asked."""
+        states = self.breakers()
+        words = {
+            name: "connected" if state == "closed" else "not asked after failures" for name, state in states.items()
+        }
+        if self.breaker.open:
+            words[next(iter(words))] = self.left_alone(now).replace("not asked", "not asking the server")
+        return words
+
     def read_soon(self, entry: str, markers: Sequence[str], seconds: float) -> Awaitable[Answer] | None:
         """As `memocache.typing.ReadSoon`; None where that is no way to ask, or something failed, lately or now, that
         has to be weighed.
