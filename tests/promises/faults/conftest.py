@@ -36,6 +36,7 @@ def leisure(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
     """
     monkeypatch.setattr(_guard.Budget.__init__, "__defaults__", (30.0,))
     monkeypatch.setattr(_guard, "CALL_SECONDS", 30.0)
+    monkeypatch.setattr("memocache._runtime.budget.CALL_SECONDS", 30.0)
     return lambda url: url + "?timeout=30&connect_timeout=30"
 
 

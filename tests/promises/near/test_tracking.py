@@ -19,7 +19,9 @@ A, B, C, D = (("h", port) for port in (1, 2, 3, 4))
 class Played:
     """A tracker that says what it is told to."""
 
-    def __init__(self, dial: Any, starts: Any, watcher: Any, question: Any, judge: Callable[[Any], None]) -> None:
+    def __init__(
+        self, dial: Any, starts: Any, watcher: Any, question: Any, judge: Callable[[Any], None], *, named: bool
+    ) -> None:
         self.watcher = watcher
         self.judge = judge
         self.stopped = False
