@@ -12,6 +12,7 @@ from memocache._cache.cache import Cache
 from memocache._calls.core import Core
 from memocache._calls.decorators import Decorator, LoaderDecorator
 from memocache._runtime import disabled as _disabled
+from memocache.backends.null import NullBackend
 
 _lock = threading.RLock()
 _cache: Cache | None = None
@@ -32,7 +33,7 @@ def default_cache() -> Cache:
                 return _stand_in
             if cache is None:
                 # a backend that uses cached functions while it is made gets a cache that remembers nothing
-                _stand_in = Cache("null://")
+                _stand_in = Cache(NullBackend())
                 try:
                     cache = Cache(**_from_environment({}))
                 finally:

@@ -185,7 +185,8 @@ class _Load:
         address, store = self._binding.address(self._values)
         marks = engine.tier.marks(address.name, address.tags)
         try:
-            claim = self._claims[one] = Lead(address, store, *engine.flights.takeover(address.flight_key, marks))
+            claim = self._claims[one] = Lead(address, store)
+            engine.flights.takeover(address.flight_key, marks, claim)
             self._lead_claims()
             found = yield from store.look(address)
             claim.lease = yield from store.begin(address, found, claim.flight, patient=0.0, force=True)
@@ -243,10 +244,13 @@ class _Load:
         for one, call in todo.items():
             address = call.address
             marks, key = engine.tier.marks(address.name, address.tags), address.flight_key
+            claim = self._claims[one] = Lead(address, call.store)
             if alone:
-                self._claims[one] = Lead(address, call.store, *engine.flights.solo(key, marks))
+                engine.flights.solo(key, marks, claim)
             else:
-                flight, role, token = engine.flights.enter(key, marks, self._leading)
+                flight, role, _ = engine.flights.enter(key, marks, self._leading, claim)
+                if role is not Role.LEAD:
+                    del self._claims[one]
                 if role is Role.FOLLOW:
                     self._followed[one] = (flight, flight.open)
                     coalesced += not self._missed[one]
@@ -255,8 +259,6 @@ class _Load:
                 if role is Role.DIRECT:
                     self._direct.add(one)
                     continue
-                self._claims[one] = Lead(address, call.store, flight, token)
-                del token
             mine.append(one)
         self._lead_claims()
         if coalesced:

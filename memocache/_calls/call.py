@@ -14,7 +14,7 @@ from memocache._calls.freshness import servable_on_failure
 from memocache._calls.signature import Values
 from memocache._runtime.budget import Budget
 from memocache._runtime.outcome import Outcome
-from memocache._runtime.singleflight import Flight, Token
+from memocache._runtime.singleflight import NO_FLIGHT, Flight, Token
 from memocache._stores.store import Address, Found, Store
 from memocache.exceptions import DecodeError
 from memocache.stats import UNREADABLE, bucket
@@ -98,13 +98,16 @@ class Call:
 class Lead:
     """A flight that a computation leads; `memocache._calls.leading.Leader.end` ends it, whatever happened."""
 
-    __slots__ = ("address", "flight", "lease", "outcome", "raised", "store", "token", "waited")
+    __slots__ = ("address", "apart", "flight", "lease", "outcome", "raised", "store", "token", "waited")
 
-    def __init__(self, address: Address, store: Store, flight: Flight, token: Token | None) -> None:
+    def __init__(self, address: Address, store: Store) -> None:
         self.address = address
         self.store = store
-        self.flight = flight
-        self.token = token
+        self.flight: Flight = NO_FLIGHT
+        """Set by `Flights`, with its `token`, before anybody can join the flight."""
+        self.token: Token | None = None
+        self.apart = False
+        """Whether steps in the background lead, and end the flight."""
         self.lease: Any = None
         """The right to store, where the store has given one."""
         self.outcome: Outcome | None = None

@@ -19,6 +19,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable
 from functools import partial
+from typing import TypeVar
 
 from memocache._calls.call import Call, Lead
 from memocache._calls.call_key import Binding
@@ -35,6 +36,8 @@ from memocache._stores.memory.tier import LocalTier
 from memocache._stores.store import Address, Found
 from memocache.exceptions import BackendError, ComputeTimeout
 from memocache.stats import UNREACHABLE
+
+T = TypeVar("T")
 
 REFRESH_THROTTLE = 30.0
 """Seconds after a failed background refresh before the next one of the same key."""
@@ -81,12 +84,11 @@ class Engine:
     def refresh(self, binding: Binding, values: Values) -> Steps[Outcome]:
         """Compute now and store, voiding computations under way. Raises `BackendError`."""
         call = Call(binding, values, *binding.address(values))
-        flight, token = self.flights.takeover(call.address.flight_key, self._marks(call.address))
-        lead = Lead(call.address, call.store, flight, token)
-        del token
+        lead = Lead(call.address, call.store)
         return (yield from self._ending(lead, self._refresh_now(call, lead)))
 
     def _refresh_now(self, call: Call, lead: Lead) -> Steps[Outcome]:
+        self.flights.takeover(call.address.flight_key, self._marks(call.address), lead)
         call.found = yield from call.store.look(call.address)
         return (yield from self._lead(call, lead, patient=self._patient(call), force=True))
 
@@ -164,26 +166,28 @@ class Engine:
 
     def _lead_or_follow(self, call: Call) -> Steps[Outcome]:
         """Compute for a call that missed, or share somebody else's computation; AGAIN: look again."""
-        options, flights = call.binding.function.options, self.flights
         call.tries += 1
         if call.alone or (call.tries > 1 and time.monotonic() - call.begun >= self.max_wait):
             return (yield from self._compute_alone(call))
-        leading, token = LEADING.get(), None
+        lead = Lead(call.address, call.store)
+        return (yield from self._ending(lead, self._enter(call, lead)))
+
+    def _enter(self, call: Call, lead: Lead) -> Steps[Outcome]:
+        """Enter the flight of the key, and play the part that is left for this call."""
+        options, leading = call.binding.function.options, LEADING.get()
         key, marks = call.address.flight_key, self._marks(call.address)
         if options.coalesce is None:
-            flight, token = flights.solo(key, marks)
-            role = Role.LEAD
+            self.flights.solo(key, marks, lead)
+            flight, role = lead.flight, Role.LEAD
         else:
-            flight, role, token = flights.enter(key, marks, leading)
+            flight, role, _ = self.flights.enter(key, marks, leading, lead)
         if role is Role.FOLLOW:
             return (yield from self._follow(call, flight, leading))
         if role is Role.DIRECT:
             return (yield from self._compute_directly(call))
-        lead = Lead(call.address, call.store, flight, token)
-        del token
         if options.soft_timeout or options.hard_timeout:
             return (yield from self._lead_apart(call, lead))
-        outcome = yield from self._ending(lead, self._lead(call, lead, patient=self._patient(call)))
+        outcome = yield from self._lead(call, lead, patient=self._patient(call))
         return outcome if outcome is AGAIN else self._settle(call, outcome)
 
     def _lead(self, call: Call, lead: Lead, *, patient: float | None, force: bool = False) -> Steps[Outcome]:
@@ -194,30 +198,27 @@ class Engine:
         finally:
             stop_leading(reset)
 
-    def _ending(self, lead: Lead, steps: Steps[Outcome]) -> Steps[Outcome]:
+    def _ending(self, lead: Lead, steps: Steps[T]) -> Steps[T]:
         """Carry out steps, and end their flight whatever they raise."""
         try:
             return (yield from steps)
         finally:
-            try:
-                self.leader.end(lead)
-            except BaseException:  # a signal handler's, at any moment: every step of the end can be made again
-                self.leader.end(lead)
-                raise
+            if not lead.apart:
+                try:
+                    self.leader.end(lead)
+                except BaseException:  # a signal handler's, at any moment: every step of the end can be made again
+                    self.leader.end(lead)
+                    raise
 
     def _lead_apart(self, call: Call, lead: Lead) -> Steps[Outcome]:
         """Lead in the background, for a caller whose patience may end before the computation does."""
-        started = False
-        try:
-            lead.waited = True
-            steps = self._lead(call, lead, patient=self._patient(call))
-            started = yield Spawn(steps, partial(self._ended_apart, lead), urgent=True)
-            # since Python 3.12 a closed generator that never ran keeps its arguments as long as itself
-            del steps
-        finally:
-            if not started:
-                self.leader.end(lead)
-        if not started:
+        lead.waited = True
+        steps = self._lead(call, lead, patient=self._patient(call))
+        lead.apart = yield Spawn(steps, partial(self._ended_apart, lead), urgent=True)
+        # since Python 3.12 a closed generator that never ran keeps its arguments as long as itself
+        del steps
+        if not lead.apart:
+            self.leader.end(lead)
             return (yield from self._compute_alone(call))
         try:
             outcome = yield from self._wait(call, lead.flight, ())
@@ -308,11 +309,13 @@ class Engine:
         if call.alone:
             return (yield from self._compute_directly(call))
         call.alone = call.reachable = True
-        flight, token = self.flights.solo(call.address.flight_key, self._marks(call.address))
-        lead = Lead(call.address, call.store, flight, token)
-        del token
-        outcome = yield from self._ending(lead, self._lead(call, lead, patient=0.0))
+        lead = Lead(call.address, call.store)
+        outcome = yield from self._ending(lead, self._solo(call, lead))
         return outcome if outcome is AGAIN else self._settle(call, outcome)
+
+    def _solo(self, call: Call, lead: Lead) -> Steps[Outcome]:
+        self.flights.solo(call.address.flight_key, self._marks(call.address), lead)
+        return (yield from self._lead(call, lead, patient=0.0))
 
     def _compute_directly(self, call: Call) -> Steps[Outcome]:
         """Compute for a recursive or circular call; nothing is stored."""
@@ -359,22 +362,21 @@ class Engine:
         key = call.address.flight_key
         if self.flights.busy(key) or self._throttled.get(key, 0.0) > self.tier.clock.monotonic():
             return
-        flight, role, token = self.flights.enter(key, self._marks(call.address), ())
-        if role is not Role.LEAD:
-            return
         background = Call(call.binding, call.values, call.address.for_another_call(), call.store)
         background.found = call.found
-        lead = Lead(background.address, background.store, flight, token)
-        del token
-        started = False
-        try:
-            started = yield Spawn(self._refresh(background, lead), partial(self._ended_apart, lead))
-        finally:
-            if not started:
-                self.leader.end(lead)
+        lead = Lead(background.address, background.store)
+        yield from self._ending(lead, self._spawn_refresh(background, lead))
+
+    def _spawn_refresh(self, call: Call, lead: Lead) -> Steps[None]:
+        _, role, _ = self.flights.enter(call.address.flight_key, self._marks(call.address), (), lead)
+        if role is Role.LEAD:
+            lead.apart = yield Spawn(self._refresh(call, lead), partial(self._ended_apart, lead))
 
     def _refresh(self, call: Call, lead: Lead) -> Steps[None]:
-        outcome = yield from self._ending(lead, self._lead(call, lead, patient=None))
+        try:
+            outcome = yield from self._lead(call, lead, patient=None)
+        finally:
+            self.leader.end(lead)
         if outcome is AGAIN:
             return
         ok = outcome.error is None

@@ -23,7 +23,7 @@ from collections.abc import Callable, Hashable
 from contextvars import ContextVar
 from contextvars import Token as Reset
 from enum import Enum
-from typing import Any
+from typing import Any, Final, Protocol
 
 from memocache._runtime.generations import Mark
 from memocache._runtime.outcome import Outcome
@@ -87,6 +87,13 @@ class Token:
     __slots__ = ("__weakref__",)
 
 
+class Holder(Protocol):
+    """Whoever leads a flight, and ends it."""
+
+    flight: Flight
+    token: Token | None
+
+
 class _State(Enum):
     OPEN = 0
     SEALED = 1
@@ -133,6 +140,8 @@ class Flight:
         return not self.void and all(mark.alive for mark in self.marks)
 
 
+NO_FLIGHT: Final = Flight(None, ())
+"""Stands for a flight where there is none yet: it has ended."""
 LEADING: ContextVar[tuple[Flight, ...]] = ContextVar("memocache_leading", default=())
 
 
@@ -157,9 +166,12 @@ class Flights:
         return len(self._joinable) + sum(map(len, self._solo.values()))
 
     def enter(
-        self, key: Hashable, marks: tuple[Mark, ...], leading: tuple[Flight, ...]
+        self, key: Hashable, marks: tuple[Mark, ...], leading: tuple[Flight, ...], holder: Holder | None = None
     ) -> tuple[Flight, Role, Token | None]:
-        """Lead a new flight of `key` (with its token), or be told which flight to follow, or to run directly."""
+        """Lead a new flight of `key` (with its token), or be told which flight to follow, or to run directly.
+
+        A `holder` is given the flight before anybody can join it: whatever is raised from then on, it can end it.
+        """
         with self._lock:
             flight = self._joinable.get(key)
             if flight is not None:
@@ -175,21 +187,27 @@ class Flights:
                 flight.void = True
                 self._retire(flight)
             flight, token = self._new(key, marks)
+            if holder is not None:
+                holder.flight, holder.token = flight, token
             self._joinable[key] = flight
             return flight, Role.LEAD, token
 
-    def solo(self, key: Hashable, marks: tuple[Mark, ...]) -> tuple[Flight, Token]:
+    def solo(self, key: Hashable, marks: tuple[Mark, ...], holder: Holder | None = None) -> tuple[Flight, Token]:
         """Lead a flight that nobody may join, but which an invalidation of `key` voids."""
         with self._lock:
             flight, token = self._new(key, marks)
+            if holder is not None:
+                holder.flight, holder.token = flight, token
             self._solo.setdefault(key, []).append(flight)
             return flight, token
 
-    def takeover(self, key: Hashable, marks: tuple[Mark, ...]) -> tuple[Flight, Token]:
+    def takeover(self, key: Hashable, marks: tuple[Mark, ...], holder: Holder | None = None) -> tuple[Flight, Token]:
         """Lead a flight that voids every other flight of `key` (a forced refresh)."""
         with self._lock:
             self.void(key)
             flight, token = self._new(key, marks)
+            if holder is not None:
+                holder.flight, holder.token = flight, token
             self._joinable[key] = flight
             return flight, token
 

@@ -110,8 +110,11 @@ class _Injector:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="sys.settrace tells of only some opcodes since 3.12")
-def test_an_interrupt_at_every_moment_frees_the_follower(make_cache: Callable[..., Cache]) -> None:
-    """Wherever in the engine the leader is interrupted, a follower that waits for it has an answer soon."""
+@pytest.mark.parametrize("kept", [False, True], ids=["dropped", "kept"])
+def test_an_interrupt_at_every_moment_frees_the_follower(make_cache: Callable[..., Cache], kept: bool) -> None:
+    """Wherever in the engine the leader is interrupted, a follower that waits for it has an answer soon, also while
+    somebody keeps the exception, and with its traceback the leader's frames.
+    """
     hung: list[str] = []
     cache, k, done = make_cache(), 0, False
     while not done and len(hung) < 3:
@@ -130,8 +133,8 @@ def test_an_interrupt_at_every_moment_frees_the_follower(make_cache: Callable[..
             sys.settrace(injector)
             try:
                 return f(1)
-            except Interrupt:
-                return None  # and not the exception, whose traceback would keep the leader's frames alive
+            except Interrupt as error:
+                return error if kept else None  # its traceback keeps the leader's frames alive
             finally:
                 sys.settrace(None)
 
