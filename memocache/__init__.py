@@ -17,7 +17,6 @@ from memocache.exceptions import (
     ComputeTimeout,
     ConfigurationError,
     DecodeError,
-    DuplicateNameWarning,
     EncodeError,
     MemocacheError,
     UncacheableWarning,
@@ -29,7 +28,6 @@ from memocache.typing import MISSING
 
 __all__ = [
     "MISSING", "BackendError", "Cache", "CacheInfo", "CacheStats", "ComputeTimeout", "ConfigurationError",
-    "DecodeError", "DuplicateNameWarning", "EncodeError", "EntryInfo", "FunctionStats", "Health", "MemocacheError",
-    "UncacheableWarning", "UnsharedWarning", "UnstableKeyError", "cached", "cached_many", "configure", "default_cache",
-    "disabled",
+    "DecodeError", "EncodeError", "EntryInfo", "FunctionStats", "Health", "MemocacheError", "UncacheableWarning",
+    "UnsharedWarning", "UnstableKeyError", "cached", "cached_many", "configure", "default_cache", "disabled",
 ]  # fmt: skip

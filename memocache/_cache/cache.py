@@ -19,7 +19,6 @@ from memocache._calls.call_key import Places
 from memocache._calls.core import Core, Services
 from memocache._calls.decorators import Decorator, LoaderDecorator
 from memocache._calls.engine import Engine
-from memocache._calls.exclusions import checked_exclusions
 from memocache._calls.function import name_or_none
 from memocache._calls.options import ttl_setting
 from memocache._runtime import disabled as _disabled
@@ -76,8 +75,6 @@ class Cache:
         max_wait: seconds a call waits for somebody else's computation before it computes itself.
         clock: an object with ``time()`` and ``monotonic()``, or one callable for both.
         observers: callables that are given each event (`memocache.instrumentation` exports the events' classes).
-        exclude: what takes no part in the keys of any function: classes (`Session`, `Request`), or names of
-            parameters, in addition to a function's own ``exclude``.
         trust: modules whose classes may be rebuilt from stored values, besides those seen as results or annotations.
         credentials: a credential provider of redis-py's, asked for a login for each new connection to a server.
         tls: an `ssl.SSLContext` for ``rediss://`` and its kin, in place of the URL's ``ssl_`` options.
@@ -104,7 +101,6 @@ class Cache:
         trust: Iterable[str] = (),
         credentials: Any = None,
         tls: SSLContext | None = None,
-        exclude: str | type | Iterable[str | type] = (),
     ) -> None:
         if not isinstance(prefix, str) or not prefix:
             raise ConfigurationError("prefix= takes a text that is not empty")
@@ -131,7 +127,6 @@ class Cache:
         observers = (observers,) if callable(observers) else observers
         if not isinstance(observers, Iterable) or not all(map(callable, observers := tuple(observers))):
             raise ConfigurationError("observers= takes callables of one event")
-        excluded = checked_exclusions(exclude)
         self._settings = {"prefix": prefix, "default_ttl": ttl, "on_error": on_error, "max_wait": wait}
         time_source = clock_of(clock)
         secrets = secrets_of(secret)
@@ -174,17 +169,7 @@ class Cache:
                 hits=reporter,
             )
         unshared = None if shared is None else ProcessBoundStore(self._tier, self._flights, self._codec, shared)
-        self._places = Places(
-            self._tier,
-            layout,
-            local_store,
-            shared,
-            unshared,
-            key,
-            tiered=bool(local),
-            maxsize=local or self._tier.maxsize,
-            exclude=excluded,
-        )
+        self._places = Places(self._tier, layout, local_store, shared, unshared, key, tiered=bool(local))
         self._engine = Engine(
             self._tier,
             self._flights,
@@ -237,9 +222,20 @@ class Cache:
         """Decorates loaders ``load(ids, *rest) -> Mapping[id, value]``; see `memocache.cached_many` for the options."""
         return LoaderDecorator(lambda: self._core)
 
-    def register(self, type_: type[T], encode: Callable[[T], object], decode: Callable[[Any], T]) -> None:
-        """Teach the cache a type: `encode` makes of an instance something storable, `decode` the instance of that."""
-        self._codec.register(type_, encode, decode)
+    def register(
+        self,
+        type_: type[T],
+        encode: Callable[[T], object],
+        decode: Callable[[Any], T],
+        *,
+        key: Callable[[T], object] | None = None,
+    ) -> None:
+        """Teach the cache a type: `encode` makes of an instance something storable, `decode` the instance of that.
+
+        As arguments its instances are known by `key`, else by what `encode` makes of them; of two caches that teach one
+        class, the last is believed in that. Raises `ConfigurationError` for a type that is stored already.
+        """
+        self._codec.register(type_, encode, decode, key=key)
 
     def disabled(self) -> AbstractContextManager[None]:
         """Inside the block, functions on this cache compute and store nothing (in this thread or task)."""

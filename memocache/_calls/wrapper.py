@@ -7,6 +7,7 @@ used; until then, and whenever the default cache is replaced, its look-up reads 
 
 from __future__ import annotations
 
+import copy
 import functools
 import types
 from collections.abc import Callable, Iterable
@@ -25,8 +26,6 @@ from memocache._runtime.drivers import arun, run, unwrap
 from memocache._runtime.effects import Steps
 from memocache._runtime.outcome import Outcome
 from memocache.stats import CacheInfo, FunctionStats
-
-_CODE = frozenset({"__code__", "__defaults__", "__kwdefaults__"})
 
 
 class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wraps may be anything
@@ -54,11 +53,6 @@ class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wrap
         if self._self_function.descriptor is not staticmethod:
             self._self_state.become_method()
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        if name in _CODE:
-            self._self_state.redefine()
-
     def __repr__(self) -> str:
         return f"<memocache.cached {self._self_function.name}>"
 
@@ -73,6 +67,11 @@ class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wrap
 
     def __deepcopy__(self, memo: Any) -> Memoized:
         return self
+
+    def __dir__(self) -> list[str]:
+        # those that it has beside the function's: a mock made by its spec has them too
+        own = {name for base in type(self).__mro__[:-1] if issubclass(base, Memoized) for name in vars(base)}
+        return sorted({*super().__dir__(), *(name for name in own if not name.startswith("_"))})
 
     def _self_bind_as_method(self, of_class: bool) -> None:
         """Bind to objects, or classes, without wrapt's help."""
@@ -98,19 +97,19 @@ class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wrap
 
     def cache_info(self) -> CacheInfo:
         """Hits, misses, maxsize and currsize, in this process."""
-        core, binding = self._self_state.asked()
+        core, binding = self._self_state.bound()
         counted = core.tier.counted(binding.table)
         size = core.tier.currsize(binding.table)
-        return CacheInfo(int(counted["hits"]), int(counted["misses"]), binding.maxsize, size)
+        return CacheInfo(int(counted["hits"]), int(counted["misses"]), binding.function.options.maxsize, size)
 
     def cache_parameters(self) -> dict[str, Any]:
         """The settings in force, by name."""
-        core, binding = self._self_state.asked()
+        core, binding = self._self_state.bound()
         return core.parameters(binding)
 
     def stats(self) -> FunctionStats:
         """The counters of this function's name, in this process."""
-        core, binding = self._self_state.asked()
+        core, binding = self._self_state.bound()
         return core.services.function_stats(binding.function.name)
 
     def key_for(self, /, *args: Any, **kwargs: Any) -> str:
@@ -120,12 +119,12 @@ class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wrap
 
     def cache_clear(self) -> Any:
         """Forget this function's entries everywhere and zero its counters."""
-        core, binding = self._self_state.asked()
+        core, binding = self._self_state.bound()
         return self._self_run(_clear(core, binding), "cache_clear")
 
     def invalidate_all(self) -> Any:
         """Forget every call of this function, everywhere."""
-        core, binding = self._self_state.asked()
+        core, binding = self._self_state.bound()
         return self._self_run(core.services.invalidate_function(binding.function.name), "invalidate_all")
 
     def invalidate(self, /, *args: Any, **kwargs: Any) -> Any:
@@ -254,6 +253,9 @@ class BoundMemoized(functools.partial):  # type: ignore[type-arg]  # what it ret
     def __repr__(self) -> str:
         return f"<bound {self._memoized()!r}>"
 
+    def __deepcopy__(self, memo: Any) -> BoundMemoized:
+        return type(self)(self.func, copy.deepcopy(self.args[0], memo))  # as any bound method
+
     def __reduce__(self) -> Any:
         return getattr, (self.args[0], self._memoized().__name__)
 
@@ -261,8 +263,13 @@ class BoundMemoized(functools.partial):  # type: ignore[type-arg]  # what it ret
 def memoize(target: Any, settings: dict[str, Any], find_core: Callable[[], Core]) -> Memoized:
     """Decorate `target`; `find_core` gives the cache's core at call time."""
     # a class of its own, because Python looks __call__ up on the type
-    made = cast("type[Memoized]", type("Memoized", (Memoized,), {}))
-    return made(Function(target, settings), find_core)
+    function = Function(target, settings)
+    namespace: dict[str, Any] = {}
+    if function.descriptor is classmethod:
+        # what a class's dict holds of one: so the standard library sees that its class is bound already
+        namespace = {"__class__": property(lambda self: classmethod), "__func__": property(lambda self: function.plain)}
+    made = cast("type[Memoized]", type("Memoized", (Memoized,), namespace))
+    return made(function, find_core)
 
 
 def _clear(core: Core, binding: Binding) -> Steps[None]:

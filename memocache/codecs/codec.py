@@ -27,6 +27,7 @@ from memocache.codecs import classes as _classes
 from memocache.codecs import dataframes as _frames
 from memocache.codecs import newer_types as _newer
 from memocache.codecs import out_of_band as _apart
+from memocache.codecs import registered as _registered
 from memocache.codecs import return_types as _hints
 from memocache.codecs import single_use
 from memocache.codecs import value_paths as _paths
@@ -166,10 +167,18 @@ class Codec:
         except Exception as error:
             raise DecodeError(f"payload is malformed ({type(error).__name__})") from None
 
-    def register(self, type_: type[T], encode: Callable[[T], object], decode: Callable[[Any], T]) -> None:
+    def register(
+        self,
+        type_: type[T],
+        encode: Callable[[T], object],
+        decode: Callable[[Any], T],
+        *,
+        key: Callable[[T], object] | None = None,
+    ) -> None:
         """Store instances of exactly `type_` as what `encode` makes of them; `decode` turns that back.
 
-        ConfigurationError if the codec already has a code for `type_`. A later class of the same name replaces it.
+        As arguments they are known by `key`, else by what `encode` makes of them. ConfigurationError if the codec
+        already has a code for `type_`. A later class of the same name replaces it.
         """
         if type_ in DUMPS or type_ in _newer.DUMPS or type_ in _NATIVE or type_ in _SILENT:
             raise ConfigurationError(f"{_classes.name_of(type_)} is stored already and cannot be registered")
@@ -179,6 +188,7 @@ class Codec:
             self._kinds.pop(former, None)
         self._registered[name] = (type_, decode)
         self._kinds[type_] = Kind(REGISTERED, partial(_dump_registered, name, encode))
+        _registered.teach(type_, key or encode)
 
     def trust(self, *classes_or_modules: type | str) -> None:
         """Allow classes, or all classes of modules (and of their submodules once imported), to be rebuilt.
@@ -206,10 +216,18 @@ class Codec:
         """Return how instances of exactly `cls` are written, or None; a class that can be rebuilt becomes trusted."""
         kind = self._kinds.get(cls)
         if kind is None and cls not in _SILENT:
-            kind = _frames.kind_of(cls) or _known.kind_of(cls) or self._trust_error(cls) or self._trust_shape(cls)
+            kind = _frames.kind_of(cls) or _known.kind_of(cls) or self._published(cls)
+            kind = kind or self._trust_error(cls) or self._trust_shape(cls)
             if kind is not None:
                 self._kinds[cls] = kind
         return kind
+
+    def _published(self, cls: type) -> Kind | None:
+        found = _registered.published(cls)
+        if found is None or _classes.find(_classes.name_of(cls)) is not cls:
+            return None
+        self.register(cls, found.encode, found.decode, key=getattr(found, "key", None))
+        return self._kinds[cls]
 
     def _trust_error(self, cls: type) -> Kind | None:
         if not issubclass(cls, Exception):
@@ -307,6 +325,11 @@ class Codec:
     def _load_registered(self, body: Buffer, unpack: Unpack) -> Any:
         name, plain = expect_list(unpack(body), 2)
         entry = self._registered.get(expect(str, name))
+        if entry is None:
+            # published, it may be, and not seen yet: the class must be there, for nothing is imported
+            cls = _classes.find(name)
+            if cls is not None and self._published(cls) is not None:
+                entry = self._registered.get(name)
         if entry is None:
             raise DecodeError("payload names a type that is not registered")
         return entry[1](plain)

@@ -12,6 +12,7 @@ from datetime import datetime, time
 from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
 
+import msgpack
 import pytest
 
 from memocache._calls.keys import canonical as _canonical
@@ -344,3 +345,11 @@ def test_tokens_and_methods_of_this_process() -> None:
     assert canonical(thing.go, process) == b"M" + canonical(Thing.go) + canonical(thing, process)
     with pytest.raises(NoIdentity):
         canonical(Broken(), process)
+
+
+def test_long_bytes_are_spelled_as_msgpack_spells_them() -> None:
+    """They are not copied into a packer, and their encoding is the same."""
+    for length in ((1 << 20) - 1, 1 << 20, (1 << 20) + 1):
+        value = bytes(length)
+        assert canonical(value) == b"." + msgpack.packb(value)
+        assert canonical([value, (1,)]) == b"L\x02" + canonical(value) + canonical((1,))

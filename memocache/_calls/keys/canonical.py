@@ -147,6 +147,9 @@ def _put_scalar(value: Any, out: _Out, process: _Process, depth: int) -> None:
     if value != value:
         out.append(b"~")
         return
+    if type(value) is bytes and _BIG_PACKER <= len(value) < 1 << 32:  # as msgpack writes it, and not copied
+        out += b".\xc6" + len(value).to_bytes(4, "big"), value
+        return
     try:
         out.append(b"." + _pack(value))
     except OverflowError:

@@ -136,6 +136,8 @@ def _lowered_pandas(numpy: Any, value: Any, cls: type, ancestors: frozenset[int]
     if id(pandas.Series) in ancestors:
         column = _column(numpy, pandas, value.array)
         return "pandas.Series", cls, value.name, value.index, column, _metadata(value), *_told(value)
+    if cls is pandas.RangeIndex:
+        return "pandas.RangeIndex", value.name, value.start, value.stop, value.step
     if id(pandas.MultiIndex) in ancestors:
         levels = tuple([_column(numpy, pandas, value.get_level_values(at).array) for at in range(value.nlevels)])
         return "pandas.MultiIndex", cls, tuple(value.names), levels
@@ -156,6 +158,8 @@ def _told(value: Any) -> _Tuple:
 
 
 def _column(numpy: Any, pandas: Any, array: Any) -> _Tuple:
+    if type(array) is pandas.arrays.NumpyExtensionArray:  # whose dtype is none of numpy's
+        return _array(numpy, array.to_numpy())
     dtype = array.dtype
     if isinstance(dtype, numpy.dtype):
         return _array(numpy, array.to_numpy())

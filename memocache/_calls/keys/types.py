@@ -25,6 +25,7 @@ from memocache._calls.keys import libraries as _canonical_extra
 from memocache._calls.keys import newer_types
 from memocache._calls.keys.state import shape_of
 from memocache._runtime.identity import NoIdentity, inherited, mro_of
+from memocache.codecs import registered
 from memocache.codecs.known import table as known_types
 
 
@@ -33,6 +34,9 @@ def lowered(value: Any, cls: Any) -> tuple[Any, ...] | None:
     lower = _LOWER.get(id(cls))
     if lower is not None:
         return lower(value)
+    taught = registered.key_of(value, cls)
+    if taught is not None:
+        return taught
     own_key = inherited(cls, "__cache_key__")
     if own_key is not None:
         return "key", cls, own_key.__get__(value, cls)()

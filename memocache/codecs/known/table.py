@@ -23,6 +23,7 @@ TABLE: Final[tuple[KnownType, ...]] = (
 )
 _BY_NUMBER: Final = {known.number: known for known in TABLE}
 _BY_NAME: Final = {name: known for known in TABLE for name in known.classes}
+_LIBRARIES: Final = frozenset(name.partition(":")[0].partition(".")[0] for name in _BY_NAME)
 # Classes of builtins that go by no name there.
 _NAMELESS: Final = {
     "builtins:mappingproxy": type(type.__dict__),
@@ -35,6 +36,8 @@ _NAMELESS: Final = {
 
 def known_type(cls: type) -> KnownType | None:
     """Return the entry of a class, or None; a class that only bears a known name has none."""
+    if _library(cls) not in _LIBRARIES:
+        return None
     for base in type.__dict__["__mro__"].__get__(cls):
         name = f"{base.__module__}:{base.__qualname__}"
         known = _BY_NAME.get(name)
@@ -78,4 +81,5 @@ def _dump(known: KnownType, value: Any, pack: Pack) -> bytes:
 
 
 def _library(cls: type) -> str:
-    return cls.__module__.partition(".")[0]
+    module: object = cls.__module__  # which its author may have set to anything
+    return module.partition(".")[0] if isinstance(module, str) else ""
