@@ -23,13 +23,13 @@ from xxhash import xxh3_64_digest
 
 from memocache._runtime.humanize import amount, size
 from memocache.backends._disk import records
+from memocache.backends._disk.async_disk import LARGE, AsyncDisk
 from memocache.backends._disk.blob_files import Filed
 from memocache.backends._disk.directory import Unusable, make_directory
 from memocache.backends._disk.janitor import STEP, Janitor, room
 from memocache.backends._disk.schema import WriteTransaction, number, touched
 from memocache.backends._disk.state_file import EPOCH_WORD
 from memocache.backends._disk.store import LOOK_SECONDS, DiskStore, Refused, give_back, share
-from memocache.backends._threads import in_thread, in_thread_unhurried
 from memocache.backends.base import NO_ROOM, BaseBackend, counted, holds, with_member
 from memocache.exceptions import ConfigurationError
 from memocache.typing import BackendFacts, Finding, Guard, Pieces, Put, Tally
@@ -38,7 +38,6 @@ T = TypeVar("T")
 DEFAULT_MAX_BYTES: Final = 2 * 10**9
 LEAST_MAX_BYTES: Final = 10**6
 MAX_VALUE_BYTES: Final = 2**30
-LARGE: Final = 2**20
 _SECONDS = 5.0
 _PAGE = 1000
 _ROOM = 64 * 2**20
@@ -164,7 +163,7 @@ class DiskBackend(BaseBackend):
                     at, record = bytes(places.key()), places.value()
                     if not at.startswith(start):
                         return None, keys
-                    key = records.key_of(at, record)
+                    key = records.key_at(at, record)
                     if bytes(record[:8]) > now and key is not None and key.startswith(prefix):
                         keys.append(key)
                     there = places.next()
@@ -356,38 +355,6 @@ class DiskBackend(BaseBackend):
 
     def _ms(self) -> int:
         return int(self._now() * 1000)
-
-
-class AsyncDisk:
-    """The methods of a `DiskBackend` as coroutines: what takes microseconds at once, the rest in worker threads."""
-
-    def __init__(self, backend: DiskBackend) -> None:
-        self._backend = backend
-
-    async def read(self, keys: Sequence[str], *, timeout: float | None = None) -> list[Any]:
-        """See `DiskBackend.read`."""
-        found = self._backend.read_now(keys)
-        return await in_thread(self._backend.read, keys, timeout=timeout) if found is None else found
-
-    async def transact(
-        self, guards: Sequence[Guard], puts: Sequence[Put] = (), *args: Any, timeout: float | None = None, **kwargs: Any
-    ) -> list[Any] | None:
-        """See `DiskBackend.transact`; the time that large values take to be written is not counted."""
-        backend, filed = self._backend, {}
-        if any(isinstance(put.value, Pieces) or len(put.value) >= LARGE for put in puts):
-            filed = await in_thread_unhurried(backend.file_away, puts)
-        conflict: list[Any] | None = await in_thread(
-            backend.commit, filed, guards, puts, *args, timeout=timeout, **kwargs
-        )
-        return conflict
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        method = getattr(self._backend, name)
-        return lambda *args, timeout=None, **kwargs: in_thread(method, *args, timeout=timeout, **kwargs)
-
-    async def close(self) -> None:
-        """See `DiskBackend.close`."""
-        await in_thread_unhurried(self._backend.close)
 
 
 def _seconds(timeout: float | None) -> float:

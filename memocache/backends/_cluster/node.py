@@ -131,11 +131,11 @@ def translated(failure: Exception) -> Exception:
             return failure
     elif isinstance(failure, Busy) or not isinstance(failure, OSError):
         return failure
-    fresh = NodeFailure("a node failed", name_of(failure))
+    fresh = NodeFailure("a node failed", word_for(failure))
     fresh.__cause__ = failure
     return fresh
 
 
-def name_of(failure: Exception) -> str:
+def word_for(failure: Exception) -> str:
     """A failure in a word."""
     return failure.code if isinstance(failure, ReplyError) else type(failure).__name__

@@ -23,7 +23,7 @@ from typing import TypeVar
 from memocache._runtime.randomness import random
 from memocache.backends._cluster.client_tracking import ClusterTracking
 from memocache.backends._cluster.fan_out import Job, Plan
-from memocache.backends._cluster.node import DOUBTFUL, Node, may_repeat, name_of, translated
+from memocache.backends._cluster.node import DOUBTFUL, Node, may_repeat, translated, word_for
 from memocache.backends._cluster.slots import Address, Redirect, SlotTable, parse_redirect, parse_slots
 from memocache.backends._redis.combinators import asking
 from memocache.backends._redis.connect import Dial, dialer
@@ -248,7 +248,7 @@ class Router:
             try:
                 table = node.pool.run(_slots(address), _ASK_FOR)
             except Exception as failure:  # whatever it is, the next one may answer; only what callers meet is weighed
-                self._why = name_of(failure)
+                self._why = word_for(failure)
                 continue
             if ours is None or table.epoch >= ours.epoch:
                 return table

@@ -59,7 +59,7 @@ def first_place(prefix: str) -> bytes:
     return prefix.encode()[:_CUT]
 
 
-def key_of(at: bytes, record: bytes) -> str | None:
+def key_at(at: bytes, record: bytes) -> str | None:
     """The key whose record stands at a place; None if the record is damaged."""
     if not record[8] & LONG:
         return at.decode()

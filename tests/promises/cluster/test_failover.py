@@ -1,4 +1,4 @@
-"""Row 21 of docs/reliability.md, in short: `tests.promises.cluster.storm` has more rounds and other seeds.
+"""Row 21 of docs/reliability.md, in short: `tests.checker.storm` has more rounds and other seeds.
 
 0 wrong values, 0 exceptions to callers, and every worker is served again soon after the servers themselves can.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from memocache.testing import servers
-from tests.promises.cluster.storm import Report, storm
+from tests.checker.storm import Report, storm
 
 pytestmark = [pytest.mark.skipif(not servers.available_servers(), reason="no server"), pytest.mark.full]
 

@@ -1,24 +1,20 @@
-"""Failover under load: worker processes call, write and invalidate while a seeded schedule breaks the servers.
+"""Worker processes call, write and invalidate while a seeded schedule breaks what they use, and each answer is checked.
 
-The long form of the tests in `test_failover`::
-
-    python -m tests.promises.cluster.storm cluster --seed 7 --rounds 5 [--wait 1] [--kind redis] [--local]
-    python -m tests.promises.cluster.storm sentinel --seed 7 --rounds 3
-
-Every answer is checked: the key it is of, and that it is no older than the last invalidation of it that had returned
+Every answer is checked for the key it is of, and for being no older than the last invalidation of it that had returned
 when the call began. An invalidation that a primary acknowledged and lost with its last writes is exempt, and counted:
 every one since the value seen must have returned within `_LOST` seconds of a change of primaries that we, or the
-servers themselves, brought about. What moves slots or primaries in good order loses nothing, and exempts nothing.
+servers themselves, brought about. What moves slots or primaries in good order loses nothing, and exempts nothing; nor
+does a single server, which comes back empty.
 """
 
 from __future__ import annotations
 
-import argparse
 import functools
 import json
 import os
 import pathlib
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -35,9 +31,9 @@ from memocache.backends._cluster.slots import slot_of
 from memocache.testing import servers
 from memocache.testing.fleet import ClusterServer, SentinelTrio, until
 from memocache.testing.servers import Server
-from tests.promises.cluster.worker import KEYS, SIZE, Truth
+from tests.checker.worker import KEYS, MOST, SIZE, Truth
 
-_ROOT = str(pathlib.Path(__file__).parents[3])
+_ROOT = str(pathlib.Path(__file__).parents[2])
 _LOST = 1.0
 """Seconds before a fault in which replication may be behind, and after the new primary's first write."""
 
@@ -71,6 +67,12 @@ class Report:
     hits: int = 0
     invalidations: int = 0
     refused: int = 0
+    puts: int = 0
+    cancelled: int = 0
+    hung: int = 0
+    computations: int = 0
+    overlaps: int = 0
+    overlaps_excused: int = 0
     slowest: float = 0.0
     raised: list[str] = field(default_factory=list)
     wrong: list[Any] = field(default_factory=list)
@@ -81,12 +83,78 @@ class Report:
     unasked: list[float] = field(default_factory=list)
 
 
+class OneServer:
+    """A single server."""
+
+    def __init__(self, kind: str) -> None:
+        self.server = servers.start(kind)
+        self.servers = [self.server]
+        self.url = self.server.url
+
+    def __enter__(self) -> OneServer:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.server.stop()
+
+
+class Directory:
+    """A store on disk."""
+
+    def __init__(self) -> None:
+        self._home = tempfile.TemporaryDirectory(prefix="memocache-storm-")
+        self.url = f"disk://{self._home.name}/store"
+        self.servers: list[Server] = []
+
+    def __enter__(self) -> Directory:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._home.cleanup()
+
+
+def place(kind: str, server: str) -> Any:
+    """What the workers of a storm share: "server", "near", "cluster", "sentinel" or "disk"."""
+    if kind == "cluster":
+        return ClusterServer(server, node_timeout=1.0)
+    if kind == "sentinel":
+        return SentinelTrio(server, down_after=1.0)
+    return Directory() if kind == "disk" else OneServer(server)
+
+
+def overlaps(
+    computations: list[tuple[int, float, float]],
+    invalidations: list[tuple[int, float, float]],
+    faults: list[tuple[float, float]],
+) -> tuple[int, int, int]:
+    """How many computations there were; how many began while another of the same key was under way, though the key was
+    not invalidated meanwhile; and how many more of these there were about the time of a fault.
+    """
+    changes: dict[int, list[tuple[float, float]]] = {}
+    for key, begun, ended in invalidations:
+        changes.setdefault(key, []).append((begun, ended))
+    found = excused = 0
+    latest: dict[int, tuple[float, float]] = {}
+    for key, begun, ended in sorted(computations, key=lambda one: one[1]):
+        before = latest.get(key)
+        if before is not None and begun < before[1]:
+            meanwhile = (*changes.get(key, ()), *changes.get(-1, ()))
+            if not any(at <= begun and before[0] <= until for at, until in meanwhile):
+                if any(at <= begun <= until for at, until in faults):
+                    excused += 1
+                else:
+                    found += 1
+        if before is None or ended > before[1]:
+            latest[key] = begun, ended
+    return len(computations), found, excused
+
+
 class Storm:
     """Workers on a fleet, and what is done to it."""
 
     def __init__(
         self,
-        fleet: ClusterServer | SentinelTrio,
+        fleet: Any,
         url: str,
         seed: int,
         workers: int,
@@ -97,14 +165,16 @@ class Storm:
         self.random = random.Random(seed)
         self.faults: list[Fault] = []
         self.changes: list[float] = []
+        self.lost: list[tuple[float, float]] = []
         self.steps: list[tuple[str, float, float]] = []
         self._orderly: list[tuple[float, float]] = []
         self._over = threading.Event()
         self._home = tempfile.TemporaryDirectory(prefix="memocache-storm-")
         truth = pathlib.Path(self._home.name, "truth")
         truth.write_bytes(bytes(SIZE))
-        self._hit_at = Truth(str(truth)).hit_at[:workers]
-        command = [sys.executable, "-m", "tests.promises.cluster.worker", url, str(truth)]
+        self._command = command = [sys.executable, "-m", "tests.checker.worker", url, str(truth)]
+        self._seed, self._victim = seed, None
+        self.truth = Truth(str(truth))
         self.workers = [
             subprocess.Popen(
                 [
@@ -112,7 +182,7 @@ class Storm:
                     str(number),
                     str(workers),
                     str(seed),
-                    str(behind if number == workers - 1 else 0.0),
+                    str(behind if number == workers - 1 or isinstance(fleet, OneServer) else 0.0),
                     "yes" if broken else "no",
                 ],
                 stdin=subprocess.PIPE,
@@ -123,6 +193,7 @@ class Storm:
             )
             for number in range(workers)
         ]
+        self._hit_at = self.truth.hit_at[:workers]
         for worker in self.workers:
             assert worker.stdout is not None
             assert worker.stdout.readline() == "ready\n"
@@ -130,7 +201,8 @@ class Storm:
             f = cache.cached(name="f")(lambda key: key)
             self.slots = [slot_of(f.key_for(key)) for key in range(KEYS)]
         self._watcher = threading.Thread(target=self._watch)
-        self._watcher.start()
+        if isinstance(fleet, ClusterServer | SentinelTrio):
+            self._watcher.start()
 
     def _watch(self) -> None:
         """Note when primaries change, also by themselves: a busy machine may hold a process up for long."""
@@ -146,6 +218,116 @@ class Storm:
             if before is not None and now != before:
                 self.changes.append(time.monotonic())
             before = now
+
+    def calls(self) -> int:
+        """How many answers there were so far."""
+        return sum(self.truth.calls)
+
+    # -- what can be done to processes
+
+    def kill_process(self) -> None:
+        """A process that calls is killed, and another one takes its place."""
+        self._end_victim()
+        words = [str(MOST), str(MOST), str(self._seed), "0.0", "no"]
+        self._victim = subprocess.Popen(
+            [*self._command, *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            cwd=_ROOT,
+            env={**os.environ, "PYTHONPATH": _ROOT},
+        )
+        self.calm(2.0)
+
+    def _end_victim(self) -> None:
+        victim, self._victim = self._victim, None
+        if victim is not None:
+            victim.kill()
+            victim.wait()
+            assert victim.stdin is not None
+            victim.stdin.close()
+
+    def stop_process(self) -> None:
+        """A process is stopped in its tracks for a moment."""
+        worker = self.random.choice(self.workers)
+        worker.send_signal(signal.SIGSTOP)
+        try:
+            self.calm(1.5)
+        finally:
+            worker.send_signal(signal.SIGCONT)
+
+    # -- what can be done to one server
+
+    def restart(self) -> None:
+        """The server is killed and comes back empty."""
+        self.fleet.server.restart()
+
+    def hang(self) -> None:
+        """The server stands still for a moment."""
+        self.fleet.server.suspend()
+        self.calm(1.0)
+        self.fleet.server.resume()
+
+    def kill_clients(self) -> None:
+        """Every connection is ended, again and again."""
+        for _ in range(10):
+            self._tell("CLIENT", "KILL", "TYPE", "normal")
+            self.calm(0.1)
+
+    def kill_listeners(self) -> None:
+        """Every connection that tracks or listens is ended, again and again."""
+        for _ in range(10):
+            self._tell("CLIENT", "KILL", "TYPE", "pubsub")
+            with self.fleet.server.client() as client:
+                for one in client.client_list():
+                    if "t" in one["flags"] or "B" in one["flags"]:
+                        client.client_kill_filter(_id=one["id"])
+            self.calm(0.1)
+
+    def pause(self) -> None:
+        """The server answers nobody for a moment (CLIENT PAUSE)."""
+        self._tell("CLIENT", "PAUSE", 400, "ALL")
+        self.calm(0.5)
+
+    def flush(self) -> None:
+        """The database is emptied."""
+        self._tell("FLUSHDB")
+
+    def swap(self) -> None:
+        """An empty database takes the place of the one in use, and this one comes back, without what was removed from
+        the other meanwhile.
+        """
+        with self.fleet.server.client(db=1) as client:
+            client.flushdb()
+        begun = time.monotonic()
+        for _ in range(2):
+            self._tell("SWAPDB", 0, 1)
+            self.calm(0.7)
+        self.lost.append((begun, time.monotonic() - 0.7))
+
+    def evict(self) -> None:
+        """The server has less memory than it needs, and evicts whatever it likes."""
+        self._limit("allkeys-random", self._used() - 20_000)
+        self.calm(1.0)
+        self._limit("noeviction", 0)
+
+    def full(self) -> None:
+        """The server refuses writes."""
+        self._limit("noeviction", 1)
+        self.calm(1.0)
+        self._limit("noeviction", 0)
+
+    def _used(self) -> int:
+        with self.fleet.server.client() as client:
+            return int(client.info("memory")["used_memory"])
+
+    def _limit(self, policy: str, most: int) -> None:
+        with self.fleet.server.client() as client:
+            client.config_set("maxmemory-policy", policy)
+            client.config_set("maxmemory", most)
+
+    def _tell(self, *words: Any) -> None:
+        with self.fleet.server.client() as client:
+            client.execute_command(*words)
 
     # -- what can be done to a fleet
 
@@ -192,11 +374,13 @@ class Storm:
         record.over = time.monotonic()
 
     def hand_over(self) -> None:
-        """A replica takes over in good order."""
+        """A replica takes over in good order, which a cluster's primary waits for and a sentinels' master does not."""
         begun = time.monotonic()
         if isinstance(self.fleet, ClusterServer):
             self.fleet.failover(self.fleet.primary_of(self.random.choice(self.slots)))
-        self._orderly.append((begun, time.monotonic()))
+            self._orderly.append((begun, time.monotonic()))
+        elif isinstance(self.fleet, SentinelTrio):
+            self.fleet.failover()
 
     def reshard(self) -> None:
         """The slots of some keys move to other primaries, slowly enough to be met on their way."""
@@ -227,7 +411,7 @@ class Storm:
         """Wait until the servers are whole again."""
         if isinstance(self.fleet, ClusterServer):
             self.fleet.settled()
-        else:
+        elif isinstance(self.fleet, SentinelTrio):
             until(self.fleet._ready, "the sentinels are not content")
 
     def calm_down(self) -> None:
@@ -243,21 +427,23 @@ class Storm:
     def end(self) -> Report:
         """Let the workers end and judge what they saw."""
         self._over.set()
-        self._watcher.join()
+        if self._watcher.ident is not None:
+            self._watcher.join()
         tales: list[dict[str, Any]] = []
         for worker in self.workers:
             out, _ = worker.communicate(timeout=60)
             tales.append(json.loads(out.splitlines()[-1]))
+        self._end_victim()
         self._home.cleanup()
         report = Report()
-        returned = {(key, version): at for tale in tales for key, version, at in tale["returned"]}
+        returned = {(key, version): at for tale in tales for key, version, _, at in tale["returned"] if key >= 0}
         lossy = [(fault.at, max(fault.own, fault.over)) for fault in self.faults if fault.lossy]
         ours = [*self._orderly, *((fault.at, fault.over) for fault in self.faults)]
         report.steps = self.steps
         report.unasked = [at for at in self.changes if not any(a <= at <= b + 0.5 for a, b in ours)]
-        lossy += [(at - _NOTICED, at) for at in report.unasked]
+        lossy += self.lost + [(at - _NOTICED, at) for at in report.unasked]
         for tale in tales:
-            for name in ("calls", "hits", "invalidations", "refused"):
+            for name in ("calls", "hits", "invalidations", "refused", "puts", "cancelled", "hung"):
                 setattr(report, name, getattr(report, name) + tale[name])
             report.slowest = max(report.slowest, tale["slowest"])
             report.raised += tale["raised"]
@@ -269,6 +455,11 @@ class Storm:
                     report.exempt += 1
                 else:
                     report.wrong.append((key, seen, floor, begun, lost, lossy))
+        report.computations, report.overlaps, report.overlaps_excused = overlaps(
+            [one for tale in tales for one in tale["computations"]],
+            [(key, begun, at) for tale in tales for key, _, begun, at in tale["returned"]],
+            [(begun - 1.0, ended + 12.0) for _, begun, ended in self.steps],
+        )
         for fault in self.faults:
             report.failovers.append((fault.name, round(fault.own - fault.at, 2)))
             report.resumed.append((fault.name, round(max(fault.served) - fault.own, 2)))
@@ -277,6 +468,7 @@ class Storm:
     def abandon(self) -> None:
         """End the workers that are left, whatever they are at."""
         self._over.set()
+        self._end_victim()
         for worker in self.workers:
             if worker.poll() is None:
                 worker.kill()
@@ -311,61 +503,27 @@ def storm(
     wait: int = 0,
     behind: float = 0.0,
     broken: bool = False,
+    calls: int = 0,
 ) -> Report:
     """Run `steps` (names of `Storm`'s methods) against a fleet of its own and report.
 
-    With `behind`, the last worker holds copies, and what it sees may be behind by so many seconds.
+    With `behind`, the last worker (on a single server all of them) holds copies, and what it sees may be behind by so
+    many seconds. With `calls`, it ends when there have been so many, and not before.
     """
-    fleet: Any = ClusterServer(server, node_timeout=1.0) if kind == "cluster" else SentinelTrio(server, down_after=1.0)
-    with fleet:
+    with place(kind, server) as fleet:
         run = Storm(fleet, fleet.url + (f"?wait={wait}" if wait else ""), seed, workers, behind, broken)
         try:
             run.calm(0.3)
             for step in steps:
+                if calls and run.calls() >= calls:
+                    break
                 run.settle()
                 begun = time.monotonic()
                 getattr(run, step)()
                 run.steps.append((step, begun, time.monotonic()))
                 run.calm(0.3)
+            while run.calls() < calls:
+                run.calm(0.1)
             return run.end()
         finally:
             run.abandon()
-
-
-def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(prog="python -m tests.promises.cluster.storm")
-    parser.add_argument("fleet", choices=("cluster", "sentinel"))
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--workers", type=int, default=3)
-    parser.add_argument("--wait", type=int, default=0)
-    parser.add_argument("--local", action="store_true", help="the last worker holds copies, and may be 1 s behind")
-    parser.add_argument("--kind", default=servers.available_servers()[0])
-    asked = parser.parse_args()
-    every = ["kill", "stop", "hand_over", "reshard", "down"] if asked.fleet == "cluster" else ["kill", "stop"]
-    draw = random.Random(asked.seed)
-    steps = [step for _ in range(asked.rounds) for step in draw.sample(every, len(every))]
-    report = storm(
-        asked.fleet,
-        steps,
-        seed=asked.seed,
-        server=asked.kind,
-        workers=asked.workers,
-        wait=asked.wait,
-        behind=1.0 if asked.local else 0.0,
-    )
-    begun = report.steps[0][1]
-    report.steps = [(name, round(a - begun, 2), round(b - begun, 2)) for name, a, b in report.steps]
-    report.unasked = [round(at - begun, 2) for at in report.unasked]
-    for key, seen, floor, at, lost, _ in report.wrong[:200:10]:
-        print("wrong", key, seen, floor, round(at - begun, 3), [round(one - begun, 3) for one in lost][-4:])
-    for name, value in vars(report).items():
-        if name != "wrong":
-            print(f"{name:14}{value}")
-    print(f"{'wrong values':14}{len(report.wrong)}")
-    sys.exit(bool(report.wrong or report.raised))
-
-
-if __name__ == "__main__":
-    main()
