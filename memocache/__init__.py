@@ -17,6 +17,7 @@ from memocache.exceptions import (
     ComputeTimeout,
     ConfigurationError,
     DecodeError,
+    DuplicateNameWarning,
     EncodeError,
     MemocacheError,
     UncacheableWarning,
@@ -28,6 +29,7 @@ from memocache.typing import MISSING
 
 __all__ = [
     "MISSING", "BackendError", "Cache", "CacheInfo", "CacheStats", "ComputeTimeout", "ConfigurationError",
-    "DecodeError", "EncodeError", "EntryInfo", "FunctionStats", "Health", "MemocacheError", "UncacheableWarning",
-    "UnsharedWarning", "UnstableKeyError", "cached", "cached_many", "configure", "default_cache", "disabled",
+    "DecodeError", "DuplicateNameWarning", "EncodeError", "EntryInfo", "FunctionStats", "Health", "MemocacheError",
+    "UncacheableWarning", "UnsharedWarning", "UnstableKeyError", "cached", "cached_many", "configure", "default_cache",
+    "disabled",
 ]  # fmt: skip

@@ -12,6 +12,7 @@
 
     UncacheableWarning (UserWarning)         a result was returned uncached
     UnsharedWarning (UserWarning)            entries stay in this process
+    DuplicateNameWarning (UserWarning)       two functions of one name= share entries
 
 Messages name parameters, functions and settings, and never an argument, a value or a stored byte.
 """
@@ -53,3 +54,7 @@ class UncacheableWarning(UserWarning):
 
 class UnsharedWarning(UserWarning):
     """Entries cannot be named across processes and stay in this one."""
+
+
+class DuplicateNameWarning(UserWarning):
+    """Two different functions were given one ``name=``: each is served the other's entries."""

@@ -19,6 +19,7 @@ from memocache._calls.call_key import Places
 from memocache._calls.core import Core, Services
 from memocache._calls.decorators import Decorator, LoaderDecorator
 from memocache._calls.engine import Engine
+from memocache._calls.exclusions import checked_exclusions
 from memocache._calls.function import name_or_none
 from memocache._calls.options import ttl_setting
 from memocache._runtime import disabled as _disabled
@@ -75,6 +76,8 @@ class Cache:
         max_wait: seconds a call waits for somebody else's computation before it computes itself.
         clock: an object with ``time()`` and ``monotonic()``, or one callable for both.
         observers: callables that are given each event (`memocache.instrumentation` exports the events' classes).
+        exclude: what takes no part in the keys of any function: classes (`Session`, `Request`), or names of
+            parameters, in addition to a function's own ``exclude``.
         trust: modules whose classes may be rebuilt from stored values, besides those seen as results or annotations.
         credentials: a credential provider of redis-py's, asked for a login for each new connection to a server.
         tls: an `ssl.SSLContext` for ``rediss://`` and its kin, in place of the URL's ``ssl_`` options.
@@ -101,6 +104,7 @@ class Cache:
         trust: Iterable[str] = (),
         credentials: Any = None,
         tls: SSLContext | None = None,
+        exclude: str | type | Iterable[str | type] = (),
     ) -> None:
         if not isinstance(prefix, str) or not prefix:
             raise ConfigurationError("prefix= takes a text that is not empty")
@@ -127,6 +131,7 @@ class Cache:
         observers = (observers,) if callable(observers) else observers
         if not isinstance(observers, Iterable) or not all(map(callable, observers := tuple(observers))):
             raise ConfigurationError("observers= takes callables of one event")
+        excluded = checked_exclusions(exclude)
         self._settings = {"prefix": prefix, "default_ttl": ttl, "on_error": on_error, "max_wait": wait}
         time_source = clock_of(clock)
         secrets = secrets_of(secret)
@@ -169,7 +174,17 @@ class Cache:
                 hits=reporter,
             )
         unshared = None if shared is None else ProcessBoundStore(self._tier, self._flights, self._codec, shared)
-        self._places = Places(self._tier, layout, local_store, shared, unshared, key, tiered=bool(local))
+        self._places = Places(
+            self._tier,
+            layout,
+            local_store,
+            shared,
+            unshared,
+            key,
+            tiered=bool(local),
+            maxsize=local or self._tier.maxsize,
+            exclude=excluded,
+        )
         self._engine = Engine(
             self._tier,
             self._flights,

@@ -72,7 +72,7 @@ def explain(resolver: KeyResolver, binding: Binding, values: Values) -> Generato
     if callable(options.key):
         depends = ["what key= returns"]
     else:
-        depends = binding.function.key_fields or [name for name in names if name not in options.exclude]
+        depends = binding.function.key_fields or binding.function.included()
     return Explanation(
         function=binding.function.name,
         key=binding.key_for(values),
@@ -99,7 +99,7 @@ def _identity(binding: Binding) -> list[str]:
         parts.append("the function's code (version='auto')")
     elif function.options.version is not None:
         parts.append(f"version={function.options.version}")
-    elif function.options.name is None and ("<" in function.name or function.plain.__module__ == "__main__"):
+    elif function.more_than_a_name:
         parts.append("the function's code and what it captured")
     if binding.places.secret:
         parts.append("secret=")

@@ -24,6 +24,7 @@ from memocache._runtime.drivers import arun, run, unwrap
 from memocache._runtime.effects import Steps
 from memocache._runtime.outcome import Outcome
 from memocache._stores.remote.envelope_io import UNFIT
+from memocache.exceptions import UncacheableWarning
 
 
 class _Nobody:
@@ -45,6 +46,8 @@ no_look: Callable[[Any], None] = partial(next, repeat(None))
 
 class Lookup(Protocol):
     """The object whose class calls the compiled look-up."""
+
+    _self_function: Function
 
     def _self_bind_as_method(self, of_class: bool) -> None: ...
 
@@ -69,6 +72,7 @@ class State:
             name("run"): arun if function.is_async else run,
             name("off"): DISABLED.get,
             name("call"): self.call,
+            name("unfit"): self.unfit_soon if function.is_async else self.unfit,
             name("Outcome"): Outcome,
             name("Soon"): Soon,
             name("UNFIT"): UNFIT,
@@ -98,6 +102,14 @@ class State:
             type(memoized).__call__ = staticmethod(self.compile())  # type: ignore[method-assign]  # a class of its own
         memoized._self_bind_as_method(self.function.descriptor is classmethod)
 
+    def _recompile(self) -> None:
+        """Other parameters make the key than when the look-up was compiled."""
+        memoized = self._memoized()
+        if memoized is not None:
+            type(memoized).__call__ = staticmethod(self.compile())  # type: ignore[method-assign]  # a class of its own
+            if "__get__" in vars(type(memoized)):
+                memoized._self_bind_as_method(self.function.descriptor is classmethod)
+
     def unbind(self) -> None:
         """Forget the core; the next call finds it anew."""
         self._bound = None
@@ -115,6 +127,8 @@ class State:
         bound = self._bound
         if bound is None or bound[0].retired:
             core = self.find_core()
+            if self.function.exclude_also(core.places.exclude):
+                self._recompile()
             binding = core.bind(self.function, method=self.method, user=self)
             bound = self._bound = (core, binding)
             name = self.function.signature.name
@@ -130,6 +144,20 @@ class State:
             if core.retired:  # meanwhile, and its `unbind` may have come before this
                 self.unbind()
         return bound
+
+    def asked(self) -> tuple[Core, Binding]:
+        """As `bound`, for a question that is no call: what the function captured may still change after it."""
+        if self.function.settled:
+            return self.bound()
+        core = self.find_core()
+        return core, core.bind(Function(*self.function.given), method=self.method)
+
+    def redefine(self) -> None:
+        """The function has other code now (a reload in place): it is what that says, from its next call on."""
+        memoized = self._memoized()
+        if memoized is not None:
+            self.function = memoized._self_function = Function(*self.function.given)
+            self._recompile()
 
     def spare_hashes(self) -> None:
         """An argument's own hash was asked to make a key: from now on the look-up asks only those of plain scalars."""
@@ -148,6 +176,26 @@ class State:
             return no_look
         path = FastPath(core.engine, binding)
         return path.look_soon if self.function.is_async else path.look
+
+    def unfit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A call that the parameters which a wrapper shows do not fit, made without the cache."""
+        result = self.function.plain(*args, **kwargs)
+        self._tell_of_unfit()  # not of a mistake, which was raised
+        return result
+
+    async def unfit_soon(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """As `unfit`."""
+        result = await self.function.plain(*args, **kwargs)
+        self._tell_of_unfit()
+        return result
+
+    def _tell_of_unfit(self) -> None:
+        self.bound()[1].warn(
+            "unfit",
+            f"{self.function.name}: a call was not cached, since its wrapper takes other arguments than it shows; put "
+            "@cached below the wrapper, or give the wrapper the __signature__ of its own calls",
+            UncacheableWarning,
+        )
 
     def call(self, values: tuple[Any, ...], begun: Any = None) -> Steps[Any]:
         """The steps of a call that the look-up did not serve."""

@@ -39,8 +39,7 @@ def memoize_loader(target: Any, settings: dict[str, Any], find_core: Callable[[]
     cache_missing = settings.pop("cache_missing", False)
     if not isinstance(cache_missing, bool):
         raise ConfigurationError("cache_missing= takes True or False")
-    function = Function(target, settings)
-    function.direct = False
+    function = Function(target, settings, bulk=True)
     made = cast("type[_MemoizedLoader]", type("MemoizedLoader", (_MemoizedLoader,), {}))
     loader = made(function, find_core, lambda *args: _LoaderState(*args, cache_missing=cache_missing))
     ids = function.signature.parameters[loader._self_state.ids_at :][:1]

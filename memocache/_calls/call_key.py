@@ -10,6 +10,7 @@ from functools import partial
 from hashlib import blake2b
 from typing import Any, Final
 
+from memocache._calls.exclusions import Excluded
 from memocache._calls.function import Function
 from memocache._calls.keys.canonical import canonical, canonical_args
 from memocache._calls.options import plain_tags
@@ -19,8 +20,15 @@ from memocache._stores.entry import Table
 from memocache._stores.memory.tier import LocalTier
 from memocache._stores.remote.keyspace import Layout, entry_rest, tag_hash
 from memocache._stores.store import Address, Store, Unstorable
-from memocache.exceptions import EncodeError, UncacheableWarning, UnsharedWarning, UnstableKeyError
+from memocache.exceptions import (
+    DuplicateNameWarning,
+    EncodeError,
+    UncacheableWarning,
+    UnsharedWarning,
+    UnstableKeyError,
+)
 from memocache.stats import Counters
+from memocache.typing import MISSING
 
 DIGEST_BYTES: Final = 16
 _WAYS_OUT = (
@@ -43,7 +51,7 @@ DEFAULT: Final = _Default()
 class Places:
     """What of a cache a binding needs: the process's store, and those where there is a backend."""
 
-    __slots__ = ("layout", "local", "secret", "shared", "tier", "tiered", "unshared")
+    __slots__ = ("exclude", "layout", "local", "maxsize", "named", "secret", "shared", "tier", "tiered", "unshared")
 
     def __init__(
         self,
@@ -55,6 +63,8 @@ class Places:
         secret: bytes,
         *,
         tiered: bool = False,
+        maxsize: int | None = None,
+        exclude: Excluded = (),
     ) -> None:
         self.tier = tier
         self.layout = layout
@@ -64,6 +74,12 @@ class Places:
         self.secret = secret
         self.tiered = tiered
         """Whether the process holds copies of what is in `shared`."""
+        self.maxsize = maxsize
+        """The bound that functions share on what the process holds."""
+        self.named: dict[tuple[str, bytes], bytes] = {}
+        """The code of the first function of a `name=` and what its keys begin with; nothing once others were told."""
+        self.exclude = exclude
+        """What takes no part in the keys of any function."""
 
     def digest(self, *parts: bytes) -> str:
         """As `keyed_digest`."""
@@ -116,18 +132,22 @@ class Binding:
         self._warned: set[str] = set()
         self._spares_hashes = False
         self._included = function.included()
+        self._excludes = bool(function.exclusions.names or function.exclusions.classes)
         self._defaults = function.defaults_without_value()
         identity, self._unshared_because = function.identity()
         self._seed, self.table = self._place(identity)
         if function.options.name is None and not self.table.admits(self._defaults.values()):
-            identity, self._unshared_because = function.keep_apart(
+            function.keep_apart(
                 "a default of it is another object than in the function that had its name and code before"
             )
+            identity, self._unshared_because = function.identity()
             self._seed, self.table = self._place(identity)
         # of the seed, to be copied: what `places.digest` would begin with
         self._digest = blake2b(self._seed, digest_size=DIGEST_BYTES, key=places.secret)
-        self._plain_key = function.options.key is None and not function.options.exclude and not self._defaults
+        self._plain_key = function.options.key is None and not self._excludes and not self._defaults
         self.counters: Counters = self.table.counters
+        if function.options.name is not None:
+            self._check_name()
 
     def _place(self, identity: bytes) -> tuple[bytes, Table]:
         """What the digests of the function's calls begin with, and the table of their entries."""
@@ -138,6 +158,7 @@ class Binding:
             function.name,
             seed,
             maxsize=options.maxsize,
+            owner=None if options.maxsize is MISSING else function.number,
             stale=options.stale,
             retention=max(options.stale, options.stale_if_error),
         )
@@ -146,9 +167,33 @@ class Binding:
         return seed, table
 
     @property
+    def alone(self) -> bool:
+        """Whether its entries are for this decoration only."""
+        return not self.shares or self.function.options.maxsize is not MISSING
+
+    @property
+    def maxsize(self) -> int | None:
+        """The bound in force on what the process holds."""
+        maxsize = self.function.options.maxsize
+        return self.places.maxsize if maxsize is MISSING else maxsize
+
+    @property
     def shares(self) -> bool:
         """Whether other processes can name its entries."""
         return self._unshared_because is None
+
+    def _check_name(self) -> None:
+        """Warn once of another function of the same `name=` and the same keys."""
+        name, code = self.function.name, self.function.code()
+        known = self.places.named.setdefault((name, self._seed), code)
+        if known != code and known:
+            self.places.named[name, self._seed] = b""  # told
+            self.warn(
+                "duplicate name",
+                f"{name}: two different functions were given this name=, so each is served the other's entries; "
+                "give them two names, or version= where one is the other's next edition",
+                DuplicateNameWarning,
+            )
 
     # -- where
 
@@ -248,14 +293,7 @@ class Binding:
         if function.key_fields is not None:
             formatter, named = string.Formatter(), dict(zip(signature.names, values, strict=True))
             return tuple(formatter.get_field(field, (), named)[0] for field in function.key_fields)
-        excluded = function.options.exclude
-        if not excluded:
-            return values
-        return tuple(
-            {k: v for k, v in value.items() if k not in excluded} if name == signature.var_keyword else value
-            for name, value in zip(signature.names, values, strict=True)
-            if name not in excluded
-        )
+        return function.exclusions.of(signature, values) if self._excludes else values
 
     def _tags(self, values: Values) -> tuple[str, ...]:
         """The hashes of the rendered tags of a call; the function has some. Raises what the user's `tags` callable
@@ -279,7 +317,7 @@ class Binding:
         elif function.key_fields is not None:
             names = function.key_fields
         else:
-            names = [name for name in function.signature.names if name not in function.options.exclude]
+            names = function.included()
         for name, value in zip(names, self._key_values(values), strict=True):
             try:
                 canonical(value, process)
@@ -310,14 +348,14 @@ class Binding:
             "give the class a __cache_key__() method, pass key= or exclude=, or name= for a function "
             "that its name identifies"
         )
-        self._warn("unshared", message, UnsharedWarning)
+        self.warn("unshared", message, UnsharedWarning)
 
     def rejected(self, refusal: Unstorable) -> EncodeError | None:
         """Warn once of a result that cannot be stored; in strict mode return the error to raise."""
         message = f"{self.function.name}: the result was returned uncached: {refusal.detail or refusal.cause}"
         if self.function.options.strict:
             return EncodeError(message)
-        self._warn("rejected", message, UncacheableWarning)
+        self.warn("rejected", message, UncacheableWarning)
         return None
 
     def held_by_reference(self, why: str) -> None:
@@ -326,9 +364,9 @@ class Binding:
             f"{self.function.name}: every caller is handed the same object, and a server or disk would not store it: "
             f"{why}; or pass share=True if it is meant to be shared in this process"
         )
-        self._warn("held by reference", message, UncacheableWarning)
+        self.warn("held by reference", message, UncacheableWarning)
 
-    def _warn(self, what: str, message: str, category: type[Warning]) -> None:
+    def warn(self, what: str, message: str, category: type[Warning]) -> None:
         """Warn once, at the line of the user's function."""
         if what in self._warned:
             return

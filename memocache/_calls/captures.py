@@ -2,7 +2,7 @@
 
 One `Reading` follows a function through its layers (partials, bound methods, wrappers) and through the functions that
 it captured, as they stand now. It ends with a tuple that is equal in every process for functions that behave alike, or
-with `Apart` if something is not bound yet or has no value; then nothing but the function itself says what it is.
+with `Unnameable` if something is not bound yet or has no value; then nothing but the function itself says what it is.
 It does not know caches, arguments or options.
 """
 
@@ -39,24 +39,24 @@ _claimed: dict[tuple[str, str, int], bytes] = {}
 """The code of the first function in this process that was known by its name alone, by that name."""
 
 
-class Apart(Exception):
+class Unnameable(Exception):
     """A function is known by nothing but itself; the text says why, as the end of a sentence about the function."""
 
 
 class Reading:
     """One reading of a function and of the functions it captured; each is read once and then known by its number.
 
-    A `tolerant` one reads past what has no value.
+    With `code_only` it reads what was written, whatever its name leads to and however its values stand.
     """
 
-    def __init__(self, *, tolerant: bool = False) -> None:
-        self._tolerant = tolerant
+    def __init__(self, *, code_only: bool = False) -> None:
+        self._code_only = code_only
         self._numbers: dict[int, int] = {}
         self._kept: list[Any] = []  # so that no number is that of a dead object
 
     def of(self, function: Any) -> _Parts:
-        """What a decorated function is besides its name: nothing, if its name says everything. Raises `Apart`."""
-        if type(function) is types.FunctionType and not function.__closure__ and leads_to(function):
+        """What a decorated function is besides its name: nothing, if its name says everything. Raises `Unnameable`."""
+        if type(function) is types.FunctionType and not function.__closure__ and self._leads_to(function):
             return ()
         return self._callable(function, decorated=True)
 
@@ -89,7 +89,7 @@ class Reading:
         return self._object(function)
 
     def _function(self, function: types.FunctionType, decorated: bool) -> _Parts:
-        named = leads_to(function)
+        named = self._leads_to(function)
         parts: list[Any] = ["function", _name(function)]
         if not named:
             parts.append(code_digest(function))
@@ -120,7 +120,8 @@ class Reading:
                 pass
         names = function.__code__.co_varnames[: function.__code__.co_argcount]
         given = function.__defaults__ or ()
-        defaults = dict(zip(names[len(names) - len(given) :], given, strict=True)) | (function.__kwdefaults__ or {})
+        # from the last; a wrapper may have been given more defaults than it has parameters
+        defaults = dict(zip(reversed(names), reversed(given), strict=False)) | (function.__kwdefaults__ or {})
         for name, default in defaults.items():
             if name not in shown:
                 yield name, self._value(default)
@@ -167,7 +168,7 @@ class Reading:
 
     def _object(self, function: Any) -> _Parts:
         """A callable object: by name, by value, or by its class and whole state."""
-        if leads_to(function):
+        if self._leads_to(function):
             return "named", _name(function)
         if isinstance(function, type):
             return "class", self._plain(function)
@@ -176,6 +177,9 @@ class Reading:
             return "object", self._plain(function)
         return "state", self._plain(type(function)), *map(self._mapping, state)
 
+    def _leads_to(self, function: Any) -> bool:
+        return not self._code_only and leads_to(function)
+
     # -- what they hold
 
     def _value(self, held: Any) -> Any:
@@ -183,6 +187,8 @@ class Reading:
         kind = type(held)
         if kind in _HELD_AS_FUNCTIONS or issubclass(kind, functools.partial) or _is_proxy(kind):
             return self._callable(held)
+        if self._code_only:
+            return "?"
         if issubclass(kind, types.ModuleType):
             known = sys.modules.get(held.__name__) is held
             return ("module", held.__name__) if known else self._apart(held)
@@ -207,6 +213,8 @@ class Reading:
         return type(held).__name__, self._values(held)
 
     def _plain(self, held: Any) -> Any:
+        if self._code_only:
+            return type_name(held if isinstance(held, type) else type(held))
         try:
             return canonical(held)
         except NoIdentity as refusal:
@@ -234,9 +242,9 @@ class Reading:
         return self._refuse(f"it captured an object of {name}, which no other process can name")
 
     def _refuse(self, why: str) -> Any:
-        if self._tolerant:
+        if self._code_only:
             return "?"
-        raise Apart(why)
+        raise Unnameable(why)
 
 
 _HELD_AS_FUNCTIONS = frozenset(

@@ -16,6 +16,7 @@ from memocache._calls.engine import Engine
 from memocache._calls.function import Function
 from memocache._runtime.disabled import ALL, DISABLED
 from memocache._runtime.effects import Steps
+from memocache._runtime.identity import type_name
 from memocache._stores.entry import Table
 from memocache._stores.layered.near_cache import NearTier
 from memocache._stores.remote.guard import Guard
@@ -67,8 +68,8 @@ class Core:
         """Whether another cache has taken over: functions bound here look for theirs anew."""
         _cores.add(self)
 
-    def bind(self, function: Function, *, method: bool, user: Bound) -> Binding:
-        """Bind a function; `user` is unbound when the core retires."""
+    def bind(self, function: Function, *, method: bool, user: Bound | None = None) -> Binding:
+        """Bind a function; a `user` is unbound when the core retires."""
         self.codec.trust_annotations(function.plain)
         for error in function.options.errors:
             if error.__module__ != "builtins":
@@ -77,9 +78,13 @@ class Core:
                 except ConfigurationError:
                     pass  # no name leads to it: its errors cannot be stored, and will count as rejected
         binding = Binding(self.places, function, method=method)
-        self.tier.use(binding.table, user, alone=not binding.shares)
+        if user is None:
+            return binding
+        self.tier.use(binding.table, user, alone=binding.alone)
         more = {"cache_missing": user.cache_missing} if hasattr(user, "cache_missing") else {}
-        self.services.declare(function.name, self.parameters(binding) | more)
+        told = self.parameters(binding) | more
+        told["exclude"] = tuple(type_name(item) if isinstance(item, type) else item for item in told["exclude"])
+        self.services.declare(function.name, told)
         return binding
 
     def parameters(self, binding: Binding) -> dict[str, Any]:
@@ -91,6 +96,8 @@ class Core:
             shown["ttl"] = self.engine.default_ttl
         for name in ("stale", "stale_if_error", "soft_timeout", "hard_timeout"):
             shown[name] = shown[name] or None
+        shown["exclude"] = (*options.exclude, *self.places.exclude)
+        shown["maxsize"] = options.maxsize or None
         if shown["ttl"] == float("inf"):
             shown["ttl"] = None
         return shown

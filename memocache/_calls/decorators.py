@@ -73,14 +73,14 @@ class Decorator:
         soft_timeout: Duration | None = None,
         hard_timeout: Duration | None = None,
         key: str | Callable[..., object] | None = None,
-        exclude: str | Iterable[str] = (),
+        exclude: str | type | Iterable[str | type] = (),
         tags: str | Iterable[str] | Callable[..., str | Iterable[str]] = (),
         condition: Callable[[Any], bool] | None = None,
         errors: type[Exception] | Iterable[type[Exception]] = (),
         error_ttl: Duration | None = None,
         name: str | None = None,
         version: str | int | None = None,
-        maxsize: int | None = None,
+        maxsize: int | Missing | None = MISSING,
         coalesce: Coalesce = "fleet",
         share: bool = False,
         strict: bool = False,
@@ -111,8 +111,9 @@ class Decorator:
             key: what identifies a call in place of its arguments: a template over parameter names
                 (``"{user_id}:{lang}"``) or a callable of the call's arguments. None (default): all arguments. Whatever
                 the key leaves out must not change the result, or one caller gets another's.
-            exclude: names of parameters that take no part in the key, a connection or a logger, say; the same danger
-                as with `key`. Default: none.
+            exclude: what takes no part in the key, a connection or a logger, say: names of parameters, or classes (a
+                parameter annotated with one, and any argument that is an instance); the same danger as with `key`.
+                Default: none but the cache's own ``exclude``.
             tags: names by which entries can be invalidated together: texts, templates over parameter names
                 (``"user:{user_id}"``), or a callable of the call's arguments. Default: none.
             condition: called with the result, which is stored only if it returns true. None (default): always.
@@ -125,7 +126,8 @@ class Decorator:
                 entries.
             version: any text or number; another one is another keyspace. ``"auto"`` follows the function's own code,
                 though not that of what it calls. None (default): no version.
-            maxsize: bound on this function's entries held in the process. None (default): only the cache's own bound.
+            maxsize: bound on this decoration's entries held in the process, in a table of its own; None: unbounded.
+                Left out: the bound that the cache's functions share.
             coalesce: who shares one computation of a key: ``"fleet"`` (default: everything that shares the backend),
                 ``"process"``, or None (nobody: a crowd of callers computes as often as it is large).
             share: True: callers get the very object that is held, as with `functools.lru_cache`; faster, and whoever
@@ -170,7 +172,7 @@ class LoaderDecorator:
         cache_missing: bool = False,
         name: str | None = None,
         version: str | int | None = None,
-        exclude: str | Iterable[str] = (),
+        exclude: str | type | Iterable[str | type] = (),
         tags: str | Iterable[str] | Callable[..., str | Iterable[str]] = (),
         coalesce: Coalesce = "fleet",
         strict: bool = False,

@@ -8,23 +8,27 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import os
 from collections.abc import Callable
 from typing import Any
 
-from memocache._calls.captures import Apart, Reading, layers
+from memocache._calls.captures import Reading, Unnameable, layers
 from memocache._calls.code_digest import code_digest
+from memocache._calls.exclusions import Excluded, Exclusions
 from memocache._calls.keys.canonical import canonical
 from memocache._calls.options import Options, check, template_fields
 from memocache._calls.signature import Signature
-from memocache._runtime.identity import NoIdentity
+from memocache._runtime.identity import NoIdentity, type_name
 from memocache.exceptions import ConfigurationError
+
+_numbers = itertools.count()
 
 
 class Function:
     """One decorated function and its options."""
 
-    def __init__(self, target: Any, settings: dict[str, Any]) -> None:
+    def __init__(self, target: Any, settings: dict[str, Any], bulk: bool = False) -> None:
         self.descriptor = type(target) if isinstance(target, classmethod | staticmethod) else None
         plain = target.__func__ if self.descriptor else target
         if isinstance(plain, type):
@@ -32,14 +36,15 @@ class Function:
         if not callable(plain):
             raise TypeError(f"cached() takes functions, not {type(plain).__name__} objects")
         inner = _unwrapped(plain)
-        if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
-            raise TypeError(
-                f"cached() cannot remember {_qualname(plain)}: a generator is used up by its first reader; "
-                "return a list instead"
-            )
         self.plain: Callable[..., Any] = plain
         # an object with `async def __call__` is as async as a function
         self.is_async = any(map(inspect.iscoroutinefunction, (inner, type(inner).__call__)))
+        for layer in layers(plain):
+            if not self.is_async and (inspect.isgeneratorfunction(layer) or inspect.isasyncgenfunction(layer)):
+                raise TypeError(
+                    f"cached() cannot remember {_qualname(plain)}: a generator is used up by its first reader; "
+                    "return a list instead (and above a wrapper that does so, delete its __wrapped__)"
+                )
         self.signature = Signature(plain, _qualname(plain))
         outer, _, _ = self.signature.qualname.rpartition(".")
         self.in_class = bool(outer) and not outer.endswith("<locals>")
@@ -50,11 +55,27 @@ class Function:
         self.key_fields = (
             template_fields(self.options.key, self.signature, "key") if isinstance(self.options.key, str) else None
         )
-        self._identity: tuple[bytes, str | None] | None = None
+        self.given = target, settings, bulk
+        self.number = next(_numbers)
+        """Another for each decoration."""
+        self._captured: tuple[Any, ...] | None = None
+        self._apart: str | None = None
+        self._bulk = bulk
+        self.exclude_also(())
+
+    def exclude_also(self, more: Excluded) -> bool:
+        """Leave out of keys what `exclude=` and `more` say; whether that changes the parameters in the key."""
+        before = getattr(self, "exclusions", None)
+        self.exclusions = Exclusions(self.signature, _innermost(self.plain), (self.options.exclude, more))
+        names = self.signature.names
         # whether the key is made of parameter values as they are, so that the compiled look-up can serve it
-        self.direct = not callable(self.options.key) and all(
-            name in self.signature.names for name in (*(self.key_fields or ()), *self.options.exclude)
+        self.direct = (
+            not self._bulk
+            and not callable(self.options.key)
+            and all(name in names for name in (*(self.key_fields or ()), *self.exclusions.names))
+            and self.exclusions.plain
         )
+        return before is not None and before.names != self.exclusions.names
 
     @property
     def declared_tags(self) -> tuple[str, ...]:
@@ -68,7 +89,7 @@ class Function:
             return (
                 list(dict.fromkeys(self.key_fields)) if all(f in self.signature.names for f in self.key_fields) else []
             )
-        return [name for name in self.signature.names if name not in self.options.exclude]
+        return [name for name in self.signature.names if name not in self.exclusions.names]
 
     def settings(self) -> tuple[Any, ...]:
         """What of the options makes other keys, or entries that are computed otherwise."""
@@ -77,25 +98,43 @@ class Function:
         if version == "auto":
             version = "auto:" + b"".join(map(code_digest, layers(self.plain))).hex()
         key = options.key if isinstance(options.key, str) else bool(options.key)
-        return "function", version, tuple(self.signature.names), key, options.exclude
+        excluded: tuple[Any, ...] = self.exclusions.names
+        if self.exclusions.classes:
+            excluded = (*excluded, tuple(sorted(map(type_name, self.exclusions.classes))))
+        return "function", version, tuple(self.signature.names), key, excluded
 
-    def identity(self) -> tuple[bytes, str | None]:
-        """Canonical bytes of what the function is, as at the first time it was asked, and why no other process could
-        know it (None: any could)."""
-        if self._identity is None:
-            captured: tuple[Any, ...] = ()
+    @property
+    def settled(self) -> bool:
+        """Whether its identity was read, as at its first call."""
+        return self._captured is not None
+
+    @property
+    def more_than_a_name(self) -> bool:
+        """Whether code or what it captured is part of its identity."""
+        return bool(self._captured)
+
+    def settle(self) -> None:
+        """Read what the function captured, once and for all."""
+        if self._captured is None:
+            self._captured = ()
             if self.options.name is None:
                 try:
-                    captured = Reading().of(self.plain)
-                except Apart as reason:
-                    return self.keep_apart(str(reason))
-            self._identity = canonical((*self.settings(), *captured)), None
-        return self._identity
+                    self._captured = Reading().of(self.plain)
+                except Unnameable as reason:
+                    self.keep_apart(str(reason))
 
-    def keep_apart(self, why: str) -> tuple[bytes, str | None]:
-        """Make the function known by nothing but itself; what `identity` gives from now on."""
-        self._identity = os.urandom(32), why
-        return self._identity
+    def identity(self) -> tuple[bytes, str | None]:
+        """Canonical bytes of what the function is, and why no other process could know it (None: any could)."""
+        self.settle()
+        return canonical((*self.settings(), *(self._captured or ()))), self._apart
+
+    def code(self) -> bytes:
+        """Canonical bytes of the code that the function consists of."""
+        return canonical(Reading(code_only=True).of(self.plain))
+
+    def keep_apart(self, why: str) -> None:
+        """Make the function known by nothing but itself from now on."""
+        self._captured, self._apart = ("apart", os.urandom(16)), why
 
     def defaults_without_value(self) -> dict[int, Any]:
         """The defaults that only being the default of their parameter identifies, by the parameter's number."""
@@ -107,6 +146,11 @@ class Function:
                 except NoIdentity:
                     found[number] = parameter.default
         return found
+
+
+def _innermost(function: Any) -> Any:
+    *_, last = layers(function)
+    return last
 
 
 def _unwrapped(function: Any) -> Any:

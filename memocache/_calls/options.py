@@ -9,9 +9,10 @@ from datetime import timedelta
 from typing import Any, Literal, NoReturn, TypeAlias
 
 from memocache._calls.duration import seconds
+from memocache._calls.exclusions import checked_exclusions
 from memocache._calls.signature import Signature
 from memocache.exceptions import ConfigurationError
-from memocache.typing import MISSING
+from memocache.typing import MISSING, Missing
 
 Duration: TypeAlias = float | timedelta | str
 Ttl: TypeAlias = Duration | Callable[[Any], "Duration | None"] | None
@@ -30,14 +31,14 @@ class Options:
     soft_timeout: float
     hard_timeout: float
     key: str | Callable[..., Any] | None
-    exclude: tuple[str, ...]
+    exclude: tuple[str | type, ...]
     tags: tuple[str, ...] | Callable[..., Any]
     condition: Callable[..., object] | None
     errors: tuple[type[Exception], ...]
     error_ttl: float | None
     name: str | None
     version: str | None
-    maxsize: int | None
+    maxsize: int | Missing | None
     coalesce: Coalesce
     share: bool
     strict: bool
@@ -61,7 +62,7 @@ def check(
     error_ttl: Any = None,
     name: Any = None,
     version: Any = None,
-    maxsize: Any = None,
+    maxsize: Any = MISSING,
     coalesce: Any = "fleet",
     share: Any = False,
     strict: Any = False,
@@ -83,7 +84,7 @@ def check(
         _refuse("coalesce", 'takes "fleet", "process" or None')
     if name is not None and (not isinstance(name, str) or not name):
         _refuse("name", "takes a text that is not empty, or None for module.qualname")
-    if maxsize is not None and (type(maxsize) is not int or maxsize < 1):
+    if maxsize is not None and maxsize is not MISSING and (type(maxsize) is not int or maxsize < 1):
         _refuse(
             "maxsize", "takes an int of at least 1, or None for unbounded; to store nothing use null:// or disabled()"
         )
@@ -165,10 +166,10 @@ def _share(value: Any, name: str, most: float | None) -> float:
     return float(value)
 
 
-def _excluded(exclude: Any, signature: Signature) -> tuple[str, ...]:
-    names = _several(exclude, str, "exclude", "takes parameter names")
+def _excluded(exclude: Any, signature: Signature) -> tuple[str | type, ...]:
+    names = checked_exclusions(exclude)
     for name in names:
-        if not isinstance(name, str) or not signature.known(name):
+        if isinstance(name, str) and not signature.known(name):
             choices = ", ".join(signature.names) or "none"
             _refuse("exclude", f"names {name!r}, which is no parameter of {signature.qualname} (it has: {choices})")
     return names

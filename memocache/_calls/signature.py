@@ -24,6 +24,8 @@ from collections.abc import Callable, Mapping
 from inspect import Parameter
 from typing import Any
 
+from memocache._runtime import free_threading
+
 _LONGEST = 1024
 _LARGEST = 1 << 8 * _LONGEST
 SELF = object()
@@ -51,7 +53,7 @@ _LOOKUP = """\
     else:
         {p}now = {p}monotonic()
         if {p}off() is None and {p}entry.fresh_until > {p}now{guard}:
-            {p}entry.hits += 1
+            {count}{p}entry.hits += 1
             {p}entry.last = {p}now
             if {p}entry.thaw is None:
                 return {p}entry.value
@@ -78,7 +80,7 @@ _SPELLED = """\
 {a}def {name}(*{p}args, **{p}kwargs):
     {p}bound = {p}fit({p}args, {p}kwargs)
     if {p}bound is None:
-        return {wait}{p}plain(*{p}args, **{p}kwargs)
+        return {wait}{p}unfit({p}args, {p}kwargs)
     {names} = {p}bound
 """
 _METHOD_KEY = """\
@@ -117,7 +119,6 @@ class Signature:
 
     __slots__ = (
         "_bind",
-        "_function",
         "_kinds",
         "_prefix",
         "_spreads",
@@ -131,7 +132,6 @@ class Signature:
     )
 
     def __init__(self, function: Callable[..., Any], qualname: str) -> None:
-        self._function = function
         signature, self.spelled = _signature(function)
         self.parameters = list(signature.parameters.values())
         self.names = [parameter.name for parameter in self.parameters]
@@ -190,7 +190,8 @@ class Signature:
         """Compile the function that serves a hit from the process and otherwise hands the call's values to the engine.
 
         `namespace` gives ``entries, monotonic, off, unwrap, run, call, look, Outcome, UNFIT`` (and ``identities,
-        nobody`` for a method, ``marks`` if tagged); the caller may exchange them later. `colour` is "sync" or "async".
+        nobody`` for a method, ``marks`` if tagged, ``unfit`` if `spelled`); the caller may exchange them later.
+        `colour` is "sync" or "async".
 
         Between the last look at the entry and the count on it there is no call: Python changes threads at calls, so
         what takes the entry away comes before both or after both.
@@ -210,6 +211,7 @@ class Signature:
             p=p,
             key=key,
             guard=guard,
+            count=f"with {p}counting: " if free_threading.FREE_THREADED else "",
             miss=(_MISS_ASYNC if colour == "async" else _MISS_SYNC).format(p=p, values=values),
         )
         if self.spelled:
@@ -221,7 +223,7 @@ class Signature:
                 names=f"({names})" if names else f"{p}values",
             )
             source = head + source.partition("\n")[2]
-            namespace |= {f"{p}fit": self.fit, f"{p}plain": self._function}
+            namespace[f"{p}fit"] = self.fit
         if method:
             before, _, after = source.partition(f"        {p}entry = {p}entries[{key}]\n")
             source = before + _METHOD_KEY.format(p=p, me=self.names[0], key=key) + after
@@ -315,6 +317,7 @@ class Signature:
                 namespace[f"{p}d{index}"] = parameter.default
         namespace |= {f"{p}type": type, f"{p}map": map, f"{p}id": id, f"{p}Exception": Exception, f"{p}SELF": SELF}
         namespace[f"{p}RecursionError"] = RecursionError
+        namespace[f"{p}counting"] = free_threading.COUNTING
         # the arguments' names and the prefix make the source: no text of the user's but identifiers is compiled
         exec(_code(source), namespace)
         function = namespace.pop(name)

@@ -27,6 +27,8 @@ from memocache._runtime.effects import Steps
 from memocache._runtime.outcome import Outcome
 from memocache.stats import CacheInfo, FunctionStats
 
+_CODE = frozenset({"__code__", "__defaults__", "__kwdefaults__"})
+
 
 class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wraps may be anything
     """A function whose results are remembered; made by `cached`. `memocache.typing.CachedFunction` says what each
@@ -52,6 +54,11 @@ class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wrap
     def __set_name__(self, owner: type, name: str) -> None:
         if self._self_function.descriptor is not staticmethod:
             self._self_state.become_method()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in _CODE:
+            self._self_state.redefine()
 
     def __repr__(self) -> str:
         return f"<memocache.cached {self._self_function.name}>"
@@ -97,19 +104,19 @@ class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wrap
 
     def cache_info(self) -> CacheInfo:
         """Hits, misses, maxsize and currsize, in this process."""
-        core, binding = self._self_state.bound()
+        core, binding = self._self_state.asked()
         counted = core.tier.counted(binding.table)
         size = core.tier.currsize(binding.table)
-        return CacheInfo(int(counted["hits"]), int(counted["misses"]), binding.function.options.maxsize, size)
+        return CacheInfo(int(counted["hits"]), int(counted["misses"]), binding.maxsize, size)
 
     def cache_parameters(self) -> dict[str, Any]:
         """The settings in force, by name."""
-        core, binding = self._self_state.bound()
+        core, binding = self._self_state.asked()
         return core.parameters(binding)
 
     def stats(self) -> FunctionStats:
         """The counters of this function's name, in this process."""
-        core, binding = self._self_state.bound()
+        core, binding = self._self_state.asked()
         return core.services.function_stats(binding.function.name)
 
     def key_for(self, /, *args: Any, **kwargs: Any) -> str:
@@ -119,12 +126,12 @@ class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wrap
 
     def cache_clear(self) -> Any:
         """Forget this function's entries everywhere and zero its counters."""
-        core, binding = self._self_state.bound()
+        core, binding = self._self_state.asked()
         return self._self_run(_clear(core, binding), "cache_clear")
 
     def invalidate_all(self) -> Any:
         """Forget every call of this function, everywhere."""
-        core, binding = self._self_state.bound()
+        core, binding = self._self_state.asked()
         return self._self_run(core.services.invalidate_function(binding.function.name), "invalidate_all")
 
     def invalidate(self, /, *args: Any, **kwargs: Any) -> Any:

@@ -77,6 +77,8 @@ def inherited(cls: type, name: str) -> Any:
 
 def class_path(cls: type) -> tuple[str, str] | None:
     """Return (module, qualname) of a class if they lead back to that very class, else None."""
+    if cls is types.UnionType:
+        return "types", "UnionType"  # from Python 3.14 on another name is its own
     module, qualname = _module_of(cls), _qualname_of(cls)
     if _leads_to(module, qualname, cls):
         return module, qualname

@@ -62,7 +62,7 @@ class Address:
     @property
     def flight_key(self) -> Hashable:
         """The key of the flights of this call, in the process."""
-        return id(self.table), self.key
+        return (id(self.table), self.key) if self.digest is None else (self.name, self.digest)
 
     @property
     def budget(self) -> Budget:

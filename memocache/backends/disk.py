@@ -26,6 +26,7 @@ from memocache.backends._disk import records
 from memocache.backends._disk.async_disk import LARGE, AsyncDisk
 from memocache.backends._disk.blob_files import Filed
 from memocache.backends._disk.directory import Unusable, make_directory
+from memocache.backends._disk.environment import since_boot
 from memocache.backends._disk.janitor import STEP, Janitor, room
 from memocache.backends._disk.schema import WriteTransaction, number, touched
 from memocache.backends._disk.state_file import EPOCH_WORD
@@ -40,7 +41,6 @@ LEAST_MAX_BYTES: Final = 10**6
 MAX_VALUE_BYTES: Final = 2**30
 _SECONDS = 5.0
 _PAGE = 1000
-_ROOM = 64 * 2**20
 _TALLIES = 500
 _COLLECT = 8
 _STANDING = 1000
@@ -52,8 +52,9 @@ _FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 class DiskBackend(BaseBackend):
     """The store in the directory `path`, made if there is none, of at most `max_bytes`.
 
-    `now` is epoch seconds, by which entries expire. Nothing is touched until first use, which raises
-    `ConfigurationError` where the directory cannot hold a store (read-only, on a network file system).
+    `now` is epoch seconds, by which entries expire; left out, the store's own clock, which does not step. Nothing is
+    touched until first use, which raises `ConfigurationError` where the directory cannot hold a store (read-only, on a
+    network file system).
     """
 
     shared = True
@@ -61,12 +62,13 @@ class DiskBackend(BaseBackend):
     pieces_from = LARGE
     max_value_bytes = MAX_VALUE_BYTES
 
-    def __init__(self, path: str, max_bytes: int = DEFAULT_MAX_BYTES, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: str, max_bytes: int = DEFAULT_MAX_BYTES, now: Callable[[], float] | None = None) -> None:
         if type(max_bytes) is not int or max_bytes < LEAST_MAX_BYTES:
             raise ConfigurationError(f"max_bytes= takes an int of at least {LEAST_MAX_BYTES}")
         self._path = path
         self._max_bytes = max_bytes
-        self._now = now
+        self._given = now
+        self._bound_said = False
         self._store: DiskStore | None = None
         self._janitor: Janitor | None = None
         self._warned = False
@@ -89,13 +91,14 @@ class DiskBackend(BaseBackend):
 
     def read_now(self, keys: Sequence[str]) -> list[Any] | None:
         """As `read`, in a few microseconds; None where it would take longer: a store to be opened, a large value."""
-        store, time_ = self._store, self._now()
+        store, passed = self._store, since_boot()
         if store is None or (opened := store.opened) is None:
             return None
         found: list[Any] = []
         try:
-            if opened.words[EPOCH_WORD] != opened.epoch or not opened.looked <= time_ < opened.looked + LOOK_SECONDS:
+            if opened.words[EPOCH_WORD] != opened.epoch or not opened.looked <= passed < opened.looked + LOOK_SECONDS:
                 return None
+            time_ = opened.booted + passed if self._given is None else self._given()
             now = int(time_ * 1000).to_bytes(8)
             with opened.reading:
                 txn = opened.begin(opened.values)
@@ -289,7 +292,7 @@ class DiskBackend(BaseBackend):
 
     def delete(self, keys: Sequence[str], *, timeout: float | None = None) -> int:
         """Remove `keys` and return how many of them were there."""
-        return self._write(lambda table: sum(map(table.delete, keys)), timeout) if keys else 0
+        return self._write(lambda table: sum(map(table.delete, keys)), timeout, removes=True) if keys else 0
 
     def tally(self, tallies: Sequence[Tally], *, timeout: float | None = None) -> None:
         """Carry out each tally (each step of `once`) at once, some hundreds in a turn; accesses make entries worth
@@ -317,6 +320,7 @@ class DiskBackend(BaseBackend):
                 entry = touched(one.key)
                 if entry is not None:
                     table.touch(entry, one.adds.get("n", 1))
+        table.evict(room(self._max_bytes), STEP + 2 * len(steps))
 
     # -- life
 
@@ -339,19 +343,40 @@ class DiskBackend(BaseBackend):
                     self._warned = True
                     warnings.warn(str(error), UserWarning, stacklevel=2)
                 raise
-            store.want(2 * self._max_bytes + _ROOM)
+            store.want(self._max_bytes)
             self._store, self._janitor = store, Janitor(store, self._max_bytes, self._now)
         return store
 
     def _view(self, work: Callable[[Any], T], timeout: float | None) -> T:
         return self._open().view(work, _seconds(timeout))
 
-    def _write(self, work: Callable[[WriteTransaction], T], timeout: float | None) -> T:
-        result = self._open().write(work, self._now, _seconds(timeout))
+    def _write(self, work: Callable[[WriteTransaction], T], timeout: float | None, *, removes: bool = False) -> T:
+        if not self._bound_said and not removes:
+            self._bound_said = True
+            self._say_bound(timeout)
+        result = self._open().write(work, self._now, _seconds(timeout), removes=removes)
         janitor = self._janitor
         if janitor is not None:
             janitor.wake()
         return result
+
+    def _say_bound(self, timeout: float | None) -> None:
+        """Note our bound in the store; warn if another was noted."""
+        before = self._open().write(lambda table: table.bound(self._max_bytes), self._now, _seconds(timeout))
+        if before not in (0, self._max_bytes):
+            warnings.warn(
+                f"memocache: the store in {self._path} was used with max_bytes={before}, and is now used with "
+                f"max_bytes={self._max_bytes}; where both are in use the smaller one holds: give all programs the same",
+                UserWarning,
+                stacklevel=2,
+            )
+
+    def _now(self) -> float:
+        """The store's time, epoch seconds."""
+        if self._given is not None:
+            return self._given()
+        opened = None if self._store is None else self._store.opened
+        return time.time() if opened is None else opened.booted + since_boot()
 
     def _ms(self) -> int:
         return int(self._now() * 1000)

@@ -24,7 +24,7 @@ def classes_returned(function: Callable[..., Any]) -> Iterator[type]:
     annotation = _annotations(function).get("return")
     names = getattr(function, "__globals__", {})
     seen: set[Any] = set()
-    waiting = [_resolve(annotation, names, {})]
+    waiting = [resolve(annotation, names, {})]
     while waiting:
         hint = waiting.pop()
         try:
@@ -46,7 +46,7 @@ def classes_returned(function: Callable[..., Any]) -> Iterator[type]:
             waiting.extend((vars(hint).get("__pydantic_generic_metadata__") or {}).get("args", ()))
             for base in hint.__mro__[:-1]:
                 scope = vars(sys.modules.get(base.__module__, types))
-                waiting.extend(_resolve(field, scope, dict(vars(base))) for field in _annotations(base).values())
+                waiting.extend(resolve(field, scope, dict(vars(base))) for field in _annotations(base).values())
 
 
 def _annotations(owner: Any) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def _annotations(owner: Any) -> dict[str, Any]:
         return {}
 
 
-def _resolve(annotation: Any, globals_: dict[str, Any], locals_: dict[str, Any]) -> Any:
+def resolve(annotation: Any, globals_: dict[str, Any], locals_: dict[str, Any]) -> Any:
     """What an annotation means; where a part of it is not there, what it says around that part."""
     holder = types.SimpleNamespace(__annotations__={"hint": annotation})
     try:

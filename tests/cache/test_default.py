@@ -182,7 +182,7 @@ def test_configure_with_nothing_and_with_null() -> None:
     f = cached(name="f")(lambda x: [x])
     f(1)
     configure()
-    assert f.cache_info() == (0, 0, None, 0)
+    assert f.cache_info() == (0, 0, 10_000, 0)
     configure("null://")
     for _ in range(3):
         assert f(1) == [1]

@@ -29,6 +29,10 @@ TRUST_SECONDS: Final = 0.9
 """How far the near tier may be behind: promise 3.2 allows 1 s."""
 
 
+_CORRECTION_SECONDS: Final = 3600.0
+"""A wall clock that is set back by more was wrong before, and is right now."""
+
+
 class KeyMark(Mark):
     """The mark of one entry's key in the backend; `told` of its hits have been reported."""
 
@@ -53,6 +57,8 @@ class NearTier(LocalTier):
         self._watching = False
         self._lease = False
         self._hits: deque[tuple[str, int, float]] = deque()
+        self._ahead = -inf
+        """By how much the wall clock was ahead of the monotonic one when it was so most."""
 
     # -- what the backend tells
 
@@ -132,6 +138,7 @@ class NearTier(LocalTier):
     ) -> None:
         """Hold what was read, fresh for `ttl` seconds after `expect`, unless something it depends on changed since."""
         marks, begun = expected
+        ttl -= self._set_back()
         until = begun + (min(ttl, TRUST_SECONDS) if self._lease else ttl)
         place = marks[-1]
         assert isinstance(place, KeyMark)
@@ -144,6 +151,13 @@ class NearTier(LocalTier):
                 place.at = table, key
                 # however long it took to come here
                 table.entries[key].fresh_until = until
+
+    def _set_back(self) -> float:
+        """Seconds by which the wall clock has been set back: by so much too late an entry expires by it."""
+        ahead = self.clock.time() - self.clock.monotonic()
+        if not 0.0 < self._ahead - ahead < _CORRECTION_SECONDS:
+            self._ahead = ahead
+        return self._ahead - ahead
 
     def holds(self) -> bool:
         """Whether there are copies that are fresh."""

@@ -22,6 +22,7 @@ from memocache._stores.remote.store import SharedStore
 from memocache._stores.store import Address, Found
 from memocache.codecs.copying import copier
 from memocache.exceptions import EncodeError
+from memocache.typing import MISSING
 
 Expected = tuple[tuple[Mark, ...], float]
 
@@ -51,7 +52,7 @@ class TieredStore(SharedStore):
             with self.near.lock:
                 beside = table.beside
                 if beside is None:
-                    bound = None if table.pool is self._tier.pool else table.pool.capacity
+                    bound = MISSING if table.pool is self._tier.pool else table.pool.capacity
                     # an identity that nothing has after it; an `id` would be used again
                     beside = self.near.table(table.name, object(), maxsize=bound)
                     beside.users.add(table)

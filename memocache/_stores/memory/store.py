@@ -127,7 +127,8 @@ class LocalStore:
         with self.tier.lock:
             self.flights.void(address.flight_key)
             there = self.tier.find(address.table, address.key) is not None
-            self.tier.discard(address.table, address.key)
+            for table in self.tier.alike(address.table):
+                self.tier.discard(table, address.key)
         self.tier.release()
         return there
         yield  # a generator without effects

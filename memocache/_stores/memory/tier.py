@@ -30,7 +30,7 @@ from memocache._stores.memory.miss_reasons import REMEMBERED, Causes
 from memocache._stores.memory.space_saving import SpaceSaving
 from memocache._stores.s3fifo import S3Fifo
 from memocache.stats import EVICTED, EXPIRED, INVALIDATED
-from memocache.typing import Clock
+from memocache.typing import MISSING, Clock, Missing
 
 PART: Final = 500
 """Entries that are looked at before an event loop gets its turn: some milliseconds of work."""
@@ -56,6 +56,7 @@ class LocalTier:
         self.on_evict: Callable[[str, str], None] | None = None
         self.on_count: Callable[[], None] | None = None
         self._tables: dict[Hashable, Table] = {}
+        self._owned: dict[Hashable, list[Table]] = {}
         self._by_token: dict[int, list[Entry]] = {}
         self._let_go: list[tuple[Held, ...]] = []
         # tables that lost a user; noted at any moment, within deallocation
@@ -66,18 +67,37 @@ class LocalTier:
     # -- tables
 
     def table(
-        self, name: str, identity: Hashable, *, maxsize: int | None = None, stale: float = 0.0, retention: float = 0.0
+        self,
+        name: str,
+        identity: Hashable,
+        *,
+        maxsize: int | Missing | None = MISSING,
+        owner: Hashable = None,
+        stale: float = 0.0,
+        retention: float = 0.0,
     ) -> Table:
-        """The table of a function identity, made when first asked for; a `maxsize` gives it a space of its own."""
+        """The table of a function identity, made when first asked for; a `maxsize` (None: unbounded) gives it a space
+        of its own. An `owner` has a table of its own beside those that others have of the same identity.
+        """
         with self.lock:
-            table = self._tables.get((name, identity))
+            own = identity if owner is None else (identity, owner)
+            table = self._tables.get((name, own))
             if table is None:
-                pool = self.pool if maxsize is None else S3Fifo[Entry](maxsize)
-                table = self._tables[name, identity] = Table(name, pool, self.on_count)
-                table.identity = identity
+                pool = self.pool if isinstance(maxsize, Missing) else S3Fifo[Entry](maxsize)
+                table = self._tables[name, own] = Table(name, pool, self.on_count)
+                table.identity = own
+                if owner is not None:
+                    self._owned.setdefault((name, identity), []).append(table)
             table.stale = max(table.stale, stale)
             table.retention = max(table.retention, retention)
             return table
+
+    def alike(self, table: Table) -> list[Table]:
+        """The tables of the same identity: where else the entry of a call may be."""
+        identity = table.identity[0] if isinstance(table.identity, tuple) else table.identity
+        with self.lock:
+            shared = self._tables.get((table.name, identity))
+            return [*self._owned.get((table.name, identity), ()), *(() if shared is None else (shared,))]
 
     def use(self, table: Table, user: Any, *, alone: bool) -> None:
         """Note a user of a table, until it dies; the last user of an identity that stands `alone` takes the entries
@@ -400,6 +420,11 @@ class LocalTier:
             self.near.empty(table.beside)
         self.table(table.name, None).counters.absorb(table.counters)
         del self._tables[table.name, table.identity]
+        if isinstance(table.identity, tuple):
+            owned = self._owned[table.name, table.identity[0]]
+            owned.remove(table)
+            if not owned:
+                del self._owned[table.name, table.identity[0]]
 
     def after_fork(self) -> None:
         """In a child: if a thread that is not here holds the lock, what it was changing cannot be trusted."""

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 import lmdb
 
+from memocache.backends._disk.directory import boot_id
 from memocache.backends._disk.schema import FORMAT, MAPS, number
 from memocache.backends._disk.state_file import EPOCH_WORD, StateFile
 
@@ -47,8 +50,10 @@ class Environment:
         self.state = StateFile(os.path.join(path, "state"))
         self.words = memoryview(self.state.map).cast("Q")
         self.epoch = self.words[EPOCH_WORD]
+        self.booted = 0.0
+        """When this run of the machine began, by the store's clock, epoch seconds."""
         self.looked = 0.0
-        """When it was last seen to be in its place, epoch seconds."""
+        """When it was last seen to be in its place, seconds since then."""
         self.standing: tuple[int, dict[str, bytes]] = -1, {}
         """Short values that never expire (markers), as they stand from the write of this number to the next."""
         data = os.path.join(path, "data.mdb")
@@ -78,6 +83,7 @@ class Environment:
                         txn.put(*FORMAT, db=self.maps["facts"])
                     elif found != FORMAT[1]:
                         raise Foreign("it is not a store of this version")
+                    self.booted = _booted(txn, self.maps["facts"])
             except BaseException:
                 self.env.close()
                 raise
@@ -110,6 +116,22 @@ class Environment:
         self.env.close()
         self.words.release()
         self.state.close()
+
+
+since_boot: Final = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+"""Seconds since the machine began, those that it slept included: they never step."""
+
+
+def _booted(txn: Any, facts: Any) -> float:
+    """When this run of the machine began, as the first who opened the store in it took it: what all who use the store
+    count its time from, so that a wall clock that is set while it is in use changes nothing.
+    """
+    run = boot_id().ljust(36, b"\x00")
+    found = txn.get(b"clock", db=facts)
+    if found is None or found[:36] != run:
+        found = run + int((time.time() - since_boot()) * 1000).to_bytes(8, signed=True)
+        txn.put(b"clock", found, db=facts)
+    return int.from_bytes(found[36:], signed=True) / 1000
 
 
 def _reserve(path: str) -> None:

@@ -10,17 +10,23 @@ ends     end of life, hash of the place  the place: what expires, in order
 uses     stamp, hash of the place        the place: what may be evicted, in order of worth
 stamps   hash of the place               the stamp under which it stands in `uses`
 files    name of a file                  its length: what is known to have an entry
-facts    name                            a number: bytes in use, entries expired and evicted; the format
+facts    name                            a number: bytes in use, those of what is needed, entries expired and evicted,
+                                         the bound; the format; the clock
 =======  ==============================  ============================================================
 
 Eviction takes the lowest stamp. A stamp is a time in milliseconds: of the store, or of the last access that was
 reported with the batched counters, and a minute more for each doubling of the accesses reported at once. A stamp within
 a minute of the truth is left alone, so that an entry that is hit all the time costs one small write a minute, and a
 read costs none.
+
+Markers, witnesses, counters and registries are needed as long as their entries are, and most are small. They have
+stamps above those of all entries, and go, the oldest first, only where they take more than half of the room, or where
+no entry is left. Each may go: without it a result is computed again, or a count begins anew.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from xxhash import xxh3_64_digest
@@ -36,9 +42,12 @@ _IN_LEAVES = 2000  # LMDB gives what is larger pages of its own
 _SLACK = 1.5  # pages of a B-tree are two thirds full,
 _BULKY, _BULKY_SLACK = 300, 2.0  # and less where few entries make one
 _NODE = 16
-_KEPT: Final = frozenset("grsawlc")
-"""Kinds of keys (see `memocache._stores.remote.keyspace`) that are small and needed, and never evicted: they expire,
-or are few."""
+_NEEDED: Final = frozenset("grsaw")
+"""Kinds of keys (see `memocache._stores.remote.keyspace`) that are needed as long as their entries are."""
+_BRIEF: Final = frozenset("l")
+"""Kinds that are gone in seconds, and are never evicted."""
+_NEEDED_STAMPS: Final = 1 << 47
+_NEEDED_SHARE: Final = 2
 
 
 class WriteTransaction:
@@ -64,16 +73,23 @@ class WriteTransaction:
         """Write a record in place of whatever is there."""
         place = records.place(key)
         mark = xxh3_64_digest(place)
+        kind = _kind(key)
         old = self._txn.get(place, db=self._values)
         if old is not None:
-            self._forget(place, mark, old, keep_end=record[:8])
+            freed = self._forget(place, mark, old, keep_end=record[:8])
+            if kind in _NEEDED and _is_needed(self._txn.get(mark, db=self._stamps)):
+                self._count(b"needed", -freed)
         if record[:8] != records.FOREVER and (old is None or old[:8] != record[:8]):
             self._txn.put(record[:8] + mark, place, db=self._ends)
         self._txn.put(place, record, db=self._values)
         if filed is not None:
             self._txn.put(filed.name.encode(), filed.size.to_bytes(8), db=self._files)
-        self._count(b"bytes", _footprint(place, record, filed))
-        if _evictable(key):
+        taken = _footprint(place, record, filed)
+        self._count(b"bytes", taken)
+        if kind in _NEEDED:
+            self._count(b"needed", taken)
+            self._stamp(place, mark, self.now_ms | _NEEDED_STAMPS, grain=_GRAIN)
+        elif kind not in _BRIEF:
             self._stamp(place, mark, self.now_ms)
 
     def delete(self, key: str) -> bool:
@@ -85,14 +101,16 @@ class WriteTransaction:
         if record is None:
             return False
         mark = xxh3_64_digest(place)
-        self._forget(place, mark, record)
+        freed = self._forget(place, mark, record)
         stamp = self._txn.pop(mark, db=self._stamps)
         if stamp is not None:
             self._txn.delete(stamp + mark, db=self._uses)
+            if _is_needed(stamp):
+                self._count(b"needed", -freed)
         return bool(record[:8] > self._now)
 
-    def _forget(self, place: bytes, mark: bytes, record: bytes, keep_end: bytes = b"") -> None:
-        """Undo what a record brought with it, but for its stamp."""
+    def _forget(self, place: bytes, mark: bytes, record: bytes, keep_end: bytes = b"") -> int:
+        """Undo what a record brought with it, but for its stamp; the bytes that it took."""
         if record[:8] not in (records.FOREVER, keep_end):
             self._txn.delete(record[:8] + mark, db=self._ends)
         value = records.read(record) if record[8] != records.BARE else None
@@ -100,7 +118,9 @@ class WriteTransaction:
         if filed is not None:
             self._txn.delete(filed.name.encode(), db=self._files)
             self.removed.append(filed.name)
-        self._count(b"bytes", -_footprint(place, record, filed))
+        taken = _footprint(place, record, filed)
+        self._count(b"bytes", -taken)
+        return taken
 
     # -- worth
 
@@ -113,10 +133,10 @@ class WriteTransaction:
         if stamp is not None and worth - int.from_bytes(stamp) >= _GRAIN:
             self._stamp(place, mark, worth)
 
-    def _stamp(self, place: bytes, mark: bytes, worth: int) -> None:
+    def _stamp(self, place: bytes, mark: bytes, worth: int, grain: int = 1) -> None:
         new = worth.to_bytes(6)
         old = self._txn.get(mark, db=self._stamps)
-        if old != new:
+        if old is None or abs(worth - int.from_bytes(old)) >= grain:
             if old is not None:
                 self._txn.delete(old + mark, db=self._uses)
             self._txn.put(new + mark, place, db=self._uses)
@@ -142,22 +162,39 @@ class WriteTransaction:
         """Remove up to `most` entries, those of least worth first, until what is left fits; how many."""
         found = 0
         with self._txn.cursor(self._uses) as cursor:
-            while found < most and self.fact(b"bytes") > max_bytes and cursor.first():
+            while found < most and self.fact(b"bytes") > max_bytes:
+                first = cursor.first
+                if self.fact(b"needed") > max_bytes // _NEEDED_SHARE:
+                    first = self._first_needed(cursor)
+                if not first():
+                    break
                 place = cursor.value()
                 self._delete(_access_place(place))
                 # what is left then is an index without its entry, which must not stop what comes after
-                if not self._delete(place) and cursor.first() and cursor.value() == place:
+                if not self._delete(place) and first() and cursor.value() == place:
                     cursor.delete()
                 found += 1
         if found:
             self._count(b"evicted", found)
         return found
 
+    @staticmethod
+    def _first_needed(cursor: Any) -> Callable[[], bool]:
+        """What goes to the oldest of what is needed, else to what is evicted first."""
+        return lambda: cursor.set_range(_NEEDED_STAMPS.to_bytes(6)) or cursor.first()
+
     # -- facts
 
     def fact(self, name: bytes) -> int:
         """A number as it stands."""
         return number(self._txn.get(name, db=self._facts)) + self._changes.get(name, 0)
+
+    def bound(self, max_bytes: int) -> int:
+        """Note the bound of who writes; the one that was noted before, or 0."""
+        before = number(self._txn.get(b"bound", db=self._facts))
+        if before != max_bytes:
+            self._txn.put(b"bound", max_bytes.to_bytes(8), db=self._facts)
+        return before
 
     def _count(self, name: bytes, amount: int) -> None:
         self._changes[name] = self._changes.get(name, 0) + amount
@@ -193,9 +230,12 @@ def _access_place(place: bytes) -> bytes:
     return start + b":a:" + kind + rest
 
 
-def _evictable(key: str) -> bool:
-    kind = key.partition(":")[2].partition(":")[0]
-    return kind not in _KEPT
+def _kind(key: str) -> str:
+    return key.partition(":")[2].partition(":")[0]
+
+
+def _is_needed(stamp: bytes | None) -> bool:
+    return stamp is not None and stamp[0] >= 0x80
 
 
 def _footprint(place: bytes, record: bytes, filed: Filed | None) -> int:

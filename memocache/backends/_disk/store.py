@@ -3,7 +3,7 @@
 It carries out work in a transaction, and raises this package's errors for LMDB's. It does not know what the work is.
 
 ``data.mdb`` and ``lock.mdb`` are LMDB's, ``state`` is `StateFile`, ``lock`` the writers' lock, ``files`` the large
-values.
+values, ``spare`` the room to remove something on a full disk.
 
 1. A directory is opened once in a process, whoever asks (LMDB's locks belong to process and file).
 2. Writers of all processes take turns (`memocache.backends._disk.write_lock`), until a deadline.
@@ -30,8 +30,9 @@ import lmdb
 
 from memocache.backends._disk.blob_files import BlobFiles
 from memocache.backends._disk.directory import unusable
-from memocache.backends._disk.environment import UNREADABLE, Environment, Foreign
+from memocache.backends._disk.environment import UNREADABLE, Environment, Foreign, since_boot
 from memocache.backends._disk.schema import WriteTransaction
+from memocache.backends._disk.spare_room import SpareRoom
 from memocache.backends._disk.state_file import StateFile
 from memocache.backends._disk.write_lock import WriteLock
 from memocache.backends.base import NO_ROOM, Busy, ReplyError
@@ -39,6 +40,7 @@ from memocache.backends.base import NO_ROOM, Busy, ReplyError
 T = TypeVar("T")
 LOOK_SECONDS = 1.0
 _TRIES = 4
+_ROOM = 64 * 2**20
 
 
 class Refused(ReplyError):
@@ -51,7 +53,8 @@ class DiskStore:
     def __init__(self, path: str) -> None:
         self.path = path
         self.files = BlobFiles(Path(path, "files"))
-        self.map_bytes = 0
+        self.spare = SpareRoom(os.path.join(path, "spare"))
+        self.map_bytes = self.max_bytes = 0
         self.opened: Environment | None = None
         self._reset()
 
@@ -66,7 +69,7 @@ class DiskStore:
         """The store as it is opened now, opened if need be. Raises `Unusable`, `Busy`."""
         opened = self.opened
         if opened is not None and opened.state.current and self._is_in_place(opened):
-            opened.looked = time.time()
+            opened.looked = since_boot()
             return opened
         with self.turn(timeout):
             return self.reopen()
@@ -82,7 +85,7 @@ class DiskStore:
                 except OSError as error:
                     raise unusable(self.path, error) from None
                 self.opened = opened
-        opened.looked = time.time()
+        opened.looked = since_boot()
         return opened
 
     def _open(self) -> Environment:
@@ -159,16 +162,20 @@ class DiskStore:
 
     # -- transactions
 
-    def write(self, work: Callable[[WriteTransaction], T], now: Callable[[], float], timeout: float) -> T:
+    def write(
+        self, work: Callable[[WriteTransaction], T], now: Callable[[], float], timeout: float, *, removes: bool = False
+    ) -> T:
         """Carry out `work` in a transaction of its own, in turn; what LMDB raises comes out as this package's errors.
 
-        Raises `Busy`, `Refused`, `Unusable`.
+        One that only `removes` may use the spare room, where the disk is full. Raises `Busy`, `Refused`, `Unusable`.
         """
         deadline = time.monotonic() + timeout
         for _ in range(_TRIES):
             left = deadline - time.monotonic()
             with self.turn(max(left, 0.0)):
                 opened = self.reopen()
+                if not removes and not self.spare.there(self.max_bytes):
+                    raise Refused(NO_ROOM)
                 try:
                     opened.state.soil()
                     with self.writing, opened.env.begin(write=True) as txn:
@@ -190,6 +197,8 @@ class DiskStore:
                     continue
                 except lmdb.Error as error:
                     self.shut()  # after a failed write LMDB's handle may be of no use
+                    if removes and self.spare.give():
+                        continue
                     raise _as_ours(error) from None
             self.spoiled(opened, trouble, max(deadline - time.monotonic(), 0.0))
         raise Busy("the store is being opened again and again")
@@ -225,8 +234,10 @@ class DiskStore:
         with self._still():
             opened.env.set_mapsize(size)
 
-    def want(self, map_bytes: int) -> None:
-        """See that the map may take `map_bytes`."""
+    def want(self, max_bytes: int) -> None:
+        """See that the map has room for entries of `max_bytes`: for as much again, since its free pages may not fit."""
+        self.max_bytes = max(self.max_bytes, max_bytes)
+        map_bytes = 2 * max_bytes + _ROOM
         if map_bytes > self.map_bytes:
             with self._still():
                 self.map_bytes = map_bytes

@@ -18,7 +18,7 @@ import wrapt
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from memocache import Cache
+from memocache import Cache, DuplicateNameWarning, UncacheableWarning
 from memocache.testing import servers
 
 pytestmark = pytest.mark.filterwarnings("ignore::memocache.UnsharedWarning")
@@ -350,7 +350,9 @@ def test_a_wrapper_that_takes_other_arguments_than_it_shows(cache: Cache) -> Non
         return session, x
 
     remembered = cache.cached(f)
-    assert [remembered(1), remembered(x=2)] == [f(1), f(x=2)] == [("session", 1), ("session", 2)]
+    with pytest.warns(UncacheableWarning, match="other arguments than it shows") as seen:
+        assert [remembered(1), remembered(x=2)] == [f(1), f(x=2)] == [("session", 1), ("session", 2)]
+    assert len(seen) == 1
     with pytest.raises(TypeError, match=r"f\(\) got multiple values for argument 'session'"):
         remembered(1, session="mine")
 
@@ -392,3 +394,105 @@ def test_options_mean_the_shown_parameters(cache: Cache) -> None:
     assert [h(1), h(1, y=2), h(1)] == [(0, 1)] * 3
     cache.invalidate(tag="y:1")
     assert [h(1), h(1, 2), calls] == [(0, 1), (0, 1), [1, 2, 1]]
+
+
+def test_two_functions_of_one_given_name_are_told_of(cache: Cache) -> None:
+    """`name=` vouches for a function: another one of that name is warned of, once, at its own line."""
+
+    def make(n: int) -> Any:
+        return cache.cached(lambda x: x + n, name="given")
+
+    assert [make(1)(1), make(2)(1)] == [2, 2]
+    other, third = (cache.cached(f, name="given") for f in (lambda x: x * 2, lambda x: x * 3))
+    with pytest.warns(DuplicateNameWarning, match="given: two different functions") as seen:
+        assert [other(1), third(1)] == [2, 2]
+    assert [Path(warning.filename).name for warning in seen] == [Path(__file__).name]
+
+
+def test_given_names_whose_keys_differ_need_no_warning(cache: Cache) -> None:
+    """Another version, or other parameters, keep two functions of one name apart."""
+    made = [cache.cached(lambda x: x, name="given", version=1), cache.cached(lambda x: -x, name="given", version=2)]
+    made.append(cache.cached(lambda y: y + 1, name="given"))
+    made.append(cache.cached(lambda y: y + 2, name="given", version="auto"))
+    assert [f(1) for f in made] == [1, -1, 2, 3]
+
+
+def test_questions_before_the_first_call_settle_nothing(cache: Cache) -> None:
+    """`cache_info`, `cache_clear` and their like may be asked while a factory still binds names."""
+
+    def make(n: int) -> Any:
+        rate = 0
+
+        @cache.cached(ttl=60)
+        def f(x: int) -> int:
+            return x + rate + later
+
+        assert f.cache_info()[:2] == (0, 0)
+        f.cache_clear()
+        f.invalidate_all()
+        assert (f.cache_parameters()["ttl"], f.stats().hits) == (60, 0)
+        rate = later = n
+        return f
+
+    assert [f(1) for f in (make(1), make(2), make(1))] == [3, 5, 3]
+
+
+def test_code_that_is_exchanged_in_place(cache: Cache) -> None:
+    """As IPython's autoreload does it: the same function object is given other code and defaults."""
+
+    def first(x: int, y: int = 1) -> tuple[Any, ...]:
+        return "first", x, y
+
+    def second(x: int, z: int = 2) -> tuple[Any, ...]:
+        return "second", x, z
+
+    f = cache.cached(first)
+    assert [f(1), f(1)] == [("first", 1, 1)] * 2
+    f.__code__ = second.__code__  # type: ignore[attr-defined]  # that of the function it wraps
+    f.__defaults__ = second.__defaults__  # type: ignore[attr-defined]  # as above
+    assert [f(1), f(1, z=3), f(x=1)] == [("second", 1, 2), ("second", 1, 3), ("second", 1, 2)]
+    assert f.cache_info()[:2] == (1, 2)
+
+
+def test_a_stack_that_people_have(cache: Cache) -> None:
+    """Retries, checks of types and log lines from other packages: one call is one key, however it is spelled."""
+    backoff, beartype, pydantic, tenacity = (
+        pytest.importorskip(name) for name in ("backoff", "beartype", "pydantic", "tenacity")
+    )
+    calls: list[int] = []
+
+    def counted(x: int, y: int = 0) -> int:
+        calls.append(x)
+        return x
+
+    stacks = [
+        beartype.beartype,
+        tenacity.retry(stop=tenacity.stop_after_attempt(2)),
+        backoff.on_exception(backoff.expo, ValueError),
+        pydantic.validate_call,
+        lambda f: beartype.beartype(tenacity.retry(f)),
+        lambda f: pydantic.validate_call(wraps_with(1)(f)),
+    ]
+    for stack in stacks:
+        calls.clear()
+        f, plain = cache.cached(stack(counted), exclude="y"), stack(counted)
+        assert [f(1), f(x=1), f(1, y=2), f(1, 3)] == [plain(1)] * 4
+        assert calls == [1, 1]
+
+
+def test_a_wrapper_around_a_generator_function_is_refused(cache: Cache) -> None:
+    """What it returns is used up by its first reader; one that makes a list of it says so by showing no generator."""
+
+    def numbers(n: int) -> Iterator[int]:
+        yield from range(n)
+
+    @functools.wraps(numbers)
+    def listed(*args: Any) -> list[int]:
+        return list(numbers(*args))
+
+    with pytest.raises(TypeError, match="return a list instead"):
+        cache.cached(wraps_with(1)(numbers))
+    with pytest.raises(TypeError, match="__wrapped__"):
+        cache.cached(listed)
+    del listed.__wrapped__  # type: ignore[attr-defined]  # functools.wraps has set it
+    assert cache.cached(listed)(3) == [0, 1, 2]

@@ -96,6 +96,47 @@ def test_markers_are_not_evicted(make: Any) -> None:
     assert backend.members("p:r:names") == {"f"}
 
 
+def test_what_is_needed_leaves_room_for_entries(directory: str, make: Any, clock: FakeClock) -> None:
+    """With a tag that is new for every call, and with counters and witnesses as many, the store keeps to its bound, and
+    the entries of late are there with all that they need.
+    """
+    backend = make(1_000_000)
+    most = 0
+    for n in range(6000):
+        needed = [Put(f"p:g:t:{n:032d}", b"12345678"), Put(f"p:w:ef:{n:032d}", b"12345678", 3_600_000)]
+        backend.transact([], [*needed, Put(f"p:e:f:{n:032d}", bytes(300), 86_400_000)])
+        backend.tally([Tally(f"p:a:ef:{n:032d}", {"n": 1}, {"last": 1}, 86_400_000)])
+        clock.advance(1.0)
+        most = max(most, on_disk(directory) if n % 500 == 0 else 0)
+    assert most <= 1.1 * 1_000_000 + 150_000  # LMDB's lock file
+    late = [f"p:{kind}:{n:032d}" for n in range(5800, 6000) for kind in ("e:f", "g:t", "w:ef", "a:ef")]
+    assert None not in backend.read(late)
+    assert backend.facts().memory_bytes <= 1_000_000
+
+
+def test_needed_things_alone_are_bounded(make: Any, clock: FakeClock) -> None:
+    """Markers without any entry go when they fill the store, the oldest first."""
+    backend = make(1_000_000)
+    for n in range(6000):
+        backend.transact([], [Put(f"p:g:t:{n:032d}", b"12345678")])
+        clock.advance(0.01)
+    assert backend.facts().memory_bytes <= 1_000_000
+    assert backend.read(["p:g:t:" + f"{n:032d}" for n in (0, 5999)]) == [None, b"12345678"]
+
+
+def test_two_bounds_on_one_store_are_said(directory: str) -> None:
+    """A program whose bound is another than the last one's is told of it once, with both and the way out."""
+    with Cache(f"disk://{directory}?max_bytes=4MB") as cache:
+        cache.set("k", 1)
+        with Cache(f"disk://{directory}?max_bytes=4MB") as same:
+            same.set("k", 2)
+        with Cache(f"disk://{directory}?max_bytes=6MB") as other:
+            with pytest.warns(UserWarning, match="max_bytes=4000000.*max_bytes=6000000.*the same"):
+                other.set("k", 3)
+            other.set("k", 4)  # a second warning would fail the test
+            assert cache.get("k") == 4
+
+
 def test_what_expired_unread_goes(make: Any, clock: FakeClock) -> None:
     """Expired entries are removed as others are written, so that their room follows what is alive."""
     backend = make()
@@ -190,6 +231,40 @@ def test_a_full_disk_rejects_and_serves(full: str) -> None:
         hits = f.cache_info().hits
         assert f(200) == bytes([200]) * 20_000
         assert f.cache_info().hits == hits + 1
+
+
+@pytest.mark.parametrize("size", [300, 5000])
+def test_a_full_disk_lets_go(full: str, size: int) -> None:
+    """On a file system that the store itself has filled, every invalidation works: what was forgotten is computed
+    again, and hits on the rest go on.
+    """
+    with Cache(f"disk://{full}/store") as cache:
+        computed: list[int] = []
+
+        @cache.cached(name="f", tags=["t:{x}"])
+        def f(x: int) -> bytes:
+            computed.append(x)
+            return bytes([x % 256]) * size
+
+        x = 0
+        while f.stats().rejected < 20:
+            f(x)
+            x += 1
+        for x in range(0, 40, 4):
+            f.invalidate(x)
+            cache.invalidate(tag=f"t:{x + 1}")
+            cache.delete(f.key_for(x + 2))
+        computed.clear()
+        for x in range(40):
+            assert f(x) == bytes([x]) * size
+        assert {x for x in range(40) if x % 4 != 3} <= set(computed)
+        assert not set(range(3, 40, 4)) & set(computed)
+        f.invalidate_all()
+        cache.clear()
+        computed.clear()
+        f(3)
+        assert computed == [3]
+        assert f.stats().backend_errors == 0
 
 
 LIMITED = """

@@ -266,6 +266,32 @@ def test_a_slow_reader_keeps_no_more_than_is_left(clock: FakeClock) -> None:
     assert not table.entries
 
 
+def test_a_clock_set_back_prolongs_no_copy(clock: FakeClock) -> None:
+    """A wall clock that is set back by seconds leaves copies their true life; one set back by a day is right now."""
+    wall = [0.0]
+    near = NearTier(
+        10, cast(Clock, SimpleNamespace(monotonic=clock.monotonic, time=lambda: clock.time() + wall[0])), []
+    )
+    near.heard(time.monotonic() + 1e6)
+    table = near.table("f", 1)
+
+    def kept(ttl: float) -> float:
+        """How long a copy is kept whose entry has so much left by the wall clock."""
+        expected = near.expect("f", [], "e:1")
+        assert expected is not None
+        near.keep(expected, table, 1, "value", None, ttl=ttl, compute=0.0)
+        return table.entries[1].fresh_until - clock.monotonic()
+
+    assert kept(60.0) == pytest.approx(60.0)
+    wall[0] -= 8.0
+    assert kept(68.0) == pytest.approx(60.0)
+    assert kept(30.0) == pytest.approx(22.0)
+    wall[0] += 8.0
+    assert kept(60.0) == pytest.approx(60.0)
+    wall[0] -= 86_400.0
+    assert kept(60.0) == pytest.approx(60.0)
+
+
 @pytest.mark.parametrize("stop", [0, 1])
 def test_a_thread_held_up_believes_less(clock: FakeClock, monkeypatch: pytest.MonkeyPatch, stop: int) -> None:
     """A stop between an answer's arrival and its being told of takes from the trust window, and adds nothing to it."""
