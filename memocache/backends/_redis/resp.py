@@ -6,7 +6,7 @@ Replies that cannot belong to the command raise `ProtocolError`. No I/O here, an
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import hiredis
@@ -46,8 +46,22 @@ Op: TypeAlias = Generator[Ask, list[Any], T]
 
 def pack(*words: str | bytes | int) -> bytes:
     """Return one command in RESP."""
-    packed: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]  # its stub means tuple[…, ...]
+    # native code gets bytes alone: it makes nothing of its own then that could fail half-way
+    try:
+        parts = tuple(map(_encode, words))  # a read, mostly
+    except TypeError:
+        parts = tuple(map(_bytes_of, words))
+    packed: bytes = hiredis.pack_command(parts)  # type: ignore[arg-type]  # its stub means tuple[…, ...]
     return packed
+
+
+_encode: Callable[[Any], bytes] = str.encode
+
+
+def _bytes_of(word: str | bytes | int) -> bytes:
+    if isinstance(word, bytes):
+        return word
+    return word.encode() if isinstance(word, str) else b"%d" % word
 
 
 def new_reader() -> hiredis.Reader:
