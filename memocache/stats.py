@@ -69,6 +69,11 @@ class FunctionStats:
     saved_seconds: float = 0.0
     currsize: int = 0
 
+    @property
+    def faults(self) -> int:
+        """What went wrong with the backend: its errors, and entries that could not be read."""
+        return self.backend_errors + self.decode_errors
+
 
 @dataclass(frozen=True, slots=True)
 class Histogram:

@@ -14,7 +14,7 @@ from memocache._cache.resolve import KeyResolver, S
 from memocache._runtime.budget import DIRECT_SECONDS, Budget
 from memocache._runtime.effects import Effect, Pause
 from memocache._stores.entry import Table
-from memocache._stores.memory.tier import PART
+from memocache._stores.memory.tier_counts import PART
 from memocache._stores.remote import envelope as _envelope
 from memocache._stores.remote.keyspace import entry_rest, unescape
 from memocache.typing import Guard

@@ -39,7 +39,7 @@ _COLUMNS = {
     "stale": 2,
     "coalesced": 3,
     "rejected": 3,
-    "errors": 2,
+    "faults": 2,
     "computing": 3,
     "saved": 1,
 }
@@ -149,7 +149,7 @@ def _functions(figures: CacheStats, url: str, room: int) -> Table:
             f"{one.hits:,}",
             f"{one.misses:,}",
             bar(one.hits / calls, _BARS[room]).strip() if calls else "-",
-            *(f"{n:,}" for n in (one.stale_hits, one.coalesced, one.rejected, one.backend_errors + one.decode_errors)),
+            *(f"{n:,}" for n in (one.stale_hits, one.coalesced, one.rejected, one.faults)),
             seconds(one.compute_seconds),
             seconds(one.saved_seconds),
         )

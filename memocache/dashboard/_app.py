@@ -43,7 +43,7 @@ SORTS: dict[str, Callable[[Any], Any]] = {
     "misses": lambda one: one.misses,
     "computing": lambda one: one.compute_seconds,
     "saved": lambda one: one.saved_seconds,
-    "faults": lambda one: one.rejected + one.backend_errors + one.decode_errors,
+    "faults": lambda one: one.faults,
 }
 Page = Callable[[Request], Awaitable[Response]]
 

@@ -51,7 +51,7 @@ def totals(stats: CacheStats) -> Totals:
         stats.misses,
         sum(one.saved_seconds for one in functions),
         stats.evicted_keys,
-        sum(one.backend_errors + one.decode_errors for one in functions),
+        sum(one.faults for one in functions),
     )
 
 

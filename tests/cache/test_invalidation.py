@@ -12,7 +12,7 @@ import pytest
 
 from memocache import MISSING, Cache
 from memocache._runtime.effects import Pause, Steps
-from memocache._stores.memory.tier import PART
+from memocache._stores.memory.tier_counts import PART
 from tests.promises.behaviour.world import World
 
 ENTRIES = 6 * PART

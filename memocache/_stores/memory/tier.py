@@ -19,7 +19,6 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from math import inf
 from typing import Any, Final
 
@@ -28,15 +27,13 @@ from memocache._runtime.identity import Held, Identities
 from memocache._stores.entry import NEVER, Entry, MarkedEntry, Table, Thaw
 from memocache._stores.memory.miss_reasons import REMEMBERED, Causes
 from memocache._stores.memory.space_saving import SpaceSaving
+from memocache._stores.memory.tier_counts import PART, TierCounts
 from memocache._stores.s3fifo import S3Fifo
-from memocache.stats import EVICTED, EXPIRED, INVALIDATED
+from memocache.stats import INVALIDATED
 from memocache.typing import MISSING, Clock, Missing
 
-PART: Final = 500
-"""Entries that are looked at before an event loop gets its turn: some milliseconds of work."""
 
-
-class LocalTier:
+class LocalTier(TierCounts):
     """All tables of one cache, their shared space of `maxsize` entries, and the marks."""
 
     def __init__(self, maxsize: int | None, clock: Clock) -> None:
@@ -149,36 +146,6 @@ class LocalTier:
             with self.lock:
                 entries = list(table.entries.values())
             yield from (entry for entry in entries if self.find(table, entry.key) is entry)
-
-    def currsize(self, table: Table) -> int:
-        """How many fresh entries the table holds."""
-        return sum(self.currsize_in_parts(table))
-
-    def currsize_in_parts(self, table: Table) -> Iterator[int]:
-        """How many fresh entries the table holds, a few hundred looked at each time."""
-        now = self.clock.monotonic()
-        with self.lock, self._beside_lock:
-            entries = [e for one in (table, table.beside) if one is not None for e in one.entries.values()]
-        for at in range(0, len(entries), PART):
-            part = entries[at : at + PART]
-            yield sum(e.fresh_until > now and all(mark.alive for mark in e.marks) for e in part)
-
-    def counted(self, table: Table) -> dict[str, float]:
-        """The counters of a table by name, with the hits of the entries it holds."""
-        with self.lock, self._beside_lock:
-            counted = table.counters.read()
-            counted["hits"] += _held_hits(table)
-            return counted
-
-    def zero(self, table: Table) -> None:
-        """Begin the counters of a table again at nothing."""
-        with self.lock, self._beside_lock:
-            table.counters.zero()
-            table.counters.hits -= _held_hits(table)
-
-    @property
-    def _beside_lock(self) -> AbstractContextManager[object]:
-        return nullcontext() if self.near is None else self.near.lock
 
     # -- marks
 
@@ -358,20 +325,6 @@ class LocalTier:
     def _past(self, entry: Entry) -> bool:
         return self.clock.monotonic() >= entry.fresh_until + entry.table.retention
 
-    def _count_gone(self, cause: str, entry: Entry) -> None:
-        if cause == "expired":
-            self.expired += 1
-            self._gone(entry, EXPIRED)
-        else:
-            self.evicted += 1
-            self._gone(entry, EVICTED)
-        if self.on_evict is not None:
-            self.on_evict(entry.table.name, cause)
-
-    def _gone(self, entry: Entry, cause: str) -> None:
-        """Have it remembered why an entry is no longer here."""
-        self.causes.gone(entry.ghost(), cause)
-
     def _sweep(self) -> None:
         """Remove what expired, what belonged to dead objects, and unused tables; amortised constant time a put."""
         for token in self.identities.drain_dead():
@@ -438,9 +391,3 @@ class LocalTier:
                 self._bury(entry)
             table.entries.clear()
             table.pool.clear()
-
-
-def _held_hits(table: Table) -> int:
-    """The hits that entries of a table, and copies beside it, have counted."""
-    tables = [table] if table.beside is None else [table, table.beside]
-    return sum(entry.hits for one in tables for entry in one.entries.values())

@@ -1,0 +1,83 @@
+"""The counts of a process tier: how many entries a table holds, and how often they were hit.
+
+Hits on an entry that is held are counted on the entry, so a table's hits are its counters' and those of its entries.
+Long counts come in parts: an event loop gets its turn between them. What leaves the process is counted too, and it is
+remembered why. Nothing here changes an entry.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Final
+
+from memocache._stores.entry import Entry, Table
+from memocache._stores.memory.miss_reasons import Causes
+from memocache.stats import EVICTED, EXPIRED
+from memocache.typing import Clock
+
+PART: Final = 500
+"""Entries that are looked at before an event loop gets its turn: some milliseconds of work."""
+
+
+class TierCounts:
+    """What a tier counts; the tier has the lock, the clock and the tier of copies."""
+
+    clock: Clock
+    lock: threading.RLock
+    near: Any
+    causes: Causes
+    expired: int
+    evicted: int
+    on_evict: Callable[[str, str], None] | None
+
+    def currsize(self, table: Table) -> int:
+        """How many fresh entries the table holds."""
+        return sum(self.currsize_in_parts(table))
+
+    def currsize_in_parts(self, table: Table) -> Iterator[int]:
+        """How many fresh entries the table holds, a few hundred looked at each time."""
+        now = self.clock.monotonic()
+        with self.lock, self._beside_lock:
+            entries = [e for one in (table, table.beside) if one is not None for e in one.entries.values()]
+        for at in range(0, len(entries), PART):
+            part = entries[at : at + PART]
+            yield sum(e.fresh_until > now and all(mark.alive for mark in e.marks) for e in part)
+
+    def counted(self, table: Table) -> dict[str, float]:
+        """The counters of a table by name, with the hits of the entries it holds."""
+        with self.lock, self._beside_lock:
+            counted = table.counters.read()
+            counted["hits"] += _held_hits(table)
+            return counted
+
+    def zero(self, table: Table) -> None:
+        """Begin the counters of a table again at nothing."""
+        with self.lock, self._beside_lock:
+            table.counters.zero()
+            table.counters.hits -= _held_hits(table)
+
+    @property
+    def _beside_lock(self) -> AbstractContextManager[object]:
+        return nullcontext() if self.near is None else self.near.lock
+
+    def _count_gone(self, cause: str, entry: Entry) -> None:
+        if cause == "expired":
+            self.expired += 1
+            self._gone(entry, EXPIRED)
+        else:
+            self.evicted += 1
+            self._gone(entry, EVICTED)
+        if self.on_evict is not None:
+            self.on_evict(entry.table.name, cause)
+
+    def _gone(self, entry: Entry, cause: str) -> None:
+        """Have it remembered why an entry is no longer here."""
+        self.causes.gone(entry.ghost(), cause)
+
+
+def _held_hits(table: Table) -> int:
+    """The hits that entries of a table, and copies beside it, have counted."""
+    tables = [table] if table.beside is None else [table, table.beside]
+    return sum(entry.hits for one in tables for entry in one.entries.values())
