@@ -128,6 +128,7 @@ def test_a_function_is_shown_in_detail(cache: Cache, client: TestClient) -> None
         assert f'title="{number}"' in text
     assert "evicted</th>" not in text
     assert "Time to live of 2 entries" in text
+    assert "half have less" in text, "entries have it left, calls took it"
     assert ">item:{item}</dd>" in text
     assert details.hottest
     assert details.hottest[0] in text
@@ -148,6 +149,13 @@ def test_keys_come_by_pages(cache: Cache, client: TestClient) -> None:
         query["cursor"] = found[1]
     assert sorted(shown) == sorted(keys)
     assert "The list has moved on" in client.get("/function", params={**query, "cursor": "none"}).text
+
+
+def test_what_is_not_known_yet_is_being_collected(client: TestClient) -> None:
+    """A rate needs two looks at the backend: until then a tile says so, and whose memory is shown."""
+    page = client.get("/").text
+    assert page.count("collecting") >= 4
+    assert "Memory of the entries" in page
 
 
 def test_the_breaker_is_shown(url: str) -> None:
