@@ -292,4 +292,4 @@ def _place(address: Address, store: Store) -> int:
     """The hash under which miss reasons are kept for an address."""
     if isinstance(store, SharedStore):
         return hash(store.spot(address).entry)
-    return hash(address.flight_key)  # as `Entry.ghost`
+    return hash((id(address.table), address.key))  # as `Entry.ghost`
