@@ -36,12 +36,7 @@ PACKAGES = (
         "networkx",
         "3.6.1",
         ("networkx",),
-        (
-            "networkx.algorithms.community",
-            "networkx.algorithms.isomorphism",
-            "networkx.algorithms.tree",
-            "networkx.classes",
-        ),
+        ("networkx.algorithms.community", "networkx.algorithms.tree", "networkx.classes.tests.test_graph"),
         inside=True,
     ),
     Package("babel", "2.19.0", ("babel",), ("tests",), ("pytz", "freezegun"), skip="not frontend and not setuptools"),
@@ -59,6 +54,13 @@ PACKAGES = (
     Package("pint", "0.25.3", ("pint",), ("pint.testsuite",), inside=True, skip="not benchmark and not babel"),
     Package("more-itertools", "11.2.1", ("more_itertools",), ("tests",), skip="not stub"),
     Package("pygments", "2.21.0", ("pygments",), ("tests/test_basic_api.py", "tests/test_regexlexer.py")),
-    Package("sympy", "1.14.0", ("sympy",), ("sympy.core", "sympy.sets", "sympy.ntheory"), ("mpmath",), inside=True),
+    Package(
+        "sympy",
+        "1.14.0",
+        ("sympy",),
+        ("sympy.core.tests.test_cache", "sympy.core.tests.test_basic", "sympy.sets.tests.test_sets"),
+        ("mpmath",),
+        inside=True,
+    ),
     Package("sqlglot", "30.30.0", ("sqlglot",), ("tests/test_optimizer.py", "tests/test_expressions.py")),
 )  # fmt: skip
