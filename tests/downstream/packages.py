@@ -47,7 +47,7 @@ PACKAGES = (
         ("tests/test_tags.py", "tests/test_manylinux.py", "tests/test_musllinux.py"),
         ("pretend",),
     ),
-    Package("soupsieve", "4.1.3", ("soupsieve",), ("tests",), ("beautifulsoup4",)),
+    Package("soupsieve", "4.1.3", ("soupsieve",), ("tests/test_level3",), ("beautifulsoup4",)),
     Package("wcwidth", "0.9.4", ("wcwidth",), ("tests",)),
     Package("jsonschema", "4.26.0", ("jsonschema", "jsonschema_specifications"), ("jsonschema.tests",), inside=True),
     Package("referencing", "0.37.0", ("referencing",), ("referencing.tests",), ("jsonschema",), inside=True),
