@@ -380,7 +380,8 @@ class Cache:
         return {} if self._guard is None else self._guard.connections(time.monotonic())
 
     def close(self) -> None:
-        """Let go of connections and threads. Using the cache again reopens it."""
+        """Let go of connections and threads, and of entries that hold arguments. Using the cache again reopens it."""
+        self._core.tier.let_go()
         if self._lifetime is not None:
             self._lifetime.close()
 

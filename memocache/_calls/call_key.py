@@ -31,6 +31,8 @@ from memocache.stats import Counters
 from memocache.typing import MISSING
 
 DIGEST_BYTES: Final = 16
+_NEVER_HITS: Final = 100
+"""Misses after which a function is told that the object in its key never comes again."""
 _WAYS_OUT = (
     "give its class a __cache_key__() method (or teach the cache somebody else's class with Cache.register), or pass "
     "key= (a template or callable that picks what identifies "
@@ -131,6 +133,8 @@ class Binding:
         self.mean_seconds = 0.0
         self._warned: set[str] = set()
         self._spares_hashes = False
+        self._named_by_objects = 0
+        self._ask_hits_at = _NEVER_HITS
         self._included = function.included()
         self._excludes = bool(function.exclusions.names or function.exclusions.classes)
         self._defaults = function.defaults_without_value()
@@ -250,6 +254,8 @@ class Binding:
                 number = token.number if isinstance(token, Held) else token
                 key = self.function.signature.scalar_key(values, self._included, number)
                 if key is not None:
+                    if token is not None:
+                        self._count_named(values)
                     return Address(self.table, key, name, None, tags, () if token is None else (token,))
         recorder = Recorder(tier.identities)
         try:
@@ -260,6 +266,8 @@ class Binding:
             self._spares_hashes = True
             for user in list(self.table.users):
                 user.spare_hashes()
+        if recorder.tokens:
+            self._count_named(values)
         digest = self.places.digest(self._seed, data)
         return Address(self.table, digest, name, digest, tags, tuple(recorder.tokens))
 
@@ -341,6 +349,26 @@ class Binding:
                 raise self._unstable(values, refusal, None)
             why = "its instances have no identity as values" if is_self else "the class is not importable by its name"
             self._warn_unshared(f"parameter {name!r} holds a {refusal.type_name}: {why}")
+
+    def _count_named(self, values: Values) -> None:
+        """Count a call that an object names, not a value; warn where such calls pile up and none is served."""
+        self._named_by_objects += 1
+        if self._named_by_objects < self._ask_hits_at or self.places.shared is not None:
+            return
+        self._ask_hits_at *= 2
+        counted = self.places.tier.counted(self.table)
+        misses = counted["misses"] + 1  # with this one
+        if misses < _NEVER_HITS or counted["hits"] * 100 >= misses + counted["hits"]:
+            return
+        for name, refusal in self._culprits(values, None):
+            if not refusal.local_class:
+                message = (
+                    f"{self.function.name}: hardly a call is ever served: parameter {name!r} holds a "
+                    f"{refusal.type_name}, which {refusal.why}, so each new one is another call (a server would refuse "
+                    f"it); {_WAYS_OUT}"
+                )
+                self._warn("never hits", message, UnsharedWarning)
+                return
 
     def _warn_unshared(self, why: str) -> None:
         message = (

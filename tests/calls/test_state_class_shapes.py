@@ -133,6 +133,18 @@ def test_generic_and_root_models_and_pydantic_dataclasses() -> None:
 
 
 @dataclasses.dataclass
+class Box(Generic[T]):
+    """A generic dataclass."""
+
+    inner: T
+
+
+def test_the_class_that_an_instance_was_made_as_takes_no_part() -> None:
+    """`typing` notes it on the instance, which is equal to one without the note."""
+    assert canonical(Box[int](1)) == canonical(Box(1)) != canonical(Box(2))
+
+
+@dataclasses.dataclass
 class Report:
     """A dataclass that keeps what it computed."""
 

@@ -16,7 +16,10 @@ from typing import Any, TypeVar
 from memocache._runtime.identity import NoIdentity, inherited, mro_of
 
 _ROW = "_sa_instance_state"
-"""Where SQLAlchemy keeps what it knows of a row, which is no part of the row."""
+_NOTES = (_ROW, "__orig_class__")
+"""Where SQLAlchemy keeps what it knows of a row, and `typing` as which generic class an instance was made: notes of
+others on an instance, and no state of it.
+"""
 _NOT_LOADED = (
     "is a row of which something is not loaded (it is expired, deferred or detached): load it before the call, as with "
     "session.refresh(), or pass its primary key"
@@ -61,7 +64,10 @@ class Shape:
             more = {
                 name: item
                 for name, item in list(held.items())
-                if name not in fields and name != _ROW and name not in others and not _is_cache(inherited(cls, name))
+                if name not in fields
+                and name not in _NOTES
+                and name not in others
+                and not _is_cache(inherited(cls, name))
             }
         for name, slot in self._slots:  # past the ``__getattr__`` of the user's class
             try:

@@ -55,7 +55,7 @@ class LocalTier(TierCounts):
         self._tables: dict[Hashable, Table] = {}
         self._owned: dict[Hashable, list[Table]] = {}
         self._by_token: dict[int, list[Entry]] = {}
-        self._let_go: list[tuple[Held, ...]] = []
+        self._parted: list[tuple[Held, ...]] = []
         # tables that lost a user; noted at any moment, within deallocation
         self._left: deque[Table] = deque()
         self._since_sweep = 0
@@ -293,6 +293,15 @@ class LocalTier(TierCounts):
         del doomed
         self.release()
 
+    def let_go(self) -> None:
+        """Remove the entries that hold arguments of their calls."""
+        with self.lock:
+            for table in self.tables():
+                for entry in [entry for entry in table.entries.values() if entry.arguments]:
+                    self._drop(entry)
+                table.pool.removed_many()
+        self.release()
+
     def _drop(self, entry: Entry) -> None:
         entry.table.pool.remove(entry)
         self._unlink(entry)
@@ -312,15 +321,15 @@ class LocalTier(TierCounts):
     def _part(self, entry: Entry) -> None:
         """Take its arguments from an entry that left: the queues may know it for a while."""
         if isinstance(entry, MarkedEntry) and entry.arguments:
-            self._let_go.append(entry.arguments)
+            self._parted.append(entry.arguments)
             entry.arguments = ()
 
     def release(self) -> None:
         """Let go of the arguments of entries that left: outside the lock, for their destructors run. Who changes
         something under the lock calls it after that.
         """
-        if self._let_go and not self.lock._is_owned():  # type: ignore[attr-defined]  # what Condition asks it, too
-            self._let_go = []
+        if self._parted and not self.lock._is_owned():  # type: ignore[attr-defined]  # what Condition asks it, too
+            self._parted = []
 
     def _past(self, entry: Entry) -> bool:
         return self.clock.monotonic() >= entry.fresh_until + entry.table.retention

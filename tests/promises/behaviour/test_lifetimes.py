@@ -5,13 +5,15 @@ often it asks an argument's own code.
 from __future__ import annotations
 
 import gc
+import warnings
 import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from memocache import Cache, UnstableKeyError
+from memocache import Cache, UnsharedWarning, UnstableKeyError
 from memocache.testing import FakeClock
 from tests.promises.behaviour.world import World
 
@@ -56,6 +58,7 @@ ENDS: dict[str, Callable[[Cache, Any, FakeClock], Any]] = {
     "cache_clear": lambda cache, f, clock: f.cache_clear(),
     "invalidate_all": lambda cache, f, clock: f.invalidate_all(),
     "clear": lambda cache, f, clock: cache.clear(),
+    "close": lambda cache, f, clock: cache.close(),
     "expiry": lambda cache, f, clock: (clock.advance(61), cache.purge()),
 }
 
@@ -81,7 +84,7 @@ def test_arguments_go_with_their_entries(wrap: str, end: str) -> None:
         ENDS[end](cache, f, clock)
     assert living(watched) == 0
     other(Valued("stays"))
-    assert other.cache_info().hits == (end != "clear")
+    assert other.cache_info().hits == (end not in ("clear", "close"))
 
 
 @pytest.mark.parametrize("maxsize", [1, 5])
@@ -275,3 +278,69 @@ def test_a_hash_that_calls_a_cached_method_of_its_own_ends(local: World) -> None
     f = local.cached(lambda item: 1, name="f")
     with pytest.raises(RecursionError):
         f(Item(1))
+
+
+# -- calls that never hit
+
+
+class Session:
+    """Injected anew with each request."""
+
+
+def never(caught: Any) -> list[str]:
+    """The warnings about a function that is never served."""
+    return [str(each.message) for each in caught if "hardly a call" in str(each.message)]
+
+
+@pytest.mark.parametrize("make", [Session, lambda: Valued(Session()), object], ids=["identity", "equality", "held"])
+@pytest.mark.parametrize("where", ["argument", "keyword", "list", "self"])
+def test_a_function_that_never_hits_says_why(local: World, make: Callable[[], Any], where: str) -> None:
+    """One warning, after a hundred misses, that names the parameter, the function's line and the ways out."""
+
+    class Repository(Valued if make() is not None and isinstance(make(), Valued) else object):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.number = Session()
+
+        m = local.cached(lambda self, number: 1, name="Repository.m")
+
+    f = local.cached(lambda session, number, **more: 1, name="f")
+    calls: dict[str, Callable[[], Any]] = {
+        "argument": lambda: local.call(f, make(), 1),
+        "keyword": lambda: local.call(f, 1, 2, given=make()),
+        "list": lambda: local.call(f, [make()], 1),
+        "self": lambda: local.call(Repository().m, 1),
+    }
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(99):
+            calls[where]()
+        assert never(caught) == []
+        for _ in range(300):
+            calls[where]()
+    (said,) = never(caught)
+    parameter = {"keyword": "more", "self": "self"}.get(where, "session")
+    for part in (f"parameter {parameter!r}", "__cache_key__", "key=", "exclude=", "server"):
+        assert part in said
+    (warning,) = [each for each in caught if "hardly a call" in str(each.message)]
+    assert issubclass(warning.category, UnsharedWarning)
+    if not local.is_async:
+        assert warning.filename == __file__
+
+
+def test_functions_that_hit_say_nothing(local: World) -> None:
+    """Nor do those whose misses are of values: new numbers, instances of a class that only this process knows."""
+
+    @dataclass(frozen=True)
+    class Local:
+        number: int
+
+    f = local.cached(lambda given, number: 1, name="f")
+    kept = [Session() for _ in range(50)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for number in range(250):
+            local.call(f, number, 1)
+            local.call(f, Local(number), 1)
+        for number in range(500):
+            local.call(f, kept[number % 50], 2)
+            local.call(f, kept[number % 50], 2)
