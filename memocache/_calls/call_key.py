@@ -362,12 +362,13 @@ class Binding:
             return
         for name, refusal in self._culprits(values, None):
             if not refusal.local_class:
+                is_self = self.method and name == self.function.signature.names[0]
                 message = (
                     f"{self.function.name}: hardly a call is ever served: parameter {name!r} holds a "
-                    f"{refusal.type_name}, which {refusal.why}, so each new one is another call (a server would refuse "
-                    f"it); {_WAYS_OUT}"
+                    f"{refusal.type_name}, which {refusal.why}, so each new one is another call "
+                    f"({'no server would share it' if is_self else 'a server would refuse it'}); {_WAYS_OUT}"
                 )
-                self._warn("never hits", message, UnsharedWarning)
+                self.warn("never hits", message, UnsharedWarning)
                 return
 
     def _warn_unshared(self, why: str) -> None:

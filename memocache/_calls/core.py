@@ -80,7 +80,7 @@ class Core:
         binding = Binding(self.places, function, method=method)
         if user is None:
             return binding
-        self.tier.use(binding.table, user, alone=binding.alone)
+        self.tier.lifetimes.use(binding.table, user, alone=binding.alone)
         more = {"cache_missing": user.cache_missing} if hasattr(user, "cache_missing") else {}
         told = self.parameters(binding) | more
         told["exclude"] = tuple(type_name(item) if isinstance(item, type) else item for item in told["exclude"])

@@ -78,14 +78,14 @@ def test_an_entry_goes_with_the_object_it_is_named_by(clock: FakeClock) -> None:
     gc.collect()
     tier.put(table, "unrelated", "value", None, ttl=1.0)
     assert set(table.entries) == {numbers[1], numbers[2], "unrelated"}
-    assert set(tier._by_token) == {numbers[2]}
+    assert set(tier.lifetimes._entries) == {numbers[2]}
     assert tier.sweep() == 0
-    assert set(tier._by_token) == {numbers[2]}, "its object lives"
+    assert set(tier.lifetimes._entries) == {numbers[2]}, "its object lives"
     clock.advance(1.0)
     tier.discard(table, numbers[2])
     assert tier.sweep() == 1, "what is past keeping goes unasked"
     assert set(table.entries) == {numbers[1]}
-    assert tier._by_token == {}
+    assert tier.lifetimes._entries == {}
 
 
 @pytest.mark.parametrize("held", [True, False])

@@ -261,7 +261,7 @@ def _put_class(cls: type, out: _Out, process: _Process, depth: int) -> None:
     if path is not None:
         out.append(b"C" + _pack(path))
         return
-    generic = inherited(cls, "__pydantic_generic_metadata__")
+    generic = vars(cls).get("__pydantic_generic_metadata__")  # its own: a subclass is not the class it inherits from
     if generic is not None and generic["origin"] is not None:  # a generic model, parametrised where no name leads to it
         out.append(b"V")
         _put_tuple(("generic", generic["origin"], generic["args"]), out, process, depth + 1)

@@ -8,23 +8,21 @@ table takes the tier's lock. Rules:
    its table, its ttl may change; its hit count and last access change without.
 2. A hit needs ``fresh_until > monotonic()``; that one comparison also covers eviction and invalidation of a call. It is
    counted on the entry, with no step between comparing and counting at which Python would change threads. Who takes an
-   entry out of its table first sets `fresh_until` to minus infinity and then moves its hits to the table's counters, so
-   none is lost.
+   entry out first sets `fresh_until` to minus infinity and then moves its hits to the table's counters: none is lost.
 3. A computation holds the marks it read before it ran, and is void if one was killed meanwhile (see `_marks`).
 """
 
 from __future__ import annotations
 
 import threading
-import weakref
-from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from math import inf
 from typing import Any, Final
 
 from memocache._runtime.generations import Mark, Marks
-from memocache._runtime.identity import Held, Identities
+from memocache._runtime.identity import Held
 from memocache._stores.entry import NEVER, Entry, MarkedEntry, Table, Thaw
+from memocache._stores.memory.lifetimes import Lifetimes
 from memocache._stores.memory.miss_reasons import REMEMBERED, Causes
 from memocache._stores.memory.space_saving import SpaceSaving
 from memocache._stores.memory.tier_counts import PART, TierCounts
@@ -41,7 +39,8 @@ class LocalTier(TierCounts):
         self.clock = clock
         self.lock = threading.RLock()
         self.pool: S3Fifo[Entry] = S3Fifo(maxsize)
-        self.identities = Identities()
+        self.lifetimes = Lifetimes()
+        self.identities = self.lifetimes.identities
         self.all_marks = Marks()
         self.causes = Causes()
         self.expired = 0
@@ -54,10 +53,6 @@ class LocalTier(TierCounts):
         self.on_count: Callable[[], None] | None = None
         self._tables: dict[Hashable, Table] = {}
         self._owned: dict[Hashable, list[Table]] = {}
-        self._by_token: dict[int, list[Entry]] = {}
-        self._parted: list[tuple[Held, ...]] = []
-        # tables that lost a user; noted at any moment, within deallocation
-        self._left: deque[Table] = deque()
         self._since_sweep = 0
         self._sweep_at = 64
 
@@ -95,14 +90,6 @@ class LocalTier(TierCounts):
         with self.lock:
             shared = self._tables.get((table.name, identity))
             return [*self._owned.get((table.name, identity), ()), *(() if shared is None else (shared,))]
-
-    def use(self, table: Table, user: Any, *, alone: bool) -> None:
-        """Note a user of a table, until it dies; the last user of an identity that stands `alone` takes the entries
-        with it, for nobody can ask for them again.
-        """
-        table.users.add(user)
-        if alone:
-            weakref.finalize(user, self._left.append, table).atexit = False
 
     def tables(self, name: str | None = None) -> list[Table]:
         """All tables, or those of one function name."""
@@ -249,10 +236,8 @@ class LocalTier(TierCounts):
                 old.fresh_until = -inf
                 entry.hits += old.hits
                 entry.last = entry.last or old.last
-                self._part(old)
-            for token in tokens:
-                if type(token) is int:
-                    self._by_token.setdefault(token, []).append(entry)
+                self.lifetimes.part(old)
+            self.lifetimes.name(entry, tokens)
         del gone, old  # destructors of values run outside the lock
         self.release()
         return True
@@ -316,33 +301,23 @@ class LocalTier(TierCounts):
         # in this order: see rule 2
         entry.fresh_until = -inf
         entry.table.counters.hits += entry.hits
-        self._part(entry)
-
-    def _part(self, entry: Entry) -> None:
-        """Take its arguments from an entry that left: the queues may know it for a while."""
-        if isinstance(entry, MarkedEntry) and entry.arguments:
-            self._parted.append(entry.arguments)
-            entry.arguments = ()
+        self.lifetimes.part(entry)
 
     def release(self) -> None:
-        """Let go of the arguments of entries that left: outside the lock, for their destructors run. Who changes
-        something under the lock calls it after that.
-        """
-        if self._parted and not self.lock._is_owned():  # type: ignore[attr-defined]  # what Condition asks it, too
-            self._parted = []
+        """Let go of the arguments of entries that left; who changes something under the lock calls it after that."""
+        if not self.lock._is_owned():  # type: ignore[attr-defined]  # what Condition asks it, too
+            self.lifetimes.release()
 
     def _past(self, entry: Entry) -> bool:
         return self.clock.monotonic() >= entry.fresh_until + entry.table.retention
 
     def _sweep(self) -> None:
         """Remove what expired, what belonged to dead objects, and unused tables; amortised constant time a put."""
-        for token in self.identities.drain_dead():
-            for entry in self._by_token.pop(token, ()):
-                if entry.table.entries.get(entry.key) is entry:
-                    self._drop(entry)
-        while self._left:
-            table = self._left.popleft()
-            if not table.users and self._tables.get((table.name, table.identity)) is table:
+        for entry in self.lifetimes.orphans():
+            if entry.table.entries.get(entry.key) is entry:
+                self._drop(entry)
+        for table in self.lifetimes.abandoned():
+            if self._tables.get((table.name, table.identity)) is table:
                 for entry in list(table.entries.values()):
                     self._drop(entry)
                 table.pool.removed_many()
@@ -369,12 +344,7 @@ class LocalTier(TierCounts):
             if not table.entries and not table.users and table.name and table.identity is not None:
                 self._retire(table)
         self._sweep_at = 64 + sum(len(table.entries) for table in self._tables.values())
-        for token, entries in list(self._by_token.items()):
-            kept = [e for e in entries if e.held]
-            if kept:
-                self._by_token[token] = kept
-            else:
-                del self._by_token[token]
+        self.lifetimes.prune()
 
     def _retire(self, table: Table) -> None:
         """Forget a table without entries and users; what it counted stays counted, under the name alone."""
@@ -390,7 +360,7 @@ class LocalTier(TierCounts):
 
     def after_fork(self) -> None:
         """In a child: if a thread that is not here holds the lock, what it was changing cannot be trusted."""
-        self.identities.after_fork()
+        self.lifetimes.after_fork()
         if self.lock.acquire(blocking=False):
             self.lock.release()
             return
