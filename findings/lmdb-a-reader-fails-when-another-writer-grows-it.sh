@@ -17,12 +17,14 @@ import sys
 import lmdb
 
 print("py-lmdb", lmdb.__version__, "LMDB", ".".join(map(str, lmdb.version())))
-WRITER = """
-import lmdb
-with lmdb.open("store", map_size=1 << 25) as env, env.begin(write=True) as t:
-    for i in range(300):
-        t.put(b"k%d" % i, bytes(10_000))
-""".replace("\n    ", "\n")
+WRITER = (
+    "import lmdb\n"
+    "env = lmdb.open('store', map_size=1 << 25)\n"
+    "with env.begin(write=True) as t:\n"
+    "    for i in range(300):\n"
+    "        t.put(b'k%d' % i, bytes(10_000))\n"
+    "env.close()\n"
+)
 env = lmdb.open("store", map_size=1 << 20)
 with env.begin(write=True) as t:
     t.put(b"mine", b"1")

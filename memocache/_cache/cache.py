@@ -139,6 +139,8 @@ class Cache:
         sealer = sealer_of(secrets, encrypt)
         compression = Compression(compress, compress_above)
         layout = Layout(prefix, clustered=getattr(made, "clustered", False))
+        if not isinstance(trust, Iterable):
+            raise ConfigurationError("trust takes the names of modules, as in trust=['shop.models']")
         self._codec = Codec(trust=trust, max_bytes=max(largest, CODEC_BYTES))
         self._tier = LocalTier(made.maxsize if isinstance(made, MemorySettings) else 10_000, time_source)
         reports = Reports(tuple(observers), self._tier)

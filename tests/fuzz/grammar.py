@@ -15,8 +15,9 @@ import msgpack
 from memocache.codecs.dataframes import LOADS as FRAME_LOADS
 from memocache.codecs.ext_types import ENUM, ERROR, LOADS
 from memocache.codecs.known.table import KNOWN
+from memocache.codecs.newer_types import LOADS as NEWER_LOADS
 
-CODES = sorted({*LOADS, *FRAME_LOADS, *range(ENUM, ERROR + 1), KNOWN, 127})
+CODES = sorted({*LOADS, *FRAME_LOADS, *NEWER_LOADS, *range(ENUM, ERROR + 1), KNOWN, 127})
 _CONSTANTS = (b"\xc0", b"\xc2", b"\xc3", b"\x00", b"\x01", b"\xff", b"\x90", b"\x80", b"\xa0", b"\xc4\x00")
 _DEEPEST = 200  # twice what the codec accepts
 
