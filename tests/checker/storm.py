@@ -457,7 +457,8 @@ class Storm:
                     report.wrong.append((key, seen, floor, begun, lost, lossy))
         report.computations, report.overlaps, report.overlaps_excused = overlaps(
             [one for tale in tales for one in tale["computations"]],
-            [(key, begun, at) for tale in tales for key, _, begun, at in tale["returned"]],
+            [(key, begun, at) for tale in tales for key, _, begun, at in tale["returned"]]
+            + [tuple(one) for tale in tales for one in tale["attempted"]],
             [(begun - 1.0, ended + 12.0) for _, begun, ended in self.steps],
         )
         for fault in self.faults:

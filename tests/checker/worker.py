@@ -73,6 +73,7 @@ class Worker:
         self.stale: list[tuple[int, int, int, float]] = []  # key, version seen, floor, when the call began
         # key (-1: all), version, when its invalidation began and returned
         self.returned: list[tuple[int, int, float, float]] = []
+        self.attempted: list[tuple[int, float, float]] = []  # the same, of those that raised
         self.computations: list[tuple[int, float, float]] = []  # key, begin, end; but for refreshes
         self.busy: dict[int, tuple[str, float]] = {}
         self.tickets = itertools.count()
@@ -255,6 +256,8 @@ class Worker:
                     way(keys[0])
             except BackendError:
                 self.seen["refused"] += 1
+                # part of it may have been done
+                self.attempted.append((-1 if together else keys[0], begun, time.monotonic()))
                 continue
             except BaseException as error:
                 self.raised.append(repr(error))
@@ -279,7 +282,7 @@ class Worker:
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
             self.seen["hung"] += thread.is_alive()
-        lists = ("raised", "stale", "returned", "computations")
+        lists = ("raised", "stale", "returned", "attempted", "computations")
         print(json.dumps(self.seen | {name: getattr(self, name) for name in lists}), flush=True)
         self.cache.close()
 
