@@ -77,6 +77,9 @@ _SPARSE_CLASSES: Final = {
 
 
 def _sparse_apart(value: Any) -> list[Any]:
+    if value.format in ("csr", "csc", "bsr") and len(value.indices) != value.indptr[-1]:
+        value = value.copy()
+        value.prune()
     arrays = [getattr(value, name) for name in _SPARSE[value.format]]
     if value.format == "coo":
         arrays += value.coords
@@ -94,14 +97,58 @@ def _sparse_together(parts: Any) -> Any:
         if _array(array).dtype.kind not in "biufc":
             raise DecodeError("payload holds a sparse array of an unknown type")
     format_ = name[:3]
-    cls = loaded(f"scipy.sparse:{name}")
     data, *places = arrays
-    if any(place.dtype.kind not in "iu" for place in places):
+    _check_places(format_, shape, data, places)
+    cls = loaded(f"scipy.sparse:{name}")
+    return cls((data, tuple(places)) if format_ == "coo" else (data, *places), shape=shape)
+
+
+def _check_places(format_: str, shape: tuple[int, ...], data: Any, places: list[Any]) -> None:
+    """Raise DecodeError unless every place lies inside: C code believes them, and scipy's own check leaves some out."""
+    if any(place.dtype.str not in ("<i4", "<i8", ">i4", ">i8") or place.ndim != 1 for place in places):
         raise DecodeError("payload holds malformed indices")
-    made = cls((data, tuple(places)) if format_ == "coo" else (data, *places), shape=shape)
-    if format_ in ("csr", "csc", "bsr"):
-        made.check_format(full_check=True)
-    return made
+    if format_ == "coo":
+        fits = (
+            len(places) == len(shape)
+            and data.ndim == 1
+            and all(
+                len(place) == len(data) and _within(place, length) for place, length in zip(places, shape, strict=True)
+            )
+        )
+    elif format_ == "dia":
+        (offsets,) = places
+        fits = len(shape) == data.ndim == 2 and len(offsets) == len(data) == len(set(offsets.tolist()))
+    else:
+        indices, ends = places
+        rows, columns = _rows_and_columns(format_, shape, data)
+        fits = (
+            len(ends) == rows + 1
+            and ends[0] == 0
+            and bool((ends[1:] >= ends[:-1]).all())
+            and ends[-1] == len(indices) == len(data)
+            and _within(indices, columns)
+        )
+    if not fits:
+        raise DecodeError("payload holds malformed indices")
+
+
+def _rows_and_columns(format_: str, shape: tuple[int, ...], data: Any) -> tuple[int, int]:
+    """What the ends and the indices of a compressed format count."""
+    if format_ == "csr" and len(shape) == 1 and data.ndim == 1:
+        return 1, shape[0]
+    if len(shape) != 2 or data.ndim != (3 if format_ == "bsr" else 1):
+        raise DecodeError("payload holds a sparse array of an impossible shape")
+    rows, columns = shape if format_ != "csc" else shape[::-1]
+    if format_ != "bsr":
+        return rows, columns
+    height, width = data.shape[1:]
+    if min(height, width) < 1 or rows % height or columns % width:
+        raise DecodeError("payload holds blocks of an impossible shape")
+    return rows // height, columns // width
+
+
+def _within(places: Any, length: int) -> bool:
+    return not len(places) or (int(places.min()) >= 0 and int(places.max()) < length)
 
 
 def _sparse_key(value: Any) -> Any:
