@@ -6,6 +6,7 @@ Their elements are arrays, so on disk they stand apart and are mapped.
 from __future__ import annotations
 
 import math
+import re
 import sys
 import warnings
 from typing import Any, Final
@@ -167,11 +168,16 @@ _TENSOR_TYPES: Final = frozenset((
 ))  # fmt: skip
 
 
+_DEVICE: Final = re.compile(r"cpu|(?:cuda|mps|xpu|hpu|npu|mtia|xla)(?::[0-9]{1,3})?")
+
+
 def _tensor_apart(value: Any) -> list[Any]:
     torch = _torch()
     name = str(value.dtype).removeprefix("torch.")
     if value.layout is not torch.strided or name not in _TENSOR_TYPES or value.is_meta or value.is_nested:
         raise Unfit(value, "a sparse, quantised or nested tensor cannot be stored; return to_dense() or dequantize()")
+    if not _DEVICE.fullmatch(str(value.device)):
+        raise Unfit(value, "a tensor on this device cannot be stored; return tensor.cpu()")
     plain = value.detach().resolve_conj().resolve_neg().to("cpu").contiguous()
     return [name, list(plain.shape), str(value.device), plain.reshape(-1).view(torch.uint8).numpy()]
 
@@ -191,7 +197,9 @@ def _tensor_together(parts: Any) -> Any:
     if not whole.flags.writeable:
         whole = whole.copy()
     made = torch.from_numpy(whole).view(dtype).reshape(shape) if len(whole) else torch.empty(shape, dtype=dtype)
-    return made if device == "cpu" else _on_device(made, expect(str, device))
+    if not _DEVICE.fullmatch(expect(str, device)):
+        raise DecodeError("payload names an unknown device")
+    return made if device == "cpu" else _on_device(made, device)
 
 
 def _on_device(tensor: Any, name: str) -> Any:

@@ -261,7 +261,8 @@ def _memory_together(parts: Any) -> memoryview:
     format_, readonly, content = expect_list(parts, 3)
     if format_ not in ("B", "b", "c"):
         raise DecodeError("payload holds a malformed memoryview")
-    return memoryview(expect(bytes, content) if expect(bool, readonly) else bytearray(content)).cast(format_)
+    held = expect(bytes, content)  # a number would be a length to allocate
+    return memoryview(held if expect(bool, readonly) else bytearray(held)).cast(format_)
 
 
 def _pairs(parts: Any) -> dict[Any, Any]:
