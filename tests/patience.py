@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Sequence
 import pytest
 
 from memocache._runtime.budget import Budget
-from memocache._stores.remote.guard import Guard
+from memocache._stores.remote.guard import BackendGuard
 from memocache.typing import Answer
 
 SECONDS = 60.0
@@ -19,24 +19,26 @@ def _patient_init(self: Budget, seconds: float = SECONDS) -> None:
     self.left = max(seconds, SECONDS)
 
 
-_read_soon = Guard.read_soon
+_read_soon = BackendGuard.read_soon
 
 
-def _patient_read_soon(self: Guard, entry: str, markers: Sequence[str], seconds: float) -> Awaitable[Answer] | None:
+def _patient_read_soon(
+    self: BackendGuard, entry: str, markers: Sequence[str], seconds: float
+) -> Awaitable[Answer] | None:
     return _read_soon(self, entry, markers, max(seconds, SECONDS))
 
 
 def be_patient() -> None:
     """Let this process' calls wait for their backend, for good (for workers)."""
     Budget.__init__ = _patient_init  # type: ignore[method-assign]  # a test's business
-    Guard.read_soon = _patient_read_soon  # type: ignore[method-assign]  # as above
+    BackendGuard.read_soon = _patient_read_soon  # type: ignore[method-assign]  # as above
 
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let calls wait for their backend while a test runs; imported by the conftest of each folder that wants it."""
     monkeypatch.setattr(Budget, "__init__", _patient_init)
-    monkeypatch.setattr(Guard, "read_soon", _patient_read_soon)
+    monkeypatch.setattr(BackendGuard, "read_soon", _patient_read_soon)
 
 
 def unhurried(url: str) -> str:

@@ -29,8 +29,7 @@ from memocache._stores.layered.process_bound import ProcessBoundStore
 from memocache._stores.memory.store import LocalStore
 from memocache._stores.memory.tier import LocalTier
 from memocache._stores.remote.compression import Compression
-from memocache._stores.remote.guard import Guard as BackendGuard
-from memocache._stores.remote.guard import tell_of_writes
+from memocache._stores.remote.guard import BackendGuard, tell_of_writes
 from memocache._stores.remote.keyspace import Layout
 from memocache._stores.remote.store import SharedStore
 from memocache.backends._registry import make_backend

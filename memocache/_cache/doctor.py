@@ -6,7 +6,7 @@ import statistics
 import time
 
 from memocache._cache.cache import Cache
-from memocache._runtime.humanize import seconds
+from memocache._runtime.humanize import duration
 from memocache.backends.null import NullBackend
 from memocache.exceptions import BackendError
 from memocache.typing import Finding
@@ -43,7 +43,7 @@ def _latency(backend: object) -> Finding:
         backend.ping(timeout=5.0)  # type: ignore[attr-defined]  # every backend has it
         taken.append(time.perf_counter() - begun)
     median, worst = statistics.median(taken), max(taken)
-    found = f"median {seconds(median)}, worst {seconds(worst)} of {_PINGS}"
+    found = f"median {duration(median)}, worst {duration(worst)} of {_PINGS}"
     if median < _SLOW_SECONDS:
         return Finding("ok", "latency", found, "")
     return Finding("warn", "latency", found, "each hit costs one of these: move closer, or hold hot keys with local=")

@@ -13,7 +13,7 @@ from typing import Any
 from memocache._cache.function_names import FunctionNames
 from memocache._cache.resolve import KeyResolver
 from memocache._cache.scan import PAUSE
-from memocache._calls.function import name_of
+from memocache._calls.function import public_name
 from memocache._runtime.budget import DIRECT_SECONDS, Budget
 from memocache._runtime.effects import Steps
 from memocache._stores.remote.keyspace import function_marker
@@ -52,7 +52,7 @@ class Invalidation:
         if tag is not None:
             yield from self.invalidate_tag(tag)
             return 1
-        name = name_of(function)
+        name = public_name(function)
         if isinstance(function, str) and is_glob(name):
             return (yield from self.invalidate_glob(name))
         known = not isinstance(function, str) or bool(self.tier.tables(name))

@@ -18,13 +18,15 @@ from memocache._cache.statistics import Statistics
 from memocache._cache.stats_reporter import StatsReporter
 from memocache._calls.call_key import Places
 from memocache._calls.engine import Engine
-from memocache._stores.remote.guard import Guard
+from memocache._stores.remote.guard import BackendGuard
 
 
 class Operations:
     """What can be asked of one cache."""
 
-    def __init__(self, places: Places, engine: Engine, guard: Guard | None, reporter: StatsReporter | None) -> None:
+    def __init__(
+        self, places: Places, engine: Engine, guard: BackendGuard | None, reporter: StatsReporter | None
+    ) -> None:
         self.guard = guard
         resolver = KeyResolver(places, guard)
         self.key_value = KeyValue(resolver, engine)

@@ -17,7 +17,7 @@ from memocache._stores.entry import Table
 from memocache._stores.memory.tier import LocalTier
 from memocache._stores.remote import envelope as _envelope
 from memocache._stores.remote.envelope import Envelope
-from memocache._stores.remote.guard import Guard as BackendGuard
+from memocache._stores.remote.guard import BackendGuard
 from memocache._stores.remote.keyspace import unescape
 from memocache._stores.remote.store import SharedStore
 from memocache._stores.store import Address, Found, Store

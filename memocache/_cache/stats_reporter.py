@@ -35,7 +35,7 @@ from memocache._runtime.drivers import arun, run
 from memocache._runtime.effects import Steps
 from memocache._stores.memory.space_saving import SpaceSaving
 from memocache._stores.memory.tier import LocalTier
-from memocache._stores.remote.guard import Guard as BackendGuard
+from memocache._stores.remote.guard import BackendGuard
 from memocache._stores.remote.keyspace import Layout
 from memocache.exceptions import BackendError
 from memocache.typing import Clock, Once, Put, Tally

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from memocache._calls.call import Call
 from memocache._calls.call_key import Binding
 from memocache._calls.engine import UNREACHABLE_FOUND, Engine
-from memocache._calls.fast_path import Question, place, question
+from memocache._calls.fast_path import Question, address_of, question
 from memocache._calls.signature import Values
 from memocache._runtime.budget import Budget
 from memocache._runtime.effects import Effect
@@ -74,14 +74,15 @@ def _copies(
     if not shared.tiered or again or engine.emit is not None:
         return [None] * len(questions)
     return [
-        None if asked[0] is None else shared.near_outcome(place(binding, shared, asked)[0]) for _, asked in questions
+        None if asked[0] is None else shared.near_outcome(address_of(binding, shared, asked)[0])
+        for _, asked in questions
     ]
 
 
 def _unanswered(binding: Binding, shared: SharedStore, question: Asked) -> Call:
     """A call about which the backend could not be asked."""
     values, asked = question
-    call = Call(binding, values, *place(binding, shared, asked))
+    call = Call(binding, values, *address_of(binding, shared, asked))
     call.found, call.reachable = UNREACHABLE_FOUND, False
     return call
 
@@ -93,7 +94,7 @@ def _ask(
     lists = {id(some): some for _, (_, some, _, _) in questions}
     markers = list(dict.fromkeys(marker for some in lists.values() for marker in some))
     expected = [
-        shared.expect(place(binding, shared, asked)[0]) if shared.tiered and asked[0] is not None else None
+        shared.expect(address_of(binding, shared, asked)[0]) if shared.tiered and asked[0] is not None else None
         for _, asked in questions
     ]
     replies = yield shared.guard.io("read", [*entries, *markers], budget=Budget())
@@ -110,7 +111,7 @@ def _ask(
         entry, mine = asked[0], id(asked[1])
         current = generations[mine]
         if entry is None:
-            call = Call(binding, values, *place(binding, shared, asked))
+            call = Call(binding, values, *address_of(binding, shared, asked))
             looked.append(_judged(engine, call, _held(engine, call.address, call.store, current), again))
             continue
         raw = next(raws)
@@ -125,7 +126,7 @@ def _ask(
                 looked.append(Outcome(value))
                 hits.append(entry)
                 continue
-        call = Call(binding, values, *place(binding, shared, asked))
+        call = Call(binding, values, *address_of(binding, shared, asked))
         found = shared.read(call.address, shared.spot(call.address), [raw, *standing[mine]])
         shared.keep_when_loaded(call.address, found, expectation)
         looked.append(_judged(engine, call, found, again))

@@ -19,7 +19,7 @@ from memocache._runtime.effects import Steps
 from memocache._runtime.identity import type_name
 from memocache._stores.entry import Table
 from memocache._stores.layered.near_cache import NearTier
-from memocache._stores.remote.guard import Guard
+from memocache._stores.remote.guard import BackendGuard
 from memocache._stores.remote.store import SharedStore
 from memocache.codecs.codec import Codec
 from memocache.exceptions import ConfigurationError
@@ -55,7 +55,7 @@ class Core:
     """Stores, engine and tier of one cache, and the binding of functions to them."""
 
     def __init__(
-        self, places: Places, engine: Engine, codec: Codec, services: Services, *, guard: Guard | None, near: Any
+        self, places: Places, engine: Engine, codec: Codec, services: Services, *, guard: BackendGuard | None, near: Any
     ) -> None:
         self.places = places
         self.engine = engine

@@ -44,7 +44,7 @@ def question(binding: Binding, shared: SharedStore, values: Values) -> Question:
     return (spot.entry if store is shared else None), spot.markers, "", place
 
 
-def place(
+def address_of(
     binding: Binding, shared: SharedStore, asked: Question, budget: budgets.Budget | None = None
 ) -> tuple[Address, Store]:
     """Where the outcome of a call is kept that this was asked about; `budget` is what is left of its own."""
@@ -112,12 +112,12 @@ class FastPath:
         entry = asked[0]
         reply = None if entry is None else shared.read_soon(entry, asked[1], budgets.CALL_SECONDS)
         if reply is None:  # the user's `key` and `tags` are asked once a call
-            return Call(self._binding, values, *place(self._binding, shared, asked))
+            return Call(self._binding, values, *address_of(self._binding, shared, asked))
         return Soon(self, values, asked, reply)
 
     def _near(self, values: Values, asked: Question) -> Outcome | Call:
         """A copy in the process, or the call of an entry that may have one, or stays in the process."""
-        address, store = place(self._binding, self._shared, asked)
+        address, store = address_of(self._binding, self._shared, asked)
         near = self._shared.near_outcome(address) if asked[0] is not None else None
         return near or Call(self._binding, values, address, store)
 
@@ -132,7 +132,7 @@ class FastPath:
         binding, shared = self._binding, self._shared
         budget = budgets.Budget()
         budget.left -= monotonic() - begun
-        address, store = place(binding, shared, asked, budget)
+        address, store = address_of(binding, shared, asked, budget)
         address.begun = begun
         call = Call(binding, values, address, store)
         call.asked = True

@@ -172,7 +172,7 @@ def _qualname(function: Any) -> str:
     return getattr(inner, "__qualname__", None) or type(inner).__qualname__
 
 
-def name_of(function: Any) -> str:
+def public_name(function: Any) -> str:
     """The name of a decorated function, a plain one, or the name itself; raises `ConfigurationError`."""
     if isinstance(function, str):
         if not function:
@@ -187,5 +187,5 @@ def name_of(function: Any) -> str:
 
 
 def name_or_none(function: Any) -> str | None:
-    """As `name_of`; None for None."""
-    return None if function is None else name_of(function)
+    """As `public_name`; None for None."""
+    return None if function is None else public_name(function)

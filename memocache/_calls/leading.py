@@ -21,7 +21,7 @@ from memocache._runtime.outcome import Outcome
 from memocache._runtime.randomness import random
 from memocache._runtime.singleflight import Flight, Flights
 from memocache._stores.memory.tier import LocalTier
-from memocache._stores.remote.guard import NoRoom, Refused
+from memocache._stores.remote.guard import NoRoom, WriteRefused
 from memocache._stores.remote.store import SharedStore
 from memocache._stores.store import Address, Found, Record, Store, Unstorable
 from memocache.codecs import single_use
@@ -77,7 +77,7 @@ class Leader:
         try:
             got = yield from lead.store.begin(lead.address, call.found, lead.flight, patient=patient, force=force)
         except BackendError as fault:
-            if isinstance(fault, Refused):
+            if isinstance(fault, WriteRefused):
                 # writes are refused and invalidations are not: nothing will validate the outcome for who joins later
                 self.flights.seal(lead.flight)
             self.fault(call.binding.counters, fault, raising=force)
@@ -150,7 +150,7 @@ class Leader:
             valid = True  # cut off from the backend: nothing can be validated, and callers share what there is
             if isinstance(fault, NoRoom):
                 self.gone(address, store, REJECTED)
-            if isinstance(fault, Refused):
+            if isinstance(fault, WriteRefused):
                 valid = yield from self._validated(lead)
             self.give_up(lead)
             self.fault(counters, fault, raising=force)
@@ -183,7 +183,7 @@ class Leader:
             return outcome
         try:
             if binding.function.options.share:
-                single_use.check(outcome.value)
+                single_use.refuse_single_use(outcome.value)
                 return outcome
             value, flight.thaw = self._freeze(outcome.value)
         except EncodeError:

@@ -19,16 +19,16 @@ def printable(text: str) -> str:
     return _UNSHOWABLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
-def seconds(duration: float | None) -> str:
+def duration(seconds: float | None) -> str:
     """A time in the unit that suits it."""
-    if duration is None:
+    if seconds is None:
         return "-"
-    if math.isinf(duration):
+    if math.isinf(seconds):
         return "never"
     for unit, size in (("d", 86_400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if abs(duration) >= size:
-            return f"{duration / size:,.1f} {unit}"
-    return "0 s" if duration == 0 else f"{duration * 1e9:,.0f} ns"
+        if abs(seconds) >= size:
+            return f"{seconds / size:,.1f} {unit}"
+    return "0 s" if seconds == 0 else f"{seconds * 1e9:,.0f} ns"
 
 
 def size(count: float | None) -> str:

@@ -26,7 +26,7 @@ from memocache.backends._redis.credentials import logging_in
 from memocache.backends._redis.multiplexer import Multiplexer
 from memocache.backends._redis.pool import Pool
 from memocache.backends._redis.pubsub import Listener
-from memocache.backends._redis.resp import pack
+from memocache.backends._redis.resp import command_bytes
 from memocache.backends._redis.server_checks import findings
 from memocache.backends._settings import RedisSettings, SentinelSettings, sentinel_settings
 from memocache.backends.base import NotReached, ProtocolError, ReplyError
@@ -195,7 +195,7 @@ class MasterFinder:
         first question, and who it is; raises if there is none.
         """
         failure: Exception | None = NotReached("no sentinel could be asked")
-        questions = b"".join(pack("SENTINEL", word, self._settings.service) for word in words)
+        questions = b"".join(command_bytes("SENTINEL", word, self._settings.service) for word in words)
         for dial in list(self._sentinels):
             try:
                 connection = Connection(dial())

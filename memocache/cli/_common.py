@@ -18,7 +18,7 @@ from rich.text import Text
 
 from memocache import BackendError, Cache, configure
 from memocache._runtime.drivers import run
-from memocache._runtime.humanize import amount, printable, seconds, size
+from memocache._runtime.humanize import amount, duration, printable, size
 
 __all__ = [
     "Failure",
@@ -31,12 +31,12 @@ __all__ = [
     "check_there",
     "confirm",
     "console",
+    "duration",
     "known_names",
     "opened",
     "print_json",
     "printable",
     "say",
-    "seconds",
     "size",
     "text",
     "where",

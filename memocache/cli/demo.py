@@ -20,7 +20,7 @@ from typing import Any
 from rich.table import Table
 
 from memocache import Cache
-from memocache.cli._common import Failure, UrlOption, console, seconds, where
+from memocache.cli._common import Failure, UrlOption, console, duration, where
 
 _NAME = "demo.count_primes"
 _SHARED = "demo.shared"
@@ -78,7 +78,7 @@ def _show(cache: Cache, url: str) -> None:
         before, start = computed, time.perf_counter()
         call()
         spent = time.perf_counter() - start
-        table.add_row(label, "computed" if computed > before else "served", seconds(spent))
+        table.add_row(label, "computed" if computed > before else "served", duration(spent))
         return spent
 
     def repeat() -> None:
@@ -92,7 +92,7 @@ def _show(cache: Cache, url: str) -> None:
     served += step(f"{_REPEATS:,} more calls, together", repeat)
     start = time.perf_counter()
     cache.invalidate(_NAME)
-    table.add_row(f'cache.invalidate("{_NAME}")', "forgotten, by name", seconds(time.perf_counter() - start))
+    table.add_row(f'cache.invalidate("{_NAME}")', "forgotten, by name", duration(time.perf_counter() - start))
     step("the call after it", lambda: count_primes(_LIMIT))
     served += step("and once more", lambda: count_primes(_LIMIT))
     out.print(table)
@@ -152,7 +152,7 @@ def _situations(cache: Cache, f: Any, shared: str | None, weak: Any) -> Iterator
         before, start = f.stats(), time.perf_counter()
         call()
         spent = time.perf_counter() - start
-        return f.stats().misses - before.misses - f.stats().coalesced + before.coalesced, seconds(spent)
+        return f.stats().misses - before.misses - f.stats().coalesced + before.coalesced, duration(spent)
 
     computed, spent = measured(lambda: _at_once(_CALLERS, lambda: f(_LIMIT)))
     waited = f.stats().coalesced
@@ -162,7 +162,7 @@ def _situations(cache: Cache, f: Any, shared: str | None, weak: Any) -> Iterator
         return
     told = _asked_elsewhere(shared)
     found = "computed again" if told["computed"] else "served what this one computed"
-    yield "another process, the same call", found, f"{told['computed']}", seconds(told["seconds"])
+    yield "another process, the same call", found, f"{told['computed']}", duration(told["seconds"])
     weak.active = True
     computed, spent = measured(lambda: f(_LIMIT))
     yield "the backend is away (injected)", "computed, and no error", f"{computed}", spent

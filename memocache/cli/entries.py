@@ -16,10 +16,10 @@ from memocache.cli._common import (
     PrefixOption,
     UrlOption,
     console,
+    duration,
     opened,
     print_json,
     say,
-    seconds,
     size,
     text,
     where,
@@ -73,7 +73,7 @@ def inspect(
         ("last hit", "never" if info.last_accessed is None else _moment(info.last_accessed)),
         ("version", info.version or "-"),
         ("size", size(info.size_bytes)),
-        ("took", seconds(info.compute_seconds)),
+        ("took", duration(info.compute_seconds)),
         ("tags", ", ".join(info.tags) or "-"),
     ):
         table.add_row(name, text(shown))

@@ -19,9 +19,9 @@ from memocache.cli._common import (
     amount,
     bar,
     console,
+    duration,
     opened,
     print_json,
-    seconds,
     size,
     text,
     where,
@@ -130,7 +130,7 @@ def _page(figures: CacheStats, url: str) -> RenderableType:
         totals.append(f"{amount(figures.total_keys or 0, 'key')}, {size(figures.memory_usage_bytes)}{whole}")
     if figures.average_ttl_seconds is not None:
         totals.append(
-            f"on average {seconds(figures.average_ttl_seconds)} to live (of {amount(figures.ttl_sample_size, 'key')})"
+            f"on average {duration(figures.average_ttl_seconds)} to live (of {amount(figures.ttl_sample_size, 'key')})"
         )
     if figures.functions:
         return Group(table, text("; ".join(totals)))
@@ -150,8 +150,8 @@ def _functions(figures: CacheStats, url: str, room: int) -> Table:
             f"{one.misses:,}",
             bar(one.hits / calls, _BARS[room]).strip() if calls else "-",
             *(f"{n:,}" for n in (one.stale_hits, one.coalesced, one.rejected, one.faults)),
-            seconds(one.compute_seconds),
-            seconds(one.saved_seconds),
+            duration(one.compute_seconds),
+            duration(one.saved_seconds),
         )
         shown = (cell for cell, needs in zip(cells, _COLUMNS.values(), strict=True) if needs <= room)
         table.add_row(text(one.name), *shown)

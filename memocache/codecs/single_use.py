@@ -70,7 +70,7 @@ def part_of(value: object) -> object | None:
     return None
 
 
-def check(value: object) -> None:
+def refuse_single_use(value: object) -> None:
     """Raise `EncodeError` if a part of `value`, for which its author vouches, can be used once."""
     culprit = part_of(value)
     if culprit is not None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from memocache._runtime.humanize import seconds, size
+from memocache._runtime.humanize import duration, size
 from memocache.stats import Histogram
 
 COLUMNS = ("number", "at", "calls", "hit_rate", "saved", "memory", "evicted", "faults")
@@ -23,7 +23,7 @@ def count(number: float | None) -> str:
     return f"{number:,.0f}" if number == int(number) or abs(number) >= 100 else f"{number:.1f}"
 
 
-def share(part: float | None) -> str:
+def percentage(part: float | None) -> str:
     """A share from 0 to 1 as a percentage."""
     return "-" if part is None else f"{part:.1%}"
 
@@ -88,8 +88,8 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "line": line,
     "moment": moment,
     "rate": rate,
-    "seconds": seconds,
-    "share": share,
+    "seconds": duration,
+    "share": percentage,
     "shorten": shorten,
     "size": size,
 }

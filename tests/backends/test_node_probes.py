@@ -13,7 +13,7 @@ from memocache.backends._cluster.node import Node
 from memocache.backends._cluster.router import Router
 from memocache.backends._redis.connection import Connection
 from memocache.backends._redis.pool import Pool
-from memocache.backends._redis.resp import Ask, Op, pack
+from memocache.backends._redis.resp import Ask, Op, command_bytes
 from memocache.backends._settings import RedisSettings
 from memocache.backends.redis import RedisBackend
 from memocache.testing.fakeserver import FakeServer
@@ -39,7 +39,7 @@ def _fill(pool: Pool, silence: list[socket.socket]) -> None:
 
 
 def _ping() -> Op[None]:
-    yield Ask(pack("PING"), 1)
+    yield Ask(command_bytes("PING"), 1)
 
 
 def test_a_second_ping_asks_over_a_new_connection(silence: list[socket.socket]) -> None:

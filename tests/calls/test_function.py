@@ -11,7 +11,7 @@ import pytest
 from memocache import Cache, ConfigurationError, UnstableKeyError
 from memocache._calls import call_key as _binding
 from memocache._calls.code_digest import code_digest
-from memocache._calls.function import Function, name_of
+from memocache._calls.function import Function, public_name
 from memocache._stores import entry as _entry
 from memocache._stores.entry import Entry, Table
 
@@ -73,12 +73,12 @@ def test_code_that_is_not_there_or_has_strange_defaults_has_a_digest() -> None:
 def test_the_name_of_a_plain_function_is_its_path() -> None:
     """A function that is not decorated is named by module and qualname, a decorated one as it was; nothing else is."""
     cache = Cache()
-    assert name_of(math.sin) == "math.sin"
-    assert name_of("any") == "any"
-    assert name_of(cache.cached(name="mine")(lambda: 1)) == "mine"
+    assert public_name(math.sin) == "math.sin"
+    assert public_name("any") == "any"
+    assert public_name(cache.cached(name="mine")(lambda: 1)) == "mine"
     for bad in ("", 5, None):
         with pytest.raises(ConfigurationError):
-            name_of(bad)
+            public_name(bad)
 
 
 @pytest.mark.parametrize(

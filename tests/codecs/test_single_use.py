@@ -194,10 +194,10 @@ def test_what_can_be_used_once_is_held_nowhere(kind: str, holder: str) -> None:
     with pytest.raises(EncodeError, match="result"):
         codec.encode(value)
     if kind in VOUCHED:
-        single_use.check(value)
+        single_use.refuse_single_use(value)
     else:
         with pytest.raises(EncodeError, match="result"):
-            single_use.check(value)
+            single_use.refuse_single_use(value)
     assert type(part).__qualname__ in str(held.value)
     assert "return" in str(held.value) or "decorate" in str(held.value)
     end(part)
@@ -215,7 +215,7 @@ def test_what_can_be_used_once_is_held_nowhere(kind: str, holder: str) -> None:
 def test_what_can_be_used_again_is_not_taken_for_it(value: object) -> None:
     """Values, classes, locks, sequences and futures of threads can be handed to any number of callers."""
     assert single_use.reason(value) is None
-    single_use.check([value])
+    single_use.refuse_single_use([value])
     copier([value], Codec())
 
 
@@ -234,4 +234,4 @@ def test_a_cyclic_value_is_searched_too() -> None:
     with pytest.raises(EncodeError, match="iterated once"):
         copier(value, Codec())
     value[0].pop()
-    single_use.check(value)
+    single_use.refuse_single_use(value)

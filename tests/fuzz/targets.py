@@ -367,7 +367,7 @@ def resp(data: bytes) -> None:
     packed = how >= 128
     if packed:
         words = rest.split(b"\xff")
-        rest = _resp.pack(*words)
+        rest = _resp.command_bytes(*words)
     pieces = [rest[at : at + 1 + cut % 61] for at in range(0, len(rest), 1 + cut % 61)] if how & 1 else [rest]
     wire = Connection(_Stream([piece for piece in pieces if piece]))  # type: ignore[arg-type]
     replies: list[Any] = []
@@ -380,7 +380,7 @@ def resp(data: bytes) -> None:
     finally:
         wire.close()
     for reply in replies:
-        for check in (_resp.number, lambda reply: _resp.values(reply, 2)):
+        for check in (_resp.int_reply, lambda reply: _resp.values(reply, 2)):
             try:
                 check(reply)
             except (base.ReplyError, base.ProtocolError):

@@ -15,8 +15,7 @@ from memocache import BackendError
 from memocache._runtime.budget import Budget
 from memocache._runtime.drivers import arun, run
 from memocache._stores.remote import guard as _guard
-from memocache._stores.remote.guard import Guard as BackendGuard
-from memocache._stores.remote.guard import NoRoom, _written_keys, tell_of_writes
+from memocache._stores.remote.guard import BackendGuard, NoRoom, _written_keys, tell_of_writes
 from memocache.backends.base import NO_ROOM, Busy, NodeFailure, ReplyError
 from memocache.backends.memory import MemoryBackend
 from memocache.exceptions import ConfigurationError

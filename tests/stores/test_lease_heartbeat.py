@@ -14,7 +14,7 @@ import pytest
 from memocache import Cache
 from memocache._runtime.singleflight import Signal
 from memocache._stores.remote import lease_heartbeat as _keeper
-from memocache._stores.remote.guard import Guard as BackendGuard
+from memocache._stores.remote.guard import BackendGuard
 from memocache._stores.remote.lease_heartbeat import Keeper, mint
 from memocache.backends.memory import MemoryBackend
 from memocache.typing import Put

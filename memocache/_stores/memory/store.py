@@ -158,7 +158,7 @@ class LocalStore:
                 raise Unstorable("unencodable", str(refused)) from None
         try:
             if record.share:
-                single_use.check(value)
+                single_use.refuse_single_use(value)
                 return value, None
             return copier(value, self.codec, record.told)
         except EncodeError as refused:

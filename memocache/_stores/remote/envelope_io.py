@@ -15,7 +15,7 @@ from memocache._runtime.outcome import Outcome
 from memocache._stores.remote import envelope as _envelope
 from memocache._stores.remote.compression import Compression
 from memocache._stores.remote.envelope import Envelope, Flag
-from memocache._stores.remote.guard import Guard as BackendGuard
+from memocache._stores.remote.guard import BackendGuard
 from memocache._stores.remote.keyspace import Spot
 from memocache._stores.remote.signing import Sealer
 from memocache._stores.store import Address, Found, Record, Unstorable

@@ -1,7 +1,7 @@
 """The guard around a backend: the one place where its failures are translated, timed and weighed.
 
-Every request goes through `Guard.io`, which makes an `Io` effect for either colour. A request gets what is left of
-its call's `Budget`; anything the backend raises becomes a `BackendError` that says the cause in words of our own,
+Every request goes through `BackendGuard.io`, which makes an `Io` effect for either colour. A request gets what is left
+of its call's `Budget`; anything the backend raises becomes a `BackendError` that says the cause in words of our own,
 never the error's text (servers quote keys and values). A breaker keeps callers away from a backend that fails; a
 daemon thread probes it.
 """
@@ -53,15 +53,15 @@ _log = logging.getLogger("memocache")
 _log.addHandler(logging.NullHandler())  # as libraries do: silent unless the application configures logging
 
 
-class Refused(BackendError):
+class WriteRefused(BackendError):
     """The backend is well, and refused this request; others may be granted."""
 
 
-class NoRoom(Refused):
+class NoRoom(WriteRefused):
     """The backend is well, and has no room for what was to be written: a rejection, and no failure."""
 
 
-class Guard:
+class BackendGuard:
     """A backend, its breaker and its probe."""
 
     def __init__(self, backend: Backend, on_fault: Callable[[str, str, str], None] | None = None) -> None:
@@ -233,7 +233,7 @@ class Guard:
         # from None: the text of the original may quote keys and values
         kind = BackendError
         if isinstance(error, ReplyError) and not counts:
-            kind = NoRoom if error.code == NO_ROOM else Refused
+            kind = NoRoom if error.code == NO_ROOM else WriteRefused
         raise kind(told) from None
 
     def _report(self, operation: str, name: str, cause: str) -> None:
@@ -284,7 +284,7 @@ class _Request(Io):
 
     __slots__ = ("_args", "_budget", "_guard", "_kwargs", "_operation")
 
-    def __init__(self, guard: Guard, operation: str, args: Any, kwargs: Any, budget: Budget) -> None:
+    def __init__(self, guard: BackendGuard, operation: str, args: Any, kwargs: Any, budget: Budget) -> None:
         self._guard = guard
         self._operation = operation
         self._args = args

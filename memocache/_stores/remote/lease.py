@@ -21,7 +21,7 @@ from typing import Protocol
 
 from memocache._runtime.effects import Steps, Wait
 from memocache._runtime.singleflight import LEADING, Flight, Signal, waits_for
-from memocache._stores.remote.guard import Guard as BackendGuard
+from memocache._stores.remote.guard import BackendGuard
 from memocache._stores.remote.keyspace import Spot
 from memocache._stores.remote.lease_heartbeat import Keeper, mint
 from memocache._stores.store import Address, Found, Record

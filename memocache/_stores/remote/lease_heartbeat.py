@@ -14,7 +14,7 @@ import weakref
 
 from memocache._runtime.budget import Budget
 from memocache._runtime.singleflight import Flight
-from memocache._stores.remote.guard import Guard as BackendGuard
+from memocache._stores.remote.guard import BackendGuard
 from memocache.exceptions import BackendError
 from memocache.typing import Guard, Put
 

@@ -18,7 +18,7 @@ from memocache._runtime.outcome import Outcome
 from memocache._stores.entry import Table
 from memocache._stores.remote.envelope import echo_start, fresh_payload
 from memocache._stores.remote.envelope_io import UNFIT
-from memocache._stores.remote.guard import Guard
+from memocache._stores.remote.guard import BackendGuard
 from memocache.exceptions import DecodeError
 from memocache.typing import Answer, Backend
 
@@ -44,7 +44,7 @@ class HitLog(Protocol):
 class ReadingStore(Protocol):
     """The store that is read."""
 
-    guard: Guard
+    guard: BackendGuard
     hits: HitLog
     max_value_bytes: int
     outcomes: Any

@@ -26,7 +26,7 @@ from memocache._stores.remote import envelope as _envelope
 from memocache._stores.remote import lease, reader
 from memocache._stores.remote.compression import Compression
 from memocache._stores.remote.envelope_io import Shelf, milliseconds
-from memocache._stores.remote.guard import Guard as BackendGuard
+from memocache._stores.remote.guard import BackendGuard
 from memocache._stores.remote.keyspace import Layout, Site, Spot, entry_rest, plain_rest
 from memocache._stores.remote.lease_heartbeat import Keeper
 from memocache._stores.remote.reader import HitLog

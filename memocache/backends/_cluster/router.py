@@ -27,7 +27,7 @@ from memocache.backends._cluster.node import DOUBTFUL, Node, may_repeat, transla
 from memocache.backends._cluster.slots import Address, Redirect, SlotTable, parse_redirect, parse_slots
 from memocache.backends._redis.combinators import asking
 from memocache.backends._redis.connect import Dial, dialer
-from memocache.backends._redis.resp import Ask, Op, pack
+from memocache.backends._redis.resp import Ask, Op, command_bytes
 from memocache.backends._settings import RedisSettings
 from memocache.backends.base import Busy, NodeFailure, ReplyError
 from memocache.typing import Watcher
@@ -314,13 +314,13 @@ class Router:
 
 
 def _slots(asked: Address) -> Op[SlotTable]:
-    slots, info = yield Ask(pack("CLUSTER", "SLOTS") + pack("CLUSTER", "INFO"), 2, harmless=True)
+    slots, info = yield Ask(command_bytes("CLUSTER", "SLOTS") + command_bytes("CLUSTER", "INFO"), 2, harmless=True)
     return parse_slots(slots, info, asked)
 
 
 def _well() -> Op[None]:
     """Ends quietly if the node finds the cluster able to serve."""
-    (reply,) = yield Ask(pack("CLUSTER", "INFO"), 1, harmless=True)
+    (reply,) = yield Ask(command_bytes("CLUSTER", "INFO"), 1, harmless=True)
     if type(reply) is not bytes or b"cluster_state:ok" not in reply:
         raise reply if isinstance(reply, ReplyError) else ReplyError("CLUSTERDOWN")
 

@@ -29,7 +29,7 @@ from memocache._runtime.randomness import random
 from memocache.backends._redis.connect import Dial
 from memocache.backends._redis.connection import Connection
 from memocache.backends._redis.credentials import renewed
-from memocache.backends._redis.resp import pack
+from memocache.backends._redis.resp import command_bytes
 from memocache.backends.base import ReplyError
 from memocache.typing import Watcher
 
@@ -62,7 +62,7 @@ class ClientTracking:
     ) -> None:
         self._dial = dial
         self._starts = starts
-        self._question = pack(*question)
+        self._question = command_bytes(*question)
         self._judge = judge
         self._watcher = weakref.ref(watcher, lambda _: self.stop())
         self._bell = socket.socketpair()
@@ -150,7 +150,9 @@ class ClientTracking:
             events.register(self._bell[0], selectors.EVENT_READ)
             prefixes = [word for start in self._starts for word in ("PREFIX", start)]
             # the answer to the first PING comes after these, and says that tracking is on
-            self._send(connection, pack("HELLO", "3") + pack("CLIENT", "TRACKING", "ON", "BCAST", *prefixes))
+            self._send(
+                connection, command_bytes("HELLO", "3") + command_bytes("CLIENT", "TRACKING", "ON", "BCAST", *prefixes)
+            )
             next_at = time.monotonic()
             self._owed = deque([(next_at, self._greeted), (next_at, self._tracks)])
             self._name, self._name_at = None, -inf
@@ -209,12 +211,12 @@ class ClientTracking:
             self._name_at = now + (_NAME_AGAIN if self._name is None else _NAME_SECONDS / 3)
             life = ("PX", int(_NAME_SECONDS * 1000))
             if self._name is None:
-                words = pack("SET", self._name_key, os.urandom(8).hex(), *life, "NX")
+                words = command_bytes("SET", self._name_key, os.urandom(8).hex(), *life, "NX")
             else:
-                words = pack("PEXPIRE", self._name_key, life[1])
+                words = command_bytes("PEXPIRE", self._name_key, life[1])
             self._owed.append((now, self._named))
         self._owed.append((now, self._heard_name))
-        return words + pack("GET", self._name_key)
+        return words + command_bytes("GET", self._name_key)
 
     def _named(self, reply: Any, sent: float) -> None:
         if isinstance(reply, ReplyError) and reply.code in _REFUSED:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from memocache.backends._redis.resp import Ask, Op, number, pack
+from memocache.backends._redis.resp import Ask, Op, command_bytes, int_reply
 from memocache.backends.base import ProtocolError, ReplyError
 
 T = TypeVar("T")
@@ -64,7 +64,7 @@ def asking(op: Op[T]) -> Op[T]:
 
 
 def _asked(ask: Ask) -> Ask:
-    return ask._replace(payload=pack("ASKING") + ask.payload, replies=ask.replies + 1)
+    return ask._replace(payload=command_bytes("ASKING") + ask.payload, replies=ask.replies + 1)
 
 
 def confirmed(op: Op[T], replicas: int, milliseconds: int) -> Op[T]:
@@ -74,7 +74,7 @@ def confirmed(op: Op[T], replicas: int, milliseconds: int) -> Op[T]:
     removal of the same keys, over another connection, may not have reached a replica; so its `nudge` is written first.
     Raises `ReplyError` with the code NOREPLICAS if they do not have it within the time; the writes stand all the same.
     """
-    wait = pack("WAIT", replicas, milliseconds)
+    wait = command_bytes("WAIT", replicas, milliseconds)
     try:
         ask = next(op)
         while True:
@@ -84,7 +84,7 @@ def confirmed(op: Op[T], replicas: int, milliseconds: int) -> Op[T]:
                 *_, told, reached = yield Ask(ask.nudge.payload + wait, ask.nudge.replies + 1, session=True)
                 if isinstance(told, ReplyError):
                     raise told if told.code in _REDIRECTIONS else ReplyError("NOREPLICAS", "nothing could be written")
-            if number(reached) < replicas:
+            if int_reply(reached) < replicas:
                 raise ReplyError("NOREPLICAS", "too few replicas have the write")
             ask = op.send(replies)
     except StopIteration as stop:

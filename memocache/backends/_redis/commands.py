@@ -16,7 +16,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
 from memocache.backends._redis.combinators import confirmed
-from memocache.backends._redis.resp import Ask, Op, number, pack, unexpected, values
+from memocache.backends._redis.resp import Ask, Op, command_bytes, int_reply, unexpected, values
 from memocache.backends._redis.scripts import (
     TALLY,
     TALLY_SHA,
@@ -69,16 +69,16 @@ class Commands:
         """MGET: a key of another type counts as absent."""
         if not keys:
             return []
-        (reply,) = yield Ask(pack("MGET", *keys), 1, harmless=True)
+        (reply,) = yield Ask(command_bytes("MGET", *keys), 1, harmless=True)
         return values(reply, len(keys))
 
     def transact(self, asked: Transaction) -> Op[list[bytes | None] | None]:
         """EVALSHA, then EVAL if the server has not seen the script; WATCH and MULTI where scripts are refused."""
         if self.scripts:
             rest = _script_arguments(asked)
-            (reply,) = yield Ask(pack("EVALSHA", self._sha, *rest), 1)
+            (reply,) = yield Ask(command_bytes("EVALSHA", self._sha, *rest), 1)
             if _unknown_script(reply):
-                (reply,) = yield Ask(pack("EVAL", self._script, *rest), 1)
+                (reply,) = yield Ask(command_bytes("EVAL", self._script, *rest), 1)
             if not _scripts_refused(reply):
                 return None if reply == 1 and type(reply) is int else values(reply, len(asked.guards))
             self.scripts = False
@@ -87,20 +87,25 @@ class Commands:
     def _transact_without_scripts(self, asked: Transaction) -> Op[list[bytes | None] | None]:
         guards, puts, deletes, members, publish = asked
         keys = [guard.key for guard in guards]
-        writes = [pack("SET", put.key, put.value, *(() if put.ttl_ms is None else ("PX", put.ttl_ms))) for put in puts]
+        writes = [
+            command_bytes("SET", put.key, put.value, *(() if put.ttl_ms is None else ("PX", put.ttl_ms)))
+            for put in puts
+        ]
         if deletes:
-            writes.append(pack("UNLINK", *deletes))
-        writes += [pack("SADD", key, member) for key, member in members]
+            writes.append(command_bytes("UNLINK", *deletes))
+        writes += [command_bytes("SADD", key, member) for key, member in members]
         while True:
             if guards:
-                watched, reply = yield Ask(pack("WATCH", *keys) + pack("MGET", *keys), 2, session=True)
+                watched, reply = yield Ask(
+                    command_bytes("WATCH", *keys) + command_bytes("MGET", *keys), 2, session=True
+                )
                 if watched != b"OK":
                     raise unexpected(watched)
                 found = values(reply, len(keys))
                 if not all(map(holds, guards, found)):
-                    yield Ask(pack("UNWATCH"), 1, session=True)
+                    yield Ask(command_bytes("UNWATCH"), 1, session=True)
                     return found
-            payload = b"".join((pack("MULTI"), *writes, pack("EXEC")))
+            payload = b"".join((command_bytes("MULTI"), *writes, command_bytes("EXEC")))
             *queued, done = yield Ask(payload, len(writes) + 2, session=True)
             for reply in queued:
                 if isinstance(reply, ReplyError):
@@ -111,9 +116,9 @@ class Commands:
             raise unexpected(done)
         for (key, member), reply in zip(members, done[len(done) - len(members) :], strict=True):
             if isinstance(reply, ReplyError) and reply.code == "WRONGTYPE":
-                yield Ask(pack("UNLINK", key) + pack("SADD", key, member), 2)
+                yield Ask(command_bytes("UNLINK", key) + command_bytes("SADD", key, member), 2)
         if publish is not None:
-            yield Ask(pack(self._publish, publish, b""), 1)  # refused by ACL or not: the writes are done
+            yield Ask(command_bytes(self._publish, publish, b""), 1)  # refused by ACL or not: the writes are done
         return None
 
     def delete(self, keys: Sequence[str]) -> Op[int]:
@@ -132,8 +137,8 @@ class Commands:
         total = 0
         for batch in _batches(keys):
             nudge = self._nudge(batch[0]) if self._wait is not None else None
-            (reply,) = yield Ask(pack("UNLINK", *batch), 1, nudge=nudge)
-            total += number(reply)
+            (reply,) = yield Ask(command_bytes("UNLINK", *batch), 1, nudge=nudge)
+            total += int_reply(reply)
         return total
 
     def _nudge(self, key: str) -> Ask:
@@ -141,27 +146,27 @@ class Commands:
         another way, so there it is a key beside `key`, for a second.
         """
         if not self._sharded:
-            return Ask(pack("PUBLISH", key, b""), 1)
+            return Ask(command_bytes("PUBLISH", key, b""), 1)
         beside = f"{key}:wait" if "{" in key else f"{{{key}}}:wait"
-        return Ask(pack("SET", beside, b"", "PX", 1000), 1)
+        return Ask(command_bytes("SET", beside, b"", "PX", 1000), 1)
 
     def scan(self, prefix: str, cursor: Any = None) -> Op[tuple[Any, list[str]]]:
         """One step of SCAN; keys that are not UTF-8 are none of ours and left out."""
         pattern = re.sub(r"([\\*?\[\]])", r"\\\1", prefix) + "*"
-        (reply,) = yield Ask(pack("SCAN", cursor or 0, "MATCH", pattern, "COUNT", _BATCH), 1, harmless=True)
+        (reply,) = yield Ask(command_bytes("SCAN", cursor or 0, "MATCH", pattern, "COUNT", _BATCH), 1, harmless=True)
         if not isinstance(reply, list) or len(reply) != 2 or type(reply[0]) is not bytes or not reply[0].isdigit():
             raise unexpected(reply)
         return int(reply[0]) or None, [key for key in _texts(reply[1]) if key and key.startswith(prefix)]
 
     def ping(self) -> Op[None]:
         """PING."""
-        (reply,) = yield Ask(pack("PING"), 1, harmless=True)
+        (reply,) = yield Ask(command_bytes("PING"), 1, harmless=True)
         if reply != b"PONG":
             raise unexpected(reply)
 
     def members(self, key: str) -> Op[set[str]]:
         """SMEMBERS; a key of another type is the empty set."""
-        (reply,) = yield Ask(pack("SMEMBERS", key), 1, harmless=True)
+        (reply,) = yield Ask(command_bytes("SMEMBERS", key), 1, harmless=True)
         return set() if _wrong_type(reply) else {text for text in _texts(reply) if text is not None}
 
     def tally(self, tallies: Sequence[Tally]) -> Op[None]:
@@ -180,26 +185,26 @@ class Commands:
 
     def _count_by_script(self, steps: list[tuple[Once, list[Tally]]]) -> Op[None]:
         words = [_step_arguments(once, step) for once, step in steps]
-        replies = yield Ask(b"".join(pack("EVALSHA", TALLY_SHA, *rest) for rest in words), len(words))
+        replies = yield Ask(b"".join(command_bytes("EVALSHA", TALLY_SHA, *rest) for rest in words), len(words))
         again = [rest for rest, reply in zip(words, replies, strict=True) if _unknown_script(reply)]
         if again:
             replies = [reply for reply in replies if not _unknown_script(reply)]
-            replies += yield Ask(b"".join(pack("EVAL", TALLY, *rest) for rest in again), len(again))
+            replies += yield Ask(b"".join(command_bytes("EVAL", TALLY, *rest) for rest in again), len(again))
         if any(_scripts_refused(reply) for reply in replies):
             self.scripts = False
             return
         for reply in replies:
-            number(reply)
+            int_reply(reply)
 
     def _count_by_transaction(self, once: Once, step: list[Tally]) -> Op[None]:
-        watched, done = yield Ask(pack("WATCH", once.key) + pack("GET", once.key), 2, session=True)
+        watched, done = yield Ask(command_bytes("WATCH", once.key) + command_bytes("GET", once.key), 2, session=True)
         if watched != b"OK":
             raise unexpected(watched)
         if type(done) is bytes and _NUMBER.fullmatch(text := done.decode("latin-1")) and int(text) >= once.number:
-            yield Ask(pack("UNWATCH"), 1, session=True)
+            yield Ask(command_bytes("UNWATCH"), 1, session=True)
             return
-        remember = pack("SET", once.key, once.number, "PX", once.ttl_ms)
-        payload = b"".join((pack("MULTI"), remember, *(_tally(one)[0] for one in step), pack("EXEC")))
+        remember = command_bytes("SET", once.key, once.number, "PX", once.ttl_ms)
+        payload = b"".join((command_bytes("MULTI"), remember, *(_tally(one)[0] for one in step), command_bytes("EXEC")))
         *queued, done = yield Ask(payload, 3 + sum(_tally(one)[1] for one in step), session=True)
         for reply in queued:
             if isinstance(reply, ReplyError):
@@ -219,26 +224,30 @@ class Commands:
         at = 0
         for one, (words, count) in zip(tallies, packed, strict=True):
             if _wrong_type(replies[at]):
-                again.append((pack("UNLINK", one.key) + words, count + 1))
+                again.append((command_bytes("UNLINK", one.key) + words, count + 1))
             else:
                 for reply in replies[at : at + count]:
-                    number(reply)
+                    int_reply(reply)
             at += count
         if again:
             replies = yield Ask(b"".join(words for words, _ in again), sum(count for _, count in again))
             for reply in replies:
-                number(reply)
+                int_reply(reply)
 
     def counts(self, keys: Sequence[str]) -> Op[list[dict[str, int]]]:
         """HGETALL each; a key of another type has no counters, and fields that are not numbers are left out."""
         if not keys:
             return []
-        replies = yield Ask(b"".join(pack("HGETALL", key) for key in keys), len(keys))
+        replies = yield Ask(b"".join(command_bytes("HGETALL", key) for key in keys), len(keys))
         return [_counters(reply) for reply in replies]
 
     def facts(self) -> Op[BackendFacts]:
         """INFO; memory, expiries and evictions are those of the whole server, not of one prefix."""
-        replies = yield Ask(pack("INFO", "server") + pack("INFO", "memory") + pack("INFO", "stats"), 3, harmless=True)
+        replies = yield Ask(
+            command_bytes("INFO", "server") + command_bytes("INFO", "memory") + command_bytes("INFO", "stats"),
+            3,
+            harmless=True,
+        )
         info = _info(replies)
         name = "valkey" if "valkey_version" in info else "redis"
         sizes = (info.get(field, "") for field in ("used_memory", "expired_keys", "evicted_keys"))
@@ -248,8 +257,8 @@ class Commands:
     def checkup(self) -> Op[tuple[dict[str, str], dict[str, str] | None, str | None, float | None]]:
         """INFO, CONFIG GET, ACL WHOAMI and TIME; None for what is refused. Clocks as seconds the server's is ahead."""
         sections = ("server", "clients", "memory", "stats", "replication")
-        asked = [pack("INFO", section) for section in sections]
-        asked += [pack("CONFIG", "GET", "maxmemory*"), pack("ACL", "WHOAMI"), pack("TIME")]
+        asked = [command_bytes("INFO", section) for section in sections]
+        asked += [command_bytes("CONFIG", "GET", "maxmemory*"), command_bytes("ACL", "WHOAMI"), command_bytes("TIME")]
         begun = time.time()
         *infos, config, whoami, clock = yield Ask(b"".join(asked), len(asked), harmless=True)
         middle = (begun + time.time()) / 2
@@ -277,11 +286,11 @@ def _info(replies: Sequence[Any]) -> dict[str, str]:
 
 def _tally(one: Tally) -> tuple[bytes, int]:
     """The commands of one tally, and how many they are."""
-    words = [pack("HINCRBY", one.key, name, amount) for name, amount in one.adds.items()]
+    words = [command_bytes("HINCRBY", one.key, name, amount) for name, amount in one.adds.items()]
     if one.sets:
-        words.append(pack("HSET", one.key, *(word for pair in one.sets.items() for word in pair)))
+        words.append(command_bytes("HSET", one.key, *(word for pair in one.sets.items() for word in pair)))
     if words and one.ttl_ms is not None:
-        words.append(pack("PEXPIRE", one.key, one.ttl_ms))
+        words.append(command_bytes("PEXPIRE", one.key, one.ttl_ms))
     return b"".join(words), len(words)
 
 

@@ -21,7 +21,7 @@ RENEW_SECONDS: Final = 300.0
 _AGAIN_SECONDS = 10.0  # after a provider failed: until it gives something, the connections of now stay
 
 
-class Holder(Protocol):
+class Renewable(Protocol):
     """Whoever keeps connections open."""
 
     def renew_logins(self) -> None:
@@ -34,7 +34,7 @@ class LiveCredentials:
 
     def __init__(self, provider: Any) -> None:
         self._provider = provider
-        self._holders: weakref.WeakSet[Holder] = weakref.WeakSet()
+        self._holders: weakref.WeakSet[Renewable] = weakref.WeakSet()
         self._lock = threading.RLock()
         self._rested: threading.Event | None = None
         _all.add(self)
@@ -53,7 +53,7 @@ class LiveCredentials:
         self._look_after()
         return found
 
-    def add(self, holder: Holder) -> None:
+    def add(self, holder: Renewable) -> None:
         """Have the connections of `holder` replaced in time, as long as it lives."""
         self._holders.add(holder)
 
@@ -119,7 +119,7 @@ def logging_in(dial: Callable[[], socket.socket], credentials: LiveCredentials |
     return dial if credentials is None else LoggingIn(dial, credentials)
 
 
-def renewed(dial: Callable[[], Any], holder: Holder) -> bool:
+def renewed(dial: Callable[[], Any], holder: Renewable) -> bool:
     """Have what `holder` opens by `dial` replaced in time; whether it has to be."""
     credentials: LiveCredentials | None = getattr(dial, "credentials", None)
     if credentials is not None:

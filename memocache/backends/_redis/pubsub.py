@@ -21,7 +21,7 @@ from memocache._runtime.randomness import random
 from memocache.backends._redis.connect import Dial
 from memocache.backends._redis.connection import Connection
 from memocache.backends._redis.credentials import renewed
-from memocache.backends._redis.resp import pack
+from memocache.backends._redis.resp import command_bytes
 from memocache.backends.base import ReplyError
 
 _LINGER = 5.0  # seconds the thread outlives its last listener, for the next is often close behind
@@ -172,7 +172,7 @@ class Listener:
                         return False
                     if not pinged:
                         pinged = True
-                        connection.send(pack("PING"))
+                        connection.send(command_bytes("PING"))
                 for ready, _ in events.select(_BEAT / 2):
                     if ready.fileobj is bell[0]:
                         with contextlib.suppress(BlockingIOError):
@@ -189,7 +189,11 @@ class Listener:
     def _send(self, connection: Connection, verb: bytes, channels: set[bytes]) -> None:
         if channels:
             # in a cluster one command speaks of one slot
-            payload = b"".join(pack(verb, one) for one in channels) if self._shard else pack(verb, *channels)
+            payload = (
+                b"".join(command_bytes(verb, one) for one in channels)
+                if self._shard
+                else command_bytes(verb, *channels)
+            )
             if connection.send(payload) != len(payload):
                 raise ConnectionError("the server takes no subscriptions")
 

@@ -11,7 +11,7 @@ from itertools import chain, compress
 from typing import Any, Self
 
 from memocache.backends._redis.pipelined_connection import Request, like
-from memocache.backends._redis.resp import Ask, pack, values
+from memocache.backends._redis.resp import Ask, command_bytes, values
 from memocache.backends.base import ProtocolError
 from memocache.typing import Answer
 
@@ -94,7 +94,7 @@ class ReadBatch(Request):
                 part.markers = self.markers[at : at + most]
             lists = dict(zip(map(id, part.markers), part.markers, strict=True))
             part._keys = list(dict.fromkeys(chain(*lists.values(), part.entries)))
-            part.ask = Ask(pack("MGET", *part._keys), 1, harmless=True)
+            part.ask = Ask(command_bytes("MGET", *part._keys), 1, harmless=True)
             part.deadline = now + self.timeout
             yield part
 

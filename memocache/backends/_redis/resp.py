@@ -44,7 +44,7 @@ Op: TypeAlias = Generator[Ask, list[Any], T]
 """An operation: yields what it asks for, is sent the replies (errors among them as values), returns its result."""
 
 
-def pack(*words: str | bytes | int) -> bytes:
+def command_bytes(*words: str | bytes | int) -> bytes:
     """Return one command in RESP."""
     # native code gets bytes alone: it makes nothing of its own then that could fail half-way
     try:
@@ -92,7 +92,7 @@ def values(reply: Any, count: int) -> list[bytes | None]:
     return reply
 
 
-def number(reply: Any) -> int:
+def int_reply(reply: Any) -> int:
     """Return `reply` if it is an integer; raise `ReplyError` or `ProtocolError` if not."""
     if type(reply) is not int:
         raise unexpected(reply)

@@ -13,7 +13,7 @@ import pytest
 
 from memocache import Cache
 from memocache.backends._redis import pipelined_connection as _lane
-from memocache.backends._redis.resp import Ask, Op, pack
+from memocache.backends._redis.resp import Ask, Op, command_bytes
 from memocache.backends.redis import RedisBackend
 from memocache.testing._listening_socket import Door
 from memocache.testing.servers import Server, available_servers
@@ -70,7 +70,7 @@ def holder() -> Iterator[Holder]:
 
 def echo(number: int, size: int = 1) -> Op[int]:
     """Ask for a number, in a command of at least `size` bytes."""
-    (reply,) = yield Ask(pack("ECHO", str(number).ljust(size)), 1)
+    (reply,) = yield Ask(command_bytes("ECHO", str(number).ljust(size)), 1)
     assert isinstance(reply, int)
     return reply
 
@@ -179,13 +179,13 @@ def test_a_batch_is_bounded() -> None:
 
 def take(key: str) -> Op[object]:
     """Wait for something in a list: until then the connection answers nothing that was sent after it."""
-    (reply,) = yield Ask(pack("BLPOP", key, 0), 1)
+    (reply,) = yield Ask(command_bytes("BLPOP", key, 0), 1)
     return reply
 
 
 def own_echo(number: int) -> Op[object]:
     """Ask a server for a number."""
-    (reply,) = yield Ask(pack("ECHO", str(number)), 1)
+    (reply,) = yield Ask(command_bytes("ECHO", str(number)), 1)
     return reply
 
 

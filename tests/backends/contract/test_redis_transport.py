@@ -19,7 +19,7 @@ import pytest
 
 from memocache.backends._redis import connection as _wire
 from memocache.backends._redis.commands import Transaction
-from memocache.backends._redis.resp import Ask, Op, pack
+from memocache.backends._redis.resp import Ask, Op, command_bytes
 from memocache.backends.base import Busy, ProtocolError, ReplyError
 from memocache.backends.redis import RedisBackend
 from memocache.testing import servers
@@ -450,7 +450,7 @@ def test_a_slow_command_holds_up_nobody(server: servers.Server) -> None:
     backend = RedisBackend.from_url(server.url + LEISURE)
 
     def wait_long() -> Op[Any]:
-        (reply,) = yield Ask(pack("BLPOP", "nothing", 0), 1)
+        (reply,) = yield Ask(command_bytes("BLPOP", "nothing", 0), 1)
         return reply
 
     async def scenario() -> None:

@@ -19,7 +19,7 @@ from memocache._runtime.budget import Budget
 from memocache._runtime.drivers import arun, run
 from memocache._stores.remote import lease as _leases
 from memocache._stores.remote import lease_heartbeat as _keeper
-from memocache._stores.remote.guard import Guard
+from memocache._stores.remote.guard import BackendGuard
 from memocache.backends.redis import RedisBackend
 from memocache.instrumentation import BackendFault
 from memocache.testing import FakeServer, FaultProxy
@@ -337,7 +337,7 @@ def test_a_build_that_keeps_the_connection_is_caught(
     rig: Rig, proxy: FaultProxy, leisure: Leisure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Row 8: the measure of the test before finds a build that goes on over the connection."""
-    monkeypatch.setattr(Guard, "doubt", lambda self: None)
+    monkeypatch.setattr(BackendGuard, "doubt", lambda self: None)
     assert connections_after_a_swap(rig, proxy, leisure) == (0, [])
 
 
