@@ -42,7 +42,7 @@ def _primes_below(limit: int) -> int:
 
 
 def demo(url: UrlOption = "memory://") -> None:
-    """Show a function computed once and served: again, to ten callers, to another process, through an outage."""
+    """Show a function computed once, then served, whatever happens."""
     # A prefix of its own: the demo meets no other entries, and what it leaves are a few words, the same each time.
     with Cache(url, prefix=_PREFIX, default_ttl=60) as cache:
         health = cache.health()

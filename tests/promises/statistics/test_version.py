@@ -64,6 +64,7 @@ def test_auto_is_blind_to_what_does_nothing(change: str) -> None:
     assert key(cache, SOURCE) == key(cache, SAME[change])
 
 
+@pytest.mark.filterwarnings("ignore::memocache.DuplicateNameWarning")  # editions of one function
 def test_auto_follows_only_when_asked() -> None:
     """Without a version, and with one of one's own, changed code has the same keys."""
     cache = Cache()
@@ -93,6 +94,7 @@ def test_auto_is_the_same_in_other_processes() -> None:
     assert keys == {key(Cache(), SOURCE)}
 
 
+@pytest.mark.filterwarnings("ignore::memocache.DuplicateNameWarning")  # editions of one function
 def test_a_version_is_a_keyspace(world: World) -> None:
     """Entries of another version are neither seen nor disturbed; going back finds the old ones."""
     made = {version: world.cached(lambda n: [n], name="f", version=version) for version in (None, 1, 2, "1.0", "b")}
