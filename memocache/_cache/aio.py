@@ -25,7 +25,6 @@ class AsyncCache:
         self._get_soon, self._glance = operations.key_value.get_soon, operations.key_value.glance
 
     async def get(self, key: str, default: Any = None) -> Any:
-        """As `Cache.get`."""
         soon = self._get_soon(key)
         if soon is None:
             return await arun(self._operations.key_value.get(key, default))
@@ -34,51 +33,39 @@ class AsyncCache:
         return value if value is not UNFIT else await arun(self._operations.key_value.get(key, default, answer))
 
     async def set(self, key: str, value: Any, ttl: Any = MISSING, tags: Iterable[str] = ()) -> None:
-        """As `Cache.set`."""
         await arun(self._operations.key_value.set(key, value, ttl, tags))
 
     async def delete(self, key: str) -> bool:
-        """As `Cache.delete`."""
         return cast(bool, await arun(self._operations.key_value.delete(key)))
 
     async def exists(self, key: str) -> bool:
-        """As `Cache.exists`."""
         return cast(bool, await arun(self._operations.key_value.exists(key)))
 
     async def expire(self, key: str, ttl: Any) -> bool:
-        """As `Cache.expire`."""
         return cast(bool, await arun(self._operations.key_value.expire(key, ttl)))
 
     async def ttl(self, key: str) -> float | None:
-        """As `Cache.ttl`."""
         return cast("float | None", await arun(self._operations.key_value.ttl(key)))
 
     async def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
-        """As `Cache.get_many`."""
         return cast("dict[str, Any]", await arun(self._operations.key_value.get_many(keys)))
 
     async def set_many(self, mapping: Mapping[str, Any], ttl: Any = MISSING, tags: Iterable[str] = ()) -> None:
-        """As `Cache.set_many`."""
         await arun(self._operations.key_value.set_many(mapping, ttl, tags))
 
     async def delete_many(self, keys: Iterable[str]) -> int:
-        """As `Cache.delete_many`."""
         return cast(int, await arun(self._operations.key_value.delete_many(keys)))
 
     async def invalidate(self, function: Any = None, *, tag: str | None = None) -> int:
-        """As `Cache.invalidate`."""
         return await arun(self._operations.invalidation.invalidate(function, tag))
 
     async def clear(self) -> None:
-        """As `Cache.clear`."""
         await arun(self._operations.invalidation.clear())
 
     async def purge(self, progress: Callable[[int, int], None] | None = None) -> int:
-        """As `Cache.purge`."""
         return cast(int, await arun(self._operations.statistics.purge(progress)))
 
     async def keys(self, function: Any = None) -> AsyncIterator[str]:
-        """As `Cache.keys`; an async iterator."""
         seen: set[str] = set()
         cursor: Any = None
         while True:
@@ -91,25 +78,20 @@ class AsyncCache:
                 return
 
     async def keys_page(self, function: Any = None, cursor: str | None = None, limit: int = 100) -> KeysPage:
-        """As `Cache.keys_page`."""
         return await arun(self._operations.pages.page(name_or_none(function), cursor, limit))
 
     async def inspect(self, key: str) -> EntryInfo | None:
-        """As `Cache.inspect`."""
         return cast("EntryInfo | None", await arun(self._operations.statistics.inspect(key)))
 
     async def stats(self, scope: Literal["process", "fleet"] = "process", *, entries: bool = True) -> CacheStats:
-        """As `Cache.stats`."""
         return cast(CacheStats, await arun(self._operations.statistics.stats(scope, entries)))
 
     async def details(
         self, name: str, scope: Literal["process", "fleet"] = "process", *, entries: bool = True
     ) -> FunctionDetails | None:
-        """As `Cache.details`."""
         return cast("FunctionDetails | None", await arun(self._operations.details.details(name, scope, entries)))
 
     async def health(self) -> Health:
-        """As `Cache.health`."""
         return cast(Health, await arun(self._operations.health.check()))
 
     async def close(self) -> None:
@@ -124,3 +106,10 @@ class AsyncCache:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+def describe_as(cls: type, source: type) -> None:
+    """Give the methods of `cls` that have no description that of the method of the same name of `source`."""
+    for name, method in vars(cls).items():
+        if not name.startswith("_") and method.__doc__ is None:
+            method.__doc__ = getattr(source, name).__doc__

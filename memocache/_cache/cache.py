@@ -5,37 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 
-from memocache._cache.aio import AsyncCache
+from memocache._cache.aio import AsyncCache, describe_as
 from memocache._cache.invalidation import Count
-from memocache._cache.lifetime import Lifetime
-from memocache._cache.operations import Operations
-from memocache._cache.reports import Reports
-from memocache._cache.settings import clock_of, digest_key, sealer_of, secrets_of
-from memocache._cache.stats_reporter import StatsReporter
-from memocache._calls.call_key import Places
-from memocache._calls.core import Core, Services
+from memocache._cache.settings import backend_of, checked
+from memocache._cache.wiring import wire
 from memocache._calls.decorators import Decorator, LoaderDecorator
-from memocache._calls.engine import Engine
-from memocache._calls.exclusions import checked_exclusions
 from memocache._calls.function import name_or_none
-from memocache._calls.options import ttl_setting
 from memocache._runtime import disabled as _disabled
 from memocache._runtime.drivers import run
-from memocache._runtime.singleflight import Flights
-from memocache._stores.layered.process_bound import ProcessBoundStore
-from memocache._stores.memory.store import LocalStore
-from memocache._stores.memory.tier import LocalTier
-from memocache._stores.remote.compression import Compression
-from memocache._stores.remote.guard import BackendGuard, tell_of_writes
-from memocache._stores.remote.keyspace import Layout
-from memocache._stores.remote.store import SharedStore
-from memocache.backends._registry import make_backend
-from memocache.backends._settings import MemorySettings
 from memocache.codecs.codec import Codec
-from memocache.codecs.copying import copier
 from memocache.exceptions import ConfigurationError
 from memocache.stats import CacheStats, EntryInfo, FunctionDetails, Health, KeysPage
 from memocache.typing import MISSING, Backend, Clock, Observer
@@ -43,10 +23,8 @@ from memocache.typing import MISSING, Backend, Clock, Observer
 if TYPE_CHECKING:
     from ssl import SSLContext
 
-    from memocache._stores.layered.near_cache import NearTier
 
 T = TypeVar("T")
-MAX_VALUE_BYTES = 16 * 2**20
 CODEC_BYTES = 64 * 2**20
 COMPRESS_ABOVE = 1024
 
@@ -105,121 +83,34 @@ class Cache:
         tls: SSLContext | None = None,
         exclude: str | type | Iterable[str | type] = (),
     ) -> None:
-        if not isinstance(prefix, str) or not prefix:
-            raise ConfigurationError("prefix= takes a text that is not empty")
-        if on_error not in ("compute", "raise"):
-            raise ConfigurationError('on_error= takes "compute" or "raise"')
-        if type(local) is not int or local < 0:
-            raise ConfigurationError("local= takes how many entries to hold in the process: an int, 0 for none")
-        if max_value_bytes is not None and (type(max_value_bytes) is not int or max_value_bytes < 1):
-            raise ConfigurationError("max_value_bytes= takes an int of at least 1")
-        if type(compress_above) is not int or compress_above < 0:
-            raise ConfigurationError("compress_above= takes a number of bytes, an int of at least 0")
-        ttl = ttl_setting(default_ttl, "default_ttl")
-        if ttl is MISSING or callable(ttl):
-            raise ValueError("default_ttl takes a duration or None")
-        wait = ttl_setting(max_wait, "max_wait")
-        if wait is MISSING or callable(wait):
-            raise ValueError("max_wait takes a duration or None")
-        if not isinstance(backend, str) and (credentials is not None or tls is not None):
-            raise ConfigurationError("credentials= and tls= go with a URL; a backend object has its own")
-        made: Any = make_backend(backend, credentials, tls) if isinstance(backend, str) else backend
-        if not isinstance(made, MemorySettings) and not callable(getattr(made, "transact", None)):
-            raise ConfigurationError("backend= takes a URL or an object with the methods of memocache.typing.Backend")
-        largest: int = max_value_bytes or getattr(made, "max_value_bytes", None) or MAX_VALUE_BYTES
-        observers = (observers,) if callable(observers) else observers
-        if not isinstance(observers, Iterable) or not all(map(callable, observers := tuple(observers))):
-            raise ConfigurationError("observers= takes callables of one event")
-        excluded = checked_exclusions(exclude)
-        self._settings = {"prefix": prefix, "default_ttl": ttl, "on_error": on_error, "max_wait": wait}
-        time_source = clock_of(clock)
-        secrets = secrets_of(secret)
-        key = digest_key(secrets)
-        sealer = sealer_of(secrets, encrypt)
-        compression = Compression(compress, compress_above)
-        layout = Layout(prefix, clustered=getattr(made, "clustered", False))
+        made = backend_of(backend, credentials, tls)
+        self._settings = settings = checked(
+            prefix=prefix,
+            default_ttl=default_ttl,
+            local=local,
+            secret=secret,
+            encrypt=encrypt,
+            compress=compress,
+            compress_above=compress_above,
+            on_error=on_error,
+            max_value_bytes=max_value_bytes or getattr(made, "max_value_bytes", None),
+            max_wait=max_wait,
+            clock=clock,
+            observers=observers,
+            exclude=exclude,
+        )
         if not isinstance(trust, Iterable):
             raise ConfigurationError("trust takes the names of modules, as in trust=['shop.models']")
-        self._codec = Codec(trust=trust, max_bytes=max(largest, CODEC_BYTES))
-        self._tier = LocalTier(made.maxsize if isinstance(made, MemorySettings) else 10_000, time_source)
-        reports = Reports(tuple(observers), self._tier)
-        emit = reports.emit if observers else None
-        self._flights = Flights()
-        local_store = LocalStore(self._tier, self._flights, self._codec)
-        self._guard: BackendGuard | None = None
-        self._lifetime: Lifetime | None = None
-        self._near: NearTier | None = None
-        shared: SharedStore | None = None
-        reporter: StatsReporter | None = None
-        if not isinstance(made, MemorySettings):
-            self._guard = BackendGuard(made, reports.on_fault)
-            reporter = StatsReporter(self._guard, layout, self._tier, time_source)
-            make_store: Any = SharedStore
-            if local:
-                from memocache._stores.layered.near_cache import NearTier
-                from memocache._stores.layered.store import TieredStore
-
-                self._near = NearTier(local, time_source, [layout.start(kind) for kind in "ekg"])
-                tell_of_writes(self._near)
-                reporter.near = self._near
-                make_store = partial(TieredStore, near=self._near, tier=self._tier)
-            shared = make_store(
-                self._guard,
-                layout,
-                self._codec,
-                time_source,
-                sealer,
-                compression,
-                max_value_bytes=largest,
-                on_decode_error=reports.on_decode_error,
-                hits=reporter,
-            )
-        unshared = None if shared is None else ProcessBoundStore(self._tier, self._flights, self._codec, shared)
-        self._places = Places(
-            self._tier,
-            layout,
-            local_store,
-            shared,
-            unshared,
-            key,
-            tiered=bool(local),
-            maxsize=local or self._tier.maxsize,
-            exclude=excluded,
-        )
-        self._engine = Engine(
-            self._tier,
-            self._flights,
-            default_ttl=ttl,
-            max_wait=wait,
-            raise_faults=on_error == "raise",
-            emit=emit,
-            freeze=partial(_copier, self._codec),
-        )
-        self._operations = Operations(self._places, self._engine, self._guard, reporter)
-        if emit is not None:
-            self._tier.on_evict = reports.on_evict
-        self._core = Core(
-            self._places,
-            self._engine,
-            self._codec,
-            Services(
-                self._operations.invalidation.invalidate_function,
-                self._operations.statistics.zero,
-                self._operations.statistics.function,
-                self._operations.details.declare,
-                self._operations.statistics.after_fork,
-            ),
-            guard=self._guard,
-            near=self._near,
-        )
-        if self._guard is not None and reporter is not None and shared is not None:
-            self._lifetime = Lifetime(self._guard.backend, reporter, self._near, shared.keeper)
-            self._lifetime.end_with(self._core, owned=isinstance(backend, str))
+        self._codec = Codec(trust=trust, max_bytes=max(settings.max_value_bytes, CODEC_BYTES))
+        parts = wire(made, settings, self._codec, owned=isinstance(backend, str))
+        self._core, self._operations, self._guard, self._near, self._lifetime = parts
+        self._places, self._engine, self._tier = self._core.places, self._core.engine, self._core.tier
+        self._flights = self._engine.flights
         self.aio = AsyncCache(self._operations, self._core, self._lifetime)
 
     def __repr__(self) -> str:
         kind = "memory" if self._guard is None else type(self._guard.backend).__name__
-        return f"<Cache {kind} prefix={self._settings['prefix']!r}>"
+        return f"<Cache {kind} prefix={self._settings.prefix!r}>"
 
     @property
     def backend(self) -> Backend | None:
@@ -393,5 +284,4 @@ class Cache:
         self.close()
 
 
-def _copier(codec: Codec, value: Any) -> tuple[Any, Callable[[Any], Any] | None]:
-    return copier(value, codec)
+describe_as(AsyncCache, Cache)

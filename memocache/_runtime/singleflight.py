@@ -87,7 +87,7 @@ class Token:
     __slots__ = ("__weakref__",)
 
 
-class Holder(Protocol):
+class FlightHolder(Protocol):
     """Whoever leads a flight, and ends it."""
 
     flight: Flight
@@ -166,7 +166,7 @@ class Flights:
         return len(self._joinable) + sum(map(len, self._solo.values()))
 
     def enter(
-        self, key: Hashable, marks: tuple[Mark, ...], leading: tuple[Flight, ...], holder: Holder | None = None
+        self, key: Hashable, marks: tuple[Mark, ...], leading: tuple[Flight, ...], holder: FlightHolder | None = None
     ) -> tuple[Flight, Role, Token | None]:
         """Lead a new flight of `key` (with its token), or be told which flight to follow, or to run directly.
 
@@ -192,7 +192,7 @@ class Flights:
             self._joinable[key] = flight
             return flight, Role.LEAD, token
 
-    def solo(self, key: Hashable, marks: tuple[Mark, ...], holder: Holder | None = None) -> tuple[Flight, Token]:
+    def solo(self, key: Hashable, marks: tuple[Mark, ...], holder: FlightHolder | None = None) -> tuple[Flight, Token]:
         """Lead a flight that nobody may join, but which an invalidation of `key` voids."""
         with self._lock:
             flight, token = self._new(key, marks)
@@ -201,7 +201,9 @@ class Flights:
             self._solo.setdefault(key, []).append(flight)
             return flight, token
 
-    def takeover(self, key: Hashable, marks: tuple[Mark, ...], holder: Holder | None = None) -> tuple[Flight, Token]:
+    def takeover(
+        self, key: Hashable, marks: tuple[Mark, ...], holder: FlightHolder | None = None
+    ) -> tuple[Flight, Token]:
         """Lead a flight that voids every other flight of `key` (a forced refresh)."""
         with self._lock:
             self.void(key)

@@ -164,7 +164,7 @@ def test_prefixes_are_apart(shared: World, pair: tuple[str, str]) -> None:
     """Two prefixes share nothing, even if one begins with the other."""
     one, two = (shared.new_cache(prefix=prefix) for prefix in pair)
     for cache in (one, two):
-        shared.ask("set", "k", cache._settings["prefix"], cache=cache)
+        shared.ask("set", "k", cache._settings.prefix, cache=cache)
         shared.call(shared.cached(lambda x: x, cache=cache, name="f"), 1)
     assert shared.ask("get", "k", cache=one) == pair[0]
     assert len(shared.ask("keys", cache=one)) == 2

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -196,14 +197,16 @@ def test_the_thread_ends_when_the_cache_is_closed() -> None:
 
 
 def test_a_waiter_that_leaves_while_it_is_woken_is_no_error() -> None:
-    """Between seeing that somebody waits and taking who it is, the last waiter may have gone."""
+    """A waiter may be gone, and take others with it, before it is taken off the list; each is woken once."""
+    signal, woken = Signal(), []
 
-    class Leaving(list[Any]):
-        def __getitem__(self, index: Any) -> Any:
-            self.clear()
-            return super().__getitem__(index)
+    def leave(number: int) -> None:
+        woken.append(number)
+        signal._waiters.clear()
 
-    signal = Signal()
-    signal._waiters = Leaving([lambda: pytest.fail("woken")])
+    for number in range(3):
+        assert signal.add(partial(leave, number))
     signal.fire()
+    assert woken == [0, 1, 2]
+    assert signal._waiters == []
     assert signal.fired

@@ -127,6 +127,7 @@ def test_markers_that_another_makes_are_those_that_stand(make: Callable[..., Cac
     assert run(ours.shared.ensure_generations(ours.address)) == b"".join(backend.read(ours.spot.markers))  # type: ignore[arg-type]  # they stand
 
 
+@pytest.mark.filterwarnings("ignore::memocache.exceptions.DuplicateNameWarning")
 def test_a_forced_refresh_goes_on_under_the_markers_that_stand(make: Callable[..., Cache], backend: Between) -> None:
     """An invalidation between its look and its beginning makes it begin again, and what it stores is valid."""
     values = iter(range(10))
@@ -303,6 +304,7 @@ def test_a_beginning_that_fails_has_a_lease_to_give_back_only_if_it_asked_for_on
 # -- odd entries
 
 
+@pytest.mark.filterwarnings("ignore::memocache.exceptions.DuplicateNameWarning")
 def test_an_entry_over_the_reader_s_bound_is_a_miss(make: Callable[..., Cache], backend: Between) -> None:
     """Whatever another cache may store, a reader decodes no more than its own `max_value_bytes` allow; nor does it look
     further into what was invalidated.

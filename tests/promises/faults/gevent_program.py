@@ -16,7 +16,7 @@ from typing import Any  # noqa: E402
 import gevent  # noqa: E402
 
 from memocache import Cache  # noqa: E402
-from memocache._stores.remote.guard import Budget  # noqa: E402
+from memocache._runtime.budget import Budget  # noqa: E402
 from memocache.backends._redis.connection import Connection  # noqa: E402
 from memocache.backends.redis import RedisBackend  # noqa: E402
 

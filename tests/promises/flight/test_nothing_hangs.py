@@ -212,7 +212,7 @@ def test_default_cache_is_asked_while_it_is_made(monkeypatch: pytest.MonkeyPatch
             assert discover(1) == 1
             return cls()
 
-    monkeypatch.setattr("memocache._cache.cache.make_backend", lambda url, *more: Discovered.from_url(url))
+    monkeypatch.setattr("memocache._cache.settings.make_backend", lambda url, *more: Discovered.from_url(url))
     with defaults.default_cache() as cache:
         assert [discover(1), discover(1)] == [1, 1]
         assert isinstance(cache.backend, Discovered)

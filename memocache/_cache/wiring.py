@@ -1,0 +1,134 @@
+"""How the parts of a cache are put together, from the ground up.
+
+`wire` reads like the architecture: the process's tier, then the backend's store where there is one, then the engine
+over both, then whatever can be asked of them. It checks nothing; `memocache._cache.settings` has done so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from memocache._cache.lifetime import Lifetime
+from memocache._cache.operations import Operations
+from memocache._cache.reports import Reports
+from memocache._cache.settings import Settings
+from memocache._cache.stats_reporter import StatsReporter
+from memocache._calls.call_key import Places
+from memocache._calls.core import Core, Services
+from memocache._calls.engine import Engine
+from memocache._runtime.singleflight import Flights
+from memocache._stores.layered.process_bound import ProcessBoundStore
+from memocache._stores.memory.store import LocalStore
+from memocache._stores.memory.tier import LocalTier
+from memocache._stores.remote.guard import BackendGuard, tell_of_writes
+from memocache._stores.remote.keyspace import Layout
+from memocache._stores.remote.store import SharedStore
+from memocache.backends._settings import MemorySettings
+from memocache.codecs.codec import Codec
+from memocache.codecs.copying import copier
+
+if TYPE_CHECKING:
+    from memocache._stores.layered.near_cache import NearTier
+
+_MAXSIZE = 10_000
+
+
+class Parts(NamedTuple):
+    """The parts of one cache; those of a backend are None for ``memory://``."""
+
+    core: Core
+    operations: Operations
+    guard: BackendGuard | None
+    near: NearTier | None
+    lifetime: Lifetime | None
+
+
+class _Remote(NamedTuple):
+    """The parts that a backend brings."""
+
+    guard: BackendGuard
+    reporter: StatsReporter
+    near: NearTier | None
+    store: SharedStore
+
+
+def wire(backend: Any, settings: Settings, codec: Codec, *, owned: bool) -> Parts:
+    """Put a cache together over a backend, which ends with it if it is `owned`. No I/O."""
+    tier = LocalTier(backend.maxsize if isinstance(backend, MemorySettings) else _MAXSIZE, settings.clock)
+    flights, reports = Flights(), Reports(settings.observers, tier)
+    emit = reports.emit if settings.observers else None
+    if emit is not None:
+        tier.on_evict = reports.on_evict
+    layout = Layout(settings.prefix, clustered=getattr(backend, "clustered", False))
+    remote = None if isinstance(backend, MemorySettings) else _remote(backend, settings, codec, layout, tier, reports)
+    guard, reporter, near, shared = remote or (None, None, None, None)
+    places = Places(
+        tier,
+        layout,
+        LocalStore(tier, flights, codec),
+        shared,
+        None if shared is None else ProcessBoundStore(tier, flights, codec, shared),
+        settings.digest_key,
+        tiered=near is not None,
+        maxsize=settings.local or tier.maxsize,
+        exclude=settings.exclude,
+    )
+    engine = Engine(
+        tier,
+        flights,
+        default_ttl=settings.default_ttl,
+        max_wait=settings.max_wait,
+        raise_faults=settings.on_error == "raise",
+        emit=emit,
+        freeze=partial(_copier, codec),
+    )
+    operations = Operations(places, engine, guard, reporter)
+    services = Services(
+        operations.invalidation.invalidate_function,
+        operations.statistics.zero,
+        operations.statistics.function,
+        operations.details.declare,
+        operations.statistics.after_fork,
+    )
+    core = Core(places, engine, codec, services, guard=guard, near=near)
+    lifetime = None
+    if remote is not None:
+        lifetime = Lifetime(backend, remote.reporter, near, remote.store.keeper)
+        lifetime.end_with(core, owned=owned)
+    return Parts(core, operations, guard, near, lifetime)
+
+
+def _remote(
+    backend: Any, settings: Settings, codec: Codec, layout: Layout, tier: LocalTier, reports: Reports
+) -> _Remote:
+    """The store of a backend behind its guard, with a near tier in front where ``local=`` asks for one."""
+    guard = BackendGuard(backend, reports.on_fault)
+    reporter = StatsReporter(guard, layout, tier, settings.clock)
+    near: NearTier | None = None
+    make_store: Any = SharedStore
+    if settings.local:
+        from memocache._stores.layered.near_cache import NearTier
+        from memocache._stores.layered.store import TieredStore
+
+        near = NearTier(settings.local, settings.clock, [layout.start(kind) for kind in "ekg"])
+        tell_of_writes(near)
+        reporter.near = near
+        make_store = partial(TieredStore, near=near, tier=tier)
+    store = make_store(
+        guard,
+        layout,
+        codec,
+        settings.clock,
+        settings.sealer,
+        settings.compression,
+        max_value_bytes=settings.max_value_bytes,
+        on_decode_error=reports.on_decode_error,
+        hits=reporter,
+    )
+    return _Remote(guard, reporter, near, store)
+
+
+def _copier(codec: Codec, value: Any) -> tuple[Any, Callable[[Any], Any] | None]:
+    return copier(value, codec)
