@@ -168,6 +168,7 @@ class State:
     def look(self, values: tuple[Any, ...]) -> Any:
         """The first look-up of a function that is not bound yet."""
         core, binding = self.bound()
+        binding.check_name()
         return self.fast_path(core, binding)(values)
 
     def fast_path(self, core: Core, binding: Binding) -> Callable[[tuple[Any, ...]], Any]:
@@ -200,6 +201,7 @@ class State:
     def call(self, values: tuple[Any, ...], begun: Any = None) -> Steps[Any]:
         """The steps of a call that the look-up did not serve."""
         core, binding = self.bound()
+        binding.check_name()
         if core.off():
             return core.engine.leader.direct(self.function, values)
         if begun is not None and begun.binding is not binding:

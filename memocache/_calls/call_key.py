@@ -10,6 +10,7 @@ from functools import partial
 from hashlib import blake2b
 from typing import Any, Final
 
+from memocache._calls.captures import layers
 from memocache._calls.exclusions import Excluded
 from memocache._calls.function import Function
 from memocache._calls.keys.canonical import canonical, canonical_args
@@ -111,18 +112,6 @@ def key_digest(secret: bytes, seed: bytes, kinds: tuple[Any, ...] | None, key: A
     return keyed_digest(secret, seed, canonical_args(regroup(parts, kinds)))
 
 
-def _code_of(function: Any) -> types.CodeType | None:
-    """The code that the user wrote, of a function as it was decorated; None where there is none of Python's."""
-    for _ in range(100):  # a chain of wrappers may be a circle
-        code = getattr(function, "__code__", None)
-        inner = getattr(function, "__wrapped__", None) or getattr(function, "__func__", None)
-        inner = inner or getattr(function, "func", None)
-        if inner is None:
-            return code if isinstance(code, types.CodeType) else None
-        function = inner
-    return None
-
-
 class Binding:
     """The calls of one function on one cache."""
 
@@ -150,8 +139,7 @@ class Binding:
         self._digest = blake2b(self._seed, digest_size=DIGEST_BYTES, key=places.secret)
         self._plain_key = function.options.key is None and not self._excludes and not self._defaults
         self.counters: Counters = self.table.counters
-        if function.options.name is not None:
-            self._check_name()
+        self._named_twice: bool | None = None if function.options.name is not None else False
 
     def _place(self, identity: bytes) -> tuple[bytes, Table]:
         """What the digests of the function's calls begin with, and the table of their entries."""
@@ -186,11 +174,14 @@ class Binding:
         """Whether other processes can name its entries."""
         return self._unshared_because is None
 
-    def _check_name(self) -> None:
-        """Warn once of another function of the same `name=` and the same keys."""
+    def check_name(self) -> None:
+        """Warn once of another function of the same `name=` and the same keys, which was called before."""
+        if self._named_twice is not None:
+            return
         name, code = self.function.name, self.function.code()
         known = self.places.named.setdefault((name, self._seed), code)
-        if known != code and known:
+        self._named_twice = known != code
+        if self._named_twice and known:
             self.places.named[name, self._seed] = b""  # told
             self.warn(
                 "duplicate name",
@@ -400,8 +391,9 @@ class Binding:
         if what in self._warned:
             return
         self._warned.add(what)
-        code = _code_of(self.function.plain)
-        if code is None:
+        *_, written = layers(self.function.plain)
+        code = getattr(written, "__code__", None)
+        if not isinstance(code, types.CodeType):
             warnings.warn(message, category, stacklevel=3)
         else:
             warnings.warn_explicit(message, category, code.co_filename, code.co_firstlineno)

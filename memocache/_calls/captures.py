@@ -90,7 +90,8 @@ class Reading:
 
     def _function(self, function: types.FunctionType, decorated: bool) -> _Parts:
         named = self._leads_to(function)
-        parts: list[Any] = ["function", _name(function)]
+        # code alone: a qualname differs with where a function stands
+        parts: list[Any] = ["function", function.__module__ if self._code_only else _name(function)]
         if not named:
             parts.append(code_digest(function))
             parts += self._defaults(function, decorated)

@@ -102,7 +102,7 @@ def _said(error: BaseException, tls: bool) -> str | None:
     if isinstance(error, NotReached):
         return str(error)
     if isinstance(error, NodeFailure):
-        return _NODES.get(error.code)
+        return _NODES.get(error.code) or _REPLIES.get(error.code)
     if isinstance(error, socket.gaierror):
         later = error.errno == socket.EAI_AGAIN
         return "the host name cannot be resolved now" if later else "host not found: no such name"

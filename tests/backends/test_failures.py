@@ -68,6 +68,7 @@ def caused(error: Exception, cause: BaseException) -> Exception:
         (NodeFailure(CANARY, "Open"), "not asked after failures"),
         (caused(NodeFailure(CANARY, "OSError"), ConnectionRefusedError(111, CANARY)), "connection refused"),
         (NodeFailure(CANARY, "stalled"), "stalled"),
+        (NodeFailure(CANARY, "WRONGPASS"), "wrong user name or password"),
         (NotReached("the sentinels know no service of that name"), "know no service"),
         (KeyError(CANARY), "KeyError"),
     ],

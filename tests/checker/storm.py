@@ -413,6 +413,12 @@ class Storm:
             self.fleet.settled()
         elif isinstance(self.fleet, SentinelTrio):
             until(self.fleet._ready, "the sentinels are not content")
+            until(self._in_step, "the replica does not catch up")
+
+    def _in_step(self) -> bool:
+        """Whether the replica has what was just written; one promoted before that loses whole spells of writes."""
+        with self.fleet.master().client() as client:
+            return bool(client.set("in-step", 1)) and client.wait(1, 500) == 1
 
     def calm_down(self) -> None:
         """Nothing happens."""

@@ -295,6 +295,7 @@ def break_deletes() -> None:
 
 
 if __name__ == "__main__":
+    warnings.simplefilter("ignore")  # two functions of one name, on purpose
     url, path, number, workers, seed, behind, broken = sys.argv[1:]
     if broken == "yes":
         break_deletes()

@@ -76,7 +76,7 @@ def environment(folder: Path) -> Path:
     python = folder / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
     if not python.exists():
         venv.create(folder / "venv", with_pip=True)
-        install(python, *RUN)
+        install(python, "--upgrade", *RUN)
     return python
 
 

@@ -48,7 +48,6 @@ PACKAGES = (
         ("pretend",),
     ),
     Package("soupsieve", "4.1.3", ("soupsieve",), ("tests/test_level3",), ("beautifulsoup4",)),
-    Package("wcwidth", "0.9.4", ("wcwidth",), ("tests",)),
     Package("jsonschema", "4.26.0", ("jsonschema", "jsonschema_specifications"), ("jsonschema.tests",), inside=True),
     Package("referencing", "0.37.0", ("referencing",), ("referencing.tests",), ("jsonschema",), inside=True),
     Package("pint", "0.25.3", ("pint",), ("pint.testsuite",), inside=True, skip="not benchmark and not babel"),
