@@ -93,7 +93,7 @@ class Cache:
             compress=compress,
             compress_above=compress_above,
             on_error=on_error,
-            max_value_bytes=max_value_bytes or getattr(made, "max_value_bytes", None),
+            max_value_bytes=getattr(made, "max_value_bytes", None) if max_value_bytes is None else max_value_bytes,
             max_wait=max_wait,
             clock=clock,
             observers=observers,

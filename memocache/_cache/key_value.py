@@ -116,7 +116,9 @@ class KeyValue:
 
     def _void(self, entry: Address) -> None:
         """Let no computation of an entry, known by name and digest, that this process began be joined or stored."""
+        # a flight goes by name and digest, or, where no digest was made, by table and key (`Address.flight_key`)
         tables = {id(table): table for table in self.tier.tables(entry.name)}
+        self.engine.flights.void((entry.name, entry.digest))
         self.engine.flights.void_where(
             lambda key: key[0] in tables and self.resolver.digest_of(tables[key[0]], key[1]) == entry.digest
         )

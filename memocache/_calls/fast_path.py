@@ -82,7 +82,10 @@ class FastPath:
             return None
         begun = monotonic()
         asked: Question | None = None
-        if self._simple and (digest := self._digest(values)) is not None:
+        if self._simple:
+            digest = self._digest(values)
+            if digest is None:  # the user's `key` is asked no third time
+                return Call(self._binding, values, *self._binding.address(values))
             entry, markers = self._entries + digest, self._markers
         else:
             asked = question(self._binding, self._shared, values)

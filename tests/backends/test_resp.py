@@ -20,7 +20,9 @@ _WORDS = st.lists(st.binary(max_size=40) | st.text(max_size=20) | st.integers(-(
 def test_a_command_is_an_array_of_its_words(words: list[Any]) -> None:
     """A command is its words, each with its length in bytes in front; text is UTF-8, numbers are decimal."""
     raw = [one if isinstance(one, bytes) else str(one).encode() for one in words]
-    assert resp.pack(*words) == b"*%d\r\n" % len(raw) + b"".join(b"$%d\r\n%b\r\n" % (len(one), one) for one in raw)
+    assert resp.command_bytes(*words) == b"*%d\r\n" % len(raw) + b"".join(
+        b"$%d\r\n%b\r\n" % (len(one), one) for one in raw
+    )
 
 
 def test_the_native_packer_gets_bytes_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -475,7 +475,7 @@ def test_what_cannot_be_sent_is_told(cache: Cache, monkeypatch: pytest.MonkeyPat
     async def scenario() -> None:
         await crowd(cache)
         with monkeypatch.context() as patch:
-            patch.setattr(_reads, "pack", refuse)
+            patch.setattr(_reads, "command_bytes", refuse)
             gets = await asyncio.gather(*(cache.aio.get(f"k{n}") for n in range(3)), return_exceptions=True)
             assert all(isinstance(error, BackendError) for error in gets), gets
             cache._guard.breaker.closed()  # type: ignore[union-attr]  # it is shared; ask in the same way once more

@@ -172,10 +172,15 @@ def test_invalidating_costs_the_same_whatever_there_is(
 
 @pytest.mark.parametrize("way", ["tag", "name"])
 def test_invalidating_from_async_costs_the_same(cache: Cache, counted: Counted, way: str) -> None:
-    """One command on an event loop too."""
+    """One command on an event loop too, of a tag and of a function that has entries."""
+
+    @cache.cached(name="f")
+    async def f() -> int:
+        return 1
 
     async def main() -> None:
         await cache.aio.set("k", 1, tags=("t",))
+        await f()
         counted.reset()
         await (cache.aio.invalidate(tag="t") if way == "tag" else cache.aio.invalidate("f"))
         assert counted() == {"unlink": 1}
