@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -229,7 +230,9 @@ def test_subscriptions_that_fail_are_reported_and_no_more(caplog: pytest.LogCapt
 def test_doubts_are_told_to_the_backend_and_cost_little(monkeypatch: pytest.MonkeyPatch) -> None:
     """At most every tenth of a second; a backend without `doubt`, or whose own fails, is reported all the same."""
     now = [100.0]
-    monkeypatch.setattr(_guard, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(
+        _guard, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=time.sleep)
+    )  # another guard may sleep
     told: list[str] = []
 
     def doubt() -> None:

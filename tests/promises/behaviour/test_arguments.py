@@ -152,7 +152,8 @@ def test_an_argument_without_a_value_is_refused_on_a_shared_backend(shared: Worl
             assert part in text
         assert "hush" not in text
         assert "0x" not in text
-    assert shared.keys_raw() == []
+    # with copies in the process, the database has a name of its own
+    assert [key for key in shared.keys_raw() if not key.startswith("memo:n:")] == []
 
 
 def test_the_refusal_names_star_parameters(shared: World) -> None:

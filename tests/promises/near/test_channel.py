@@ -442,13 +442,10 @@ def test_another_database_ends_every_copy(server: servers.Server, caches: Callab
     with server.client() as client:
         for _ in range(3):  # to an empty database, back to the first, and to what is no longer empty
             heard.settle()  # the database's name is known
-            heard.settle()
-            assert held(function)
+            settled(heard, function)
             client.execute_command("SWAPDB", 0, 1)
             heard.settle()
             assert not held(function)
-            function(1)
-            function(1)
     settled(heard, function)
     before = function(1)
     elsewhere(server, function, "delete")
