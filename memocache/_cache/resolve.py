@@ -125,9 +125,8 @@ class KeyResolver:
             return (yield from store.look(address)), None
         spot = self.shared.spot(address)
         expected = self.shared.expect(address)
-        if values is None:
-            values = yield self.ask("read", [spot.entry, *spot.markers])
-        found, envelope = yield from self.judge(address, values)
+        seen: Sequence[bytes | None] = values or (yield self.ask("read", [spot.entry, *spot.markers]))
+        found, envelope = yield from self.judge(address, seen)
         if not address.tags:  # what has tags depends on more than was expected
             self.shared.keep_when_loaded(address, found, expected)
         return found, envelope

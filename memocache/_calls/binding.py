@@ -7,7 +7,7 @@ empty table. What a bound function needs for a hit is put into the namespace the
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import repeat
 from math import inf
@@ -62,6 +62,7 @@ class State:
         self._memoized = weakref.ref(memoized)
         self._namespace: dict[str, Any] = {}
         self._bound: tuple[Core, Binding] | None = None
+        self.settings: Mapping[str, Any] = {}
 
     def compile(self) -> Callable[..., Any]:
         """The look-up of this function, unbound."""

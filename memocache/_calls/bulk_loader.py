@@ -54,6 +54,7 @@ class _LoaderState(State):
     def __init__(self, *args: Any, cache_missing: bool) -> None:
         super().__init__(*args)
         self.cache_missing = cache_missing
+        self.settings = {"cache_missing": cache_missing}
 
     @property
     def ids_at(self) -> int:

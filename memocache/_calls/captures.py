@@ -285,7 +285,7 @@ def layers(function: Any) -> Iterator[Any]:
         yield function
         name = "func" if isinstance(function, functools.partial) else "__wrapped__"
         try:
-            function = getattr(function, name, None) or function.__func__
+            function = getattr(function, name, None) or getattr(function, "__func__")  # noqa: B009  # of anything
         except Exception:  # there is none, or whatever an object's own __getattr__ raises
             return
 

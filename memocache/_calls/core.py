@@ -36,6 +36,9 @@ class Bound(Protocol):
         """Forget the core; the next call finds it anew."""
         ...
 
+    settings: Mapping[str, Any]
+    """Settings of its own, by name, beside those of every function."""
+
     def spare_hashes(self) -> None:
         """Ask no hashes but those of plain scalars from now on."""
         ...
@@ -81,8 +84,7 @@ class Core:
         if user is None:
             return binding
         self.tier.lifetimes.use(binding.table, user, alone=binding.alone)
-        more = {"cache_missing": user.cache_missing} if hasattr(user, "cache_missing") else {}
-        told = self.parameters(binding) | more
+        told = {**self.parameters(binding), **user.settings}
         told["exclude"] = tuple(type_name(item) if isinstance(item, type) else item for item in told["exclude"])
         self.services.declare(function.name, told)
         return binding

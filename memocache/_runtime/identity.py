@@ -229,6 +229,7 @@ class Identities:
             self._dead.append(tracked.number)
 
     def _hold(self, obj: object, slot: _Slot, *, by_identity: bool) -> Held:
+        held: Held | None = None
         made: _Filed | None = None
         compared: tuple[_Filed, ...] = ()
         while True:
@@ -238,7 +239,7 @@ class Identities:
                 # outside the lock, for equality is the object's own code
                 if known is not None and (known.value is obj or (not by_identity and known.value == obj)):
                     return known
-            if made is None:
+            if held is None or made is None:
                 held = Held(obj, next(self._numbers))
                 made = _Filed(held, self._note_emptied)
                 made.slot = slot

@@ -133,7 +133,7 @@ def _show_beside_others(shared: str | None, url: str) -> None:
 
     with Cache(shared or url, prefix=_PREFIX, default_ttl=60) as cache:
         backend: Any = cache.backend
-        weak = None if backend is None else FailingBackend(backend, error=ConnectionRefusedError)
+        weak: Any = None if backend is None else FailingBackend(backend, error=ConnectionRefusedError)
         if weak is not None:
             weak.active = False
         with Cache(url if weak is None else weak, prefix=_PREFIX, default_ttl=60) as watched:

@@ -120,7 +120,8 @@ def _hint_name(hint: Any) -> str | None:
     if origin is None or (not isinstance(origin, type) and origin is not typing.Union):
         return None
     names = [_hint_name(arg) for arg in args]
-    start = name_of(origin) if isinstance(origin, type) else "Union"
+    made: Any = origin
+    start = name_of(made) if isinstance(made, type) else "Union"
     return None if None in names else f"{start}[{', '.join(map(str, names))}]"
 
 

@@ -210,7 +210,7 @@ class Codec:
         """Trust the classes in the return annotation of `function`, and in the annotations of their fields."""
         for cls in _hints.classes_returned(function):
             if cls not in self._kinds:
-                self._trust_error(cls) or self._trust_shape(cls)
+                _ = self._trust_error(cls) or self._trust_shape(cls)
 
     def kind_of(self, cls: type) -> Kind | None:
         """Return how instances of exactly `cls` are written, or None; a class that can be rebuilt becomes trusted."""

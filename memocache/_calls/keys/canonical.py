@@ -153,7 +153,8 @@ def _put_scalar(value: Any, out: _Out, process: _Process, depth: int) -> None:
     try:
         out.append(b"." + _pack(value))
     except OverflowError:
-        out.append(b"I" + _pack(value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)))
+        number: Any = value  # an int, which a checker does not see after the question about bytes
+        out.append(b"I" + _pack(number.to_bytes(number.bit_length() // 8 + 1, "big", signed=True)))
 
 
 def _put_bytearray(value: bytearray, out: _Out, process: _Process, depth: int) -> None:

@@ -25,9 +25,10 @@ class AsyncDisk:
     async def read(self, keys: Sequence[str], *, timeout: float | None = None) -> list[Any]:
         """See `DiskBackend.read`."""
         found: list[Any] | None = self._backend.read_now(keys)
-        if found is None:
-            found = await in_thread(self._backend.read, keys, timeout=timeout)
-        return found
+        if found is not None:
+            return found
+        read: list[Any] = await in_thread(self._backend.read, keys, timeout=timeout)
+        return read
 
     async def transact(
         self, guards: Sequence[Guard], puts: Sequence[Put] = (), *args: Any, timeout: float | None = None, **kwargs: Any

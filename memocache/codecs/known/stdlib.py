@@ -257,7 +257,7 @@ def _memory_apart(value: memoryview) -> Any:
     return [value.format, value.readonly, value.tobytes()]
 
 
-def _memory_together(parts: Any) -> memoryview:
+def _memory_together(parts: Any) -> Any:
     format_, readonly, content = expect_list(parts, 3)
     if format_ not in ("B", "b", "c"):
         raise DecodeError("payload holds a malformed memoryview")

@@ -393,9 +393,9 @@ def test_the_logging_observer_says_nothing_below_its_level(caplog: pytest.LogCap
     f = cache.cached(name="f")(lambda x: x)
     with caplog.at_level(logging.WARNING, "shop.cache"):
         f(1)
-    assert caplog.records == []
+    assert not [one for one in caplog.records if one.name == "shop.cache"]  # caches of other tests log too
     with caplog.at_level(logging.INFO, "shop.cache"):
         f(1)
-    (record,) = [one for one in caplog.records if one.name == "shop.cache"]  # caches of other tests log too
+    (record,) = [one for one in caplog.records if one.name == "shop.cache"]
     assert (record.name, record.levelno) == ("shop.cache", logging.INFO)
     assert record.getMessage().startswith("Hit f ")
