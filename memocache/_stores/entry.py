@@ -67,6 +67,14 @@ class Entry:
         """The seconds it took to compute."""
         return self.micros / 1e6
 
+    def touch(self, now: float) -> None:
+        """Count a hit at `now` (monotonic seconds): here, or with the table's if it left the table since it was found."""
+        if self.fresh_until != -inf:  # no step between comparing and counting at which Python would change threads
+            self.hits += 1
+            self.last = now
+        else:
+            self.table.counters.hits += 1
+
     def ghost(self) -> int:
         """A hash that names the entry's key after the entry is gone."""
         return hash((id(self.table), self.key))

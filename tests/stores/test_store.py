@@ -434,6 +434,33 @@ def test_a_copy_that_goes_as_it_is_found_is_not_served(tiered: Call, monkeypatch
     assert tiered.look().load is None
 
 
+def test_a_hit_on_a_copy_that_goes_before_it_is_counted_is_counted(
+    tiered: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between finding a copy and counting the hit another thread may remove the copy: no hit is lost, on either path."""
+    store: Any = tiered.shared
+    table = tiered.address.table
+    held = store.held
+    before = store._tier.counted(table)["hits"]
+    found = tiered.look()
+    store.near.changed([tiered.spot.entry])
+    store.touch(tiered.address, found)
+    assert store._tier.counted(table)["hits"] == before + 1
+
+    def remove(address: Address) -> Any:
+        entry = held(address)
+        store.near.changed([tiered.spot.entry])
+        return entry
+
+    again = tiered.look()
+    assert again.load is not None
+    again.load()  # makes a copy
+    assert held(tiered.address) is not None
+    monkeypatch.setattr(store, "held", remove)
+    assert store.near_outcome(tiered.address) == Outcome(["value"])
+    assert store._tier.counted(table)["hits"] == before + 2
+
+
 def test_what_cannot_be_copied_is_not_held(tiered: Call) -> None:
     """A value that can be used once is asked of the backend each time."""
     store: Any = tiered.shared

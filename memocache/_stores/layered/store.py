@@ -69,7 +69,7 @@ class TieredStore(SharedStore):
         entry = self.held(address)
         if entry is None:
             return None
-        _touch(entry, self.near.clock.monotonic())
+        entry.touch(self.near.clock.monotonic())
         return _load(entry)
 
     def held(self, address: Address) -> Entry | None:
@@ -102,7 +102,7 @@ class TieredStore(SharedStore):
     def touch(self, address: Address, found: Found) -> None:
         """Have the hit counted, where it was found."""
         if type(found) is NearFound:
-            _touch(found.entry, self.near.clock.monotonic())
+            found.entry.touch(self.near.clock.monotonic())
         else:
             super().touch(address, found)
 
@@ -144,8 +144,3 @@ class TieredStore(SharedStore):
 
 def _load(entry: Entry) -> Outcome:
     return Outcome(entry.value if entry.thaw is None else entry.thaw(entry.value))
-
-
-def _touch(entry: Entry, now: float) -> None:
-    entry.hits += 1
-    entry.last = now

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from functools import partial
-from math import inf
 from typing import Any, NamedTuple, NoReturn
 
 from memocache._runtime.effects import Effect
@@ -76,12 +75,7 @@ class LocalStore:
 
     def touch(self, address: Address, found: Found) -> None:
         """Count a hit on what was found."""
-        entry: Entry = found.seen
-        if entry.fresh_until != -inf:
-            entry.hits += 1
-            entry.last = found.now
-        else:  # it left its table since
-            address.table.counters.hits += 1
+        found.seen.touch(found.now)
 
     def _load(self, entry: Entry) -> Outcome:
         if entry.thaw is None:
