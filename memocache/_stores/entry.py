@@ -68,7 +68,7 @@ class Entry:
         return self.micros / 1e6
 
     def touch(self, now: float) -> None:
-        """Count a hit at `now` (monotonic seconds): here, or with the table's if it left the table since it was found."""
+        """Count a hit at `now` (monotonic seconds): here, or on the table if the entry has left it since."""
         if self.fresh_until != -inf:  # no step between comparing and counting at which Python would change threads
             self.hits += 1
             self.last = now

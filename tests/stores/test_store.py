@@ -437,7 +437,7 @@ def test_a_copy_that_goes_as_it_is_found_is_not_served(tiered: Call, monkeypatch
 def test_a_hit_on_a_copy_that_goes_before_it_is_counted_is_counted(
     tiered: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between finding a copy and counting the hit another thread may remove the copy: no hit is lost, on either path."""
+    """Another thread may remove a copy between finding it and counting the hit: no hit is lost, on either path."""
     store: Any = tiered.shared
     table = tiered.address.table
     held = store.held

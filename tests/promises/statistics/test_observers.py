@@ -384,6 +384,8 @@ def test_the_logging_observer(caplog: pytest.LogCaptureFixture) -> None:
     assert {record.levelno for record in ours if "BackendFault" in record.getMessage()} == {logging.WARNING}
     assert {r.levelno for r in ours if not r.getMessage().startswith(("BackendFault", "memocache:"))} == {logging.DEBUG}
     assert SECRET not in "".join(caplog.text)
+    backend.failing = ()
+    cache.close()
 
 
 def test_the_logging_observer_says_nothing_below_its_level(caplog: pytest.LogCaptureFixture) -> None:
