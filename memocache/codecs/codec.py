@@ -6,10 +6,6 @@
 3. Reading is bounded: in bytes by `max_bytes`, in depth by `max_depth` extensions one inside another with at most
    msgpack's own 1,024 containers between two of them, in memory and time by the length of the payload.
    (Whoever can write to the backend can still make one slow dict of keys whose hashes collide: sign what is stored.)
-
-Lists and dicts are packed by msgpack's C code in one go. It writes a bytearray, a memoryview, a frozendict and its own
-ExtType without asking, so a survey of the types, one level at a time and also in C, goes first; it finds cycles and
-excessive size as well. The packer asks back for everything that is not msgpack's own.
 """
 
 from __future__ import annotations
@@ -18,10 +14,9 @@ import builtins
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from itertools import chain
 from typing import Any, Final, TypeVar
 
-from msgpack import ExtType, Packer, Timestamp, Unpacker, unpackb
+from msgpack import Unpacker, unpackb
 
 from memocache.codecs import classes as _classes
 from memocache.codecs import dataframes as _frames
@@ -32,13 +27,10 @@ from memocache.codecs import return_types as _hints
 from memocache.codecs import single_use
 from memocache.codecs import value_paths as _paths
 from memocache.codecs.ext_types import (
-    DUMPS,
     ENUM,
     ERROR,
-    LOADS,
     PYDANTIC,
     REGISTERED,
-    Body,
     Buffer,
     Kind,
     Load,
@@ -49,21 +41,16 @@ from memocache.codecs.ext_types import (
     expect_list,
 )
 from memocache.codecs.known import table as _known
-from memocache.codecs.refusals import is_mapped, refusal
+from memocache.codecs.refusals import is_mapped
+from memocache.codecs.standard_types import DUMPS, LOADS
+from memocache.codecs.writer import NATIVE, SCALARS, SILENT, Writer, ext_header
 from memocache.exceptions import ConfigurationError, DecodeError, EncodeError
 
 T = TypeVar("T")
 
-_SCALARS: Final = frozenset((type(None), bool, int, float, str, bytes))
-_NATIVE: Final = _SCALARS | {list, dict}
-# What the packer would write as something else, or as an extension of its own.
-_SILENT: Final = frozenset((bytearray, memoryview, ExtType, Timestamp)) | _newer.SILENT
 # From this length on a payload's structure is walked before anything is built, since msgpack makes each list as long
 # as its header claims before it finds the items missing.
 _WALK_FROM = 1024
-_KEEP_PACKER = 1 << 16
-_EVERYTHING: Final = 1 << 62
-_FIXEXT: Final = {0xD4: 1, 0xD5: 2, 0xD6: 4, 0xD7: 8, 0xD8: 16}
 _EXT: Final = {0xC7: ">BBb", 0xC8: ">BHb", 0xC9: ">BIb"}
 
 
@@ -96,8 +83,8 @@ class Codec:
         }
         for code in range(ENUM, PYDANTIC + 1):
             self._loads[code] = partial(self._load_class, code)
-        self._write = _Writer(self, None)
-        self._write_surrogates = _Writer(self, "surrogatepass")
+        self._write = Writer(self, None)
+        self._write_surrogates = Writer(self, "surrogatepass")
         self._hook = self._hooks(_apart.Apart())
         self.trust(*trust)
 
@@ -112,13 +99,13 @@ class Codec:
         """As `encode`, in pieces to be joined, for a reader who maps them: the elements of large arrays are views of
         them, and stand apart from the rest.
         """
-        kind = None if type(value) in _SCALARS else self.kind_of(type(value))
-        if type(value) in _SCALARS or (kind is not None and kind.code == _apart.ARRAY):
+        kind = None if type(value) in SCALARS else self.kind_of(type(value))
+        if type(value) in SCALARS or (kind is not None and kind.code == _apart.ARRAY):
             return self._pieces(value, value)
         aside = _apart.Aside()
         (head, *rest) = self._pieces(value, value, aside)
         pieces = aside.pieces(b"".join((head, *rest)))
-        return (_ext_header(_apart.HEAD_AND_ELEMENTS, sum(map(len, pieces))), *pieces) if pieces else (head, *rest)
+        return (ext_header(_apart.HEAD_AND_ELEMENTS, sum(map(len, pieces))), *pieces) if pieces else (head, *rest)
 
     def encode_around(self, value: object) -> tuple[bytes, _apart.Kept]:
         """Return the payload of `value` for this process alone, and the objects in it that have no code: see `decoder`.
@@ -180,7 +167,7 @@ class Codec:
         As arguments they are known by `key`, else by what `encode` makes of them. ConfigurationError if the codec
         already has a code for `type_`. A later class of the same name replaces it.
         """
-        if type_ in DUMPS or type_ in _newer.DUMPS or type_ in _NATIVE or type_ in _SILENT:
+        if type_ in DUMPS or type_ in _newer.DUMPS or type_ in NATIVE or type_ in SILENT:
             raise ConfigurationError(f"{_classes.name_of(type_)} is stored already and cannot be registered")
         name = _classes.name_of(type_)
         former, _ = self._registered.get(name, (type_, None))
@@ -215,7 +202,7 @@ class Codec:
     def kind_of(self, cls: type) -> Kind | None:
         """Return how instances of exactly `cls` are written, or None; a class that can be rebuilt becomes trusted."""
         kind = self._kinds.get(cls)
-        if kind is None and cls not in _SILENT:
+        if kind is None and cls not in SILENT:
             kind = _frames.kind_of(cls) or _known.kind_of(cls) or self._published(cls)
             kind = kind or self._trust_error(cls) or self._trust_shape(cls)
             if kind is not None:
@@ -253,12 +240,12 @@ class Codec:
         plain = aside is None and kept is None
         try:
             try:
-                pieces = (self._write if plain else _Writer(self, None, aside, kept)).pieces(value)
+                pieces = (self._write if plain else Writer(self, None, aside, kept)).pieces(value)
             except UnicodeEncodeError:
                 # Some str holds a lone surrogate; the packer that lets them pass takes three times as long.
                 if kept:
                     kept.clear()
-                writer = self._write_surrogates if plain else _Writer(self, "surrogatepass", aside, kept)
+                writer = self._write_surrogates if plain else Writer(self, "surrogatepass", aside, kept)
                 pieces = writer.pieces(value)
         except Unfit as unfit:
             raise EncodeError(f"{_paths.path_to(unfit.culprit, shown)}: {unfit}") from None
@@ -348,115 +335,6 @@ class Codec:
         return cls if isinstance(cls, type) and issubclass(cls, Exception) else None
 
 
-class _Writer:
-    """Packs values; `errors` is what the packer does about lone surrogates (None: it raises). Large arrays go to
-    `aside`, and what has no code to `kept`, if there is one.
-    """
-
-    def __init__(
-        self, codec: Codec, errors: str | None, aside: _apart.Aside | None = None, kept: _apart.Kept | None = None
-    ) -> None:
-        self._codec = codec
-        self._aside = aside
-        self._kept = kept
-        self._max_bytes = codec.max_bytes if kept is None else _EVERYTHING
-        self._errors = errors
-        # A packer must not be entered twice, by another thread or by a finalizer: each call takes one out of the pool
-        # of its depth, and puts it back if all went well.
-        self._pools: list[list[Packer]] = [[] for _ in range(codec.max_depth + 1)]
-
-    def pieces(self, value: object) -> tuple[Buffer, ...]:
-        """Return the payload of `value` in pieces: an array's bytes are among them, uncopied."""
-        if type(value) in _NATIVE:
-            return (self.pack(value),)
-        code, body = self._body(0, value)
-        parts = (body,) if isinstance(body, bytes) else body
-        return _ext_header(code, sum(map(len, parts))), *parts
-
-    def pack(self, value: object, depth: int = 0) -> bytes:
-        """Return the bytes of `value`, which lies `depth` levels deep."""
-        kind = type(value)
-        if (kind is list or kind is dict) and not _is_flat(value):
-            depth, silent = self._survey(value, depth)
-            if silent:
-                value = self._replace_silent(depth, value)
-        pool = self._pools[depth]
-        try:
-            packer = pool.pop()
-        except IndexError:
-            packer = Packer(
-                default=partial(self._extend, depth), strict_types=True, unicode_errors=self._errors, buf_size=1024
-            )
-        packed: bytes = packer.pack(value)
-        if len(packed) < _KEEP_PACKER:
-            pool.append(packer)
-        return packed
-
-    def _survey(self, value: Any, depth: int) -> tuple[int, bool]:
-        """Return the depth of the deepest list or dict in `value`, and whether there is anything the packer hides."""
-        level: Sequence[Any] = (value,)
-        kinds = {type(value)}
-        budget = self._max_bytes
-        silent = False
-        while True:
-            lists = level if kinds == {list} else [part for part in level if type(part) is list]
-            dicts = level if kinds == {dict} else [part for part in level if type(part) is dict]
-            budget -= sum(map(len, lists)) + 2 * sum(map(len, dicts))
-            if budget < 0:
-                raise Unfit(value, f"more than {self._max_bytes} bytes cannot be stored")
-            level = [*chain.from_iterable(lists), *chain.from_iterable(map(dict.values, dicts))]
-            kinds = set(map(type, level))
-            found = kinds.union(map(type, chain.from_iterable(dicts)))
-            silent = silent or not found.isdisjoint(_SILENT)
-            if list not in kinds and dict not in kinds:
-                return depth, silent
-            depth += 1
-            if depth > self._codec.max_depth:
-                raise Unfit(value, f"what is nested deeper than {self._codec.max_depth} levels cannot be stored")
-
-    def _replace_silent(self, depth: int, value: Any) -> Any:
-        kind = type(value)
-        if kind is list:
-            return [self._replace_silent(depth, part) for part in value]
-        if kind is dict:
-            return {
-                self._replace_silent(depth, key) if type(key) in _SILENT else key: self._replace_silent(depth, part)
-                for key, part in value.items()
-            }
-        return self._extend(depth, value) if kind in _SILENT else value
-
-    def _extend(self, depth: int, value: object) -> ExtType:
-        code, body = self._body(depth, value)
-        return ExtType(code, body if isinstance(body, bytes) else b"".join(body))
-
-    def _body(self, depth: int, value: object) -> tuple[int, Body]:
-        kind = self._codec.kind_of(type(value))
-        if depth >= self._codec.max_depth:
-            raise Unfit(value, f"what is nested deeper than {self._codec.max_depth} levels cannot be stored")
-        if kind is None:
-            if self._kept is None:
-                raise Unfit(value, refusal(value))
-            return _apart.KEPT, self._kept.take(value)
-        try:
-            body = kind.dump(value, partial(self.pack, depth=depth + 1))
-        except Unfit as unfit:
-            if self._kept is None or unfit.culprit is not value:
-                raise
-            return _apart.KEPT, self._kept.take(value)
-        if (len(body) if isinstance(body, bytes) else sum(map(len, body))) > self._max_bytes:
-            raise Unfit(value, f"more than {self._max_bytes} bytes cannot be stored")
-        if kind.code == _apart.ARRAY and self._aside is not None and (apart := self._aside.take(body)) is not None:
-            return _apart.ARRAY_APART, apart
-        return kind.code, body
-
-
-def _is_flat(value: Any) -> bool:
-    """Tell whether a list or dict holds nothing but what is msgpack's own; most do, and need no survey."""
-    if not _SCALARS.issuperset(map(type, value)):
-        return False
-    return type(value) is list or _SCALARS.issuperset(map(type, value.values()))
-
-
 def _dump_class(shape: _classes.Shape, value: Any, pack: Pack) -> bytes:
     return pack([shape.name, *shape.dump(value)])
 
@@ -467,14 +345,6 @@ def _dump_error(error: Exception, pack: Pack) -> bytes:
 
 def _dump_registered(name: str, encode: Callable[[Any], object], value: Any, pack: Pack) -> bytes:
     return pack([name, encode(value)])
-
-
-def _ext_header(code: int, length: int) -> bytes:
-    if length < 1 << 8:
-        return struct.pack(">BBb", 0xC7, length, code)
-    if length < 1 << 16:
-        return struct.pack(">BHb", 0xC8, length, code)
-    return struct.pack(">BIb", 0xC9, length, code)
 
 
 def _read(hook: Callable[[int, Buffer], Any], payload: Buffer) -> Any:

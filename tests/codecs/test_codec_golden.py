@@ -24,8 +24,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from memocache.codecs import Codec
-from memocache.codecs.ext_types import DUMPS
 from memocache.codecs.known.table import KNOWN
+from memocache.codecs.standard_types import DUMPS
 from tests.codecs.known_values import VALUES as KNOWN_VALUES
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "payload-1"

@@ -16,8 +16,8 @@ from memocache import Cache
 from memocache._calls.keys.canonical import canonical
 from memocache._runtime.identity import NoIdentity
 from memocache.codecs import Codec
-from memocache.codecs.codec import _NATIVE, _SILENT
 from memocache.codecs.copying import copier
+from memocache.codecs.writer import NATIVE, SILENT
 from memocache.exceptions import DecodeError, EncodeError
 
 frozendict: Any = getattr(builtins, "frozendict", None)
@@ -70,7 +70,7 @@ def test_the_packer_hides_no_type(cls: type) -> None:
     asked: list[object] = []
     packer = msgpack.Packer(strict_types=True, default=lambda value: asked.append(type(value)))
     value = instances()[cls]
-    if cls not in _NATIVE | _SILENT:
+    if cls not in NATIVE | SILENT:
         packer.pack(value)
         assert asked == [cls]
     try:

@@ -13,9 +13,10 @@ from typing import Any
 import msgpack
 
 from memocache.codecs.dataframes import LOADS as FRAME_LOADS
-from memocache.codecs.ext_types import ENUM, ERROR, LOADS
+from memocache.codecs.ext_types import ENUM, ERROR
 from memocache.codecs.known.table import KNOWN
 from memocache.codecs.newer_types import LOADS as NEWER_LOADS
+from memocache.codecs.standard_types import LOADS
 
 CODES = sorted({*LOADS, *FRAME_LOADS, *NEWER_LOADS, *range(ENUM, ERROR + 1), KNOWN, 127})
 _CONSTANTS = (b"\xc0", b"\xc2", b"\xc3", b"\x00", b"\x01", b"\xff", b"\x90", b"\x80", b"\xa0", b"\xc4\x00")

@@ -19,7 +19,7 @@ from memocache._stores.remote import signing as seal
 from memocache.backends import _settings, base
 from memocache.backends._redis import connection as _wire
 from memocache.codecs import classes as _classes
-from memocache.codecs import ext_types as _types
+from memocache.codecs import standard_types as _types
 from memocache.exceptions import ConfigurationError
 from tests.fuzz import shapes, targets
 from tests.fuzz.watch import SECONDS

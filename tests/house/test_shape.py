@@ -22,7 +22,7 @@ MODULES = {
 TREES = {name: ast.parse(text) for name, text in MODULES.items()}
 
 MOST_LINES = 400
-LONG_MODULES = dict.fromkeys(("codecs/codec", "codecs/ext_types", "typing"), "to be split")
+LONG_MODULES = {"typing": "declarations alone: the protocols, and the face of a decorated function"}
 
 MOST_LINES_OF_A_FUNCTION = 60
 LONG_FUNCTIONS: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Types of the standard library beyond the first table of `memocache.codecs.ext_types`."""
+"""Types of the standard library beyond the first table, `memocache.codecs.standard_types`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import types
 import typing
 from typing import Any, Final
 
-from memocache.codecs.ext_types import FACTORIES, Unfit, expect, expect_list
+from memocache.codecs.ext_types import Unfit, expect, expect_list
 from memocache.codecs.known.known_type import KnownType, loaded
+from memocache.codecs.standard_types import FACTORIES
 from memocache.exceptions import DecodeError
 
 _ARRAY_CODES: Final = frozenset("bBhHiIlLqQfd")
