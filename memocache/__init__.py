@@ -25,11 +25,12 @@ from memocache.exceptions import (
     UnstableKeyError,
 )
 from memocache.stats import CacheInfo, CacheStats, EntryInfo, FunctionStats, Health
+from memocache.status import CacheStatus
 from memocache.typing import MISSING
 
 __all__ = [
-    "MISSING", "BackendError", "Cache", "CacheInfo", "CacheStats", "ComputeTimeout", "ConfigurationError",
-    "DecodeError", "DuplicateNameWarning", "EncodeError", "EntryInfo", "FunctionStats", "Health", "MemocacheError",
-    "UncacheableWarning", "UnsharedWarning", "UnstableKeyError", "cached", "cached_many", "configure", "default_cache",
-    "disabled",
+    "MISSING", "BackendError", "Cache", "CacheInfo", "CacheStats", "CacheStatus", "ComputeTimeout",
+    "ConfigurationError", "DecodeError", "DuplicateNameWarning", "EncodeError", "EntryInfo", "FunctionStats",
+    "Health", "MemocacheError", "UncacheableWarning", "UnsharedWarning", "UnstableKeyError", "cached",
+    "cached_many", "configure", "default_cache", "disabled",
 ]  # fmt: skip

@@ -28,6 +28,7 @@ from typing import (
 
 if TYPE_CHECKING:
     from memocache.stats import CacheInfo, FunctionStats
+    from memocache.status import CacheStatus
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -335,6 +336,14 @@ class _Sync(_Decorated[P], Protocol[P, R_co]):  # type: ignore[misc]  # covarian
         """Like ``map``, but a list: one round trip of look-ups, then only the misses are computed."""
         ...
 
+    def with_status(self, *args: P.args, **kwargs: P.kwargs) -> tuple[R_co, CacheStatus]:
+        """The cached call: its value, and how the cache handled it."""
+        ...
+
+    def map_with_status(self, *iterables: Iterable[Any]) -> list[tuple[R_co, CacheStatus]]:
+        """As `map`: pairs of a value and how the cache handled its call."""
+        ...
+
 
 class _Async(_Decorated[P], Protocol[P, R_co]):  # type: ignore[misc]  # as `_Sync`
     @property
@@ -368,6 +377,14 @@ class _Async(_Decorated[P], Protocol[P, R_co]):  # type: ignore[misc]  # as `_Sy
 
     async def map(self, *iterables: Iterable[Any]) -> list[R_co]:
         """Like ``map``, but a list: one round trip of look-ups, then only the misses are computed."""
+        ...
+
+    async def with_status(self, *args: P.args, **kwargs: P.kwargs) -> tuple[R_co, CacheStatus]:
+        """The cached call: its value, and how the cache handled it."""
+        ...
+
+    async def map_with_status(self, *iterables: Iterable[Any]) -> list[tuple[R_co, CacheStatus]]:
+        """As `map`: pairs of a value and how the cache handled its call."""
         ...
 
 
@@ -425,6 +442,12 @@ class CachedAnyFunction(CachedFunction[P, R_co]):
     @overload
     def peek(self: CachedAnyFunction[..., Nothing], *args: Any, **kwargs: Any) -> Any: ...
     def peek(self, *args: Any, **kwargs: Any) -> Any: ...
+
+    @overload
+    def with_status(self, *args: P.args, **kwargs: P.kwargs) -> Any: ...
+    @overload
+    def with_status(self: CachedAnyFunction[..., Nothing], *args: Any, **kwargs: Any) -> Any: ...
+    def with_status(self, *args: Any, **kwargs: Any) -> Any: ...
 
     @overload
     def key_for(self, *args: P.args, **kwargs: P.kwargs) -> str: ...

@@ -1,4 +1,4 @@
-"""FastAPI: a cached dependency, cached endpoint data, and an endpoint that writes and invalidates.
+"""FastAPI: a cached dependency, cached endpoint data, a `Cache-Status` header, and an endpoint that writes and invalidates.
 
 ``python fastapi_app.py`` serves http://localhost:8000/items/1; write with
 ``curl -X PUT 'http://localhost:8000/items/1?stock=9'``. ``MEMOCACHE_URL=redis://… uvicorn fastapi_app:app --workers 4``
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, HTTPException
+from fastapi import Depends, FastAPI, HTTPException, Response
 
 from memocache import cached
 
@@ -37,12 +37,16 @@ async def tenant_settings(tenant: str = "acme") -> dict[str, str]:
 
 
 @app.get("/items/{item}")
-async def read(item: int, settings: Annotated[dict[str, str], Depends(tenant_settings)]) -> dict[str, object]:
-    """Read through the cache."""
+async def read(
+    item: int, response: Response, settings: Annotated[dict[str, str], Depends(tenant_settings)]
+) -> dict[str, object]:
+    """Read through the cache, and say in the header of RFC 9211 what it did."""
     try:
-        return {"item": item, "stock": await stock_of(item), "currency": settings["currency"]}
+        stock, status = await stock_of.with_status(item)
     except KeyError:
         raise HTTPException(404) from None
+    response.headers["Cache-Status"] = str(status)
+    return {"item": item, "stock": stock, "currency": settings["currency"]}
 
 
 @app.put("/items/{item}")

@@ -19,6 +19,7 @@ from memocache._calls import bulk_lookup as _many
 from memocache._calls.binding import State, no_look
 from memocache._calls.call import Call, Lead
 from memocache._calls.call_key import Binding
+from memocache._calls.call_status import direct_with_status, status_of
 from memocache._calls.core import Core
 from memocache._calls.engine import Engine
 from memocache._calls.function import Function
@@ -30,6 +31,7 @@ from memocache._runtime.outcome import Outcome
 from memocache._runtime.singleflight import LEADING, Flight, Role, stop_leading
 from memocache._stores.store import Found, Record
 from memocache.exceptions import BackendError, ConfigurationError
+from memocache.status import summary
 from memocache.typing import MISSING
 
 
@@ -99,10 +101,20 @@ class _MemoizedLoader(Memoized):
         core, binding = self._self_state.bound()
         return self._self_result(self._self_state.load(core, binding, values).refresh(), "refresh")
 
-    def _self_map(self, calls: list[tuple[Any, ...]]) -> Any:
-        state = self._self_state
-        each = [state.call(self._self_values(args, {})) for args in calls]
-        return self._self_result(_all(each), "map")
+    def with_status(self, /, *args: Any, **kwargs: Any) -> Any:
+        """The call: the mapping, and how the cache handled its ids, all as one."""
+        return self._self_result(self._self_with_status(self._self_values(args, kwargs)), "with_status")
+
+    def _self_with_status(self, values: Values) -> Steps[Outcome]:
+        core, binding = self._self_state.bound()
+        binding.check_name()
+        if core.off():
+            return direct_with_status(core.engine, binding, values)
+        return self._self_state.load(core, binding, values).with_status()
+
+    def _self_map(self, calls: list[tuple[Any, ...]], cached: Any, direct: Any, name: str) -> Any:
+        ask = self._self_state.call if name == "map" else self._self_with_status
+        return self._self_result(_all([ask(self._self_values(args, {})) for args in calls]), name)
 
     def _self_do(
         self, what: Callable[..., Steps[Any]], args: tuple[Any, ...], kwargs: dict[str, Any], name: str
@@ -142,17 +154,26 @@ class _Load:
         self._reset: Reset[tuple[Flight, ...]] | None = None
         self._results: dict[Any, Any] = {}  # MISSING: known to be absent
         self._missed: dict[Any, bool] = {}  # and whether somebody else's computation was waited for
+        self._calls: dict[Any, Call] = {}  # the first look-up's, with what the last one found
         self._claims: dict[Any, Lead] = {}
         self._direct: set[Any] = set()  # recursive or circular: loaded here, and shared with nobody
         self._followed: dict[Any, tuple[Flight, bool]] = {}  # and whether its outcome may be taken
 
-    def steps(self) -> Generator[Effect, Any, Outcome]:
-        """The call: the mapping of those ids that have a value, in the order asked for."""
+    def with_status(self) -> Generator[Effect, Any, Outcome]:
+        """As `steps`: the pair of the mapping and the status of all its ids as one."""
+        outcome = yield from self.steps(whole=True)
+        for one, call in self._calls.items():
+            call.shared = call.shared or self._missed.get(one, False)
+        made = [status_of(call) for call in self._calls.values()]
+        return outcome if outcome.error is not None else Outcome((outcome.value, summary(made)))
+
+    def steps(self, *, whole: bool = False) -> Generator[Effect, Any, Outcome]:
+        """The call: the mapping of those ids that have a value, in the order asked for. `whole` as of `look_up`."""
         ids = self._ids()
         coalesce = self._binding.function.options.coalesce
         begun, waiting = time.monotonic(), False
         while True:
-            todo = yield from self._look([one for one in ids if one not in self._results])
+            todo = yield from self._look([one for one in ids if one not in self._results], whole)
             left = self._engine.max_wait - (time.monotonic() - begun)
             if not todo:
                 self._report()
@@ -217,21 +238,25 @@ class _Load:
         """The values of this call about other ids (or one)."""
         return (*self._values[: self._at], ids, *self._values[self._at + 1 :])
 
-    def _look(self, ids: list[Any]) -> Generator[Effect, Any, dict[Any, Call]]:
+    def _look(self, ids: list[Any], whole: bool) -> Generator[Effect, Any, dict[Any, Call]]:
         """Take what is there; return what the look-up knows of the other ids."""
         again = bool(self._missed)
-        looked = yield from _many.look_up(self._engine, self._binding, [self._with(one) for one in ids], again=again)
+        calls = [self._with(one) for one in ids]
+        looked = yield from _many.look_up(self._engine, self._binding, calls, again=again, whole=whole)
         todo = {}
         for one, its in zip(ids, looked, strict=True):
             if isinstance(its, Outcome):
                 self._results[one] = its.value
-            elif its.outcome is not None and its.outcome.error is None:
+                continue
+            self._calls.setdefault(one, its).found = its.found
+            if its.outcome is not None and its.outcome.error is None:
                 self._results[one] = its.outcome.value
             else:
                 todo[one] = its
         if not again and todo:
             self._missed = dict.fromkeys(todo, False)
             for its in todo.values():
+                its.missed = True
                 self._engine.leader.count_miss(its)
         return todo
 
@@ -248,8 +273,10 @@ class _Load:
             claim = self._claims[one] = Lead(address, call.store)
             if alone:
                 engine.flights.solo(key, marks, claim)
+                self._calls[one].flight = claim.flight
             else:
                 flight, role, _ = engine.flights.enter(key, marks, self._leading, claim)
+                self._calls[one].flight = flight
                 if role is not Role.LEAD:
                     del self._claims[one]
                 if role is Role.FOLLOW:
@@ -275,6 +302,7 @@ class _Load:
                 return  # it need not refuse each
             if got is None or isinstance(got, Found):
                 engine.leader.end(self._claims.pop(one))
+                self._calls[one].shared = True
             else:
                 claim.lease = got
 

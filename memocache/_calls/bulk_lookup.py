@@ -34,11 +34,12 @@ Asked: TypeAlias = tuple[Values, Question]
 
 
 def look_up(
-    engine: Engine, binding: Binding, calls: Sequence[Values], *, again: bool = False
+    engine: Engine, binding: Binding, calls: Sequence[Values], *, again: bool = False, whole: bool = False
 ) -> Generator[Effect, Any, list[Outcome | Call]]:
     """Look for the fresh outcomes of calls; one round trip for all that are in the backend, up to `BATCH`.
 
-    With `again` nothing is counted: these calls were counted as misses before.
+    With `again` nothing is counted: these calls were counted as misses before. With `whole` each comes as the `Call`
+    that knows what was found.
     """
     looked: list[Outcome | Call] = []
     asking = True
@@ -51,12 +52,12 @@ def look_up(
                 looked.append(_judged(engine, call, (yield from call.store.look(call.address)), again))
             continue
         questions = [(values, question(binding, shared, values)) for values in batch]
-        held = _copies(engine, binding, shared, questions, again)
+        held = _copies(engine, binding, shared, questions, again or whole)
         missing = [asked for asked, copy in zip(questions, held, strict=True) if copy is None]
         answers: list[Outcome | Call] | None = None
         if asking and missing:
             try:
-                answers = yield from _ask(engine, binding, shared, missing, again)
+                answers = yield from _ask(engine, binding, shared, missing, again, whole)
             except BackendError as fault:
                 engine.leader.fault(binding.counters, fault)
                 asking = False  # one stall is enough
@@ -68,10 +69,10 @@ def look_up(
 
 
 def _copies(
-    engine: Engine, binding: Binding, shared: SharedStore, questions: list[Asked], again: bool
+    engine: Engine, binding: Binding, shared: SharedStore, questions: list[Asked], whole: bool
 ) -> list[Outcome | None]:
     """What the process holds copies of, which is not asked for."""
-    if not shared.tiered or again or engine.emit is not None:
+    if not shared.tiered or whole or engine.emit is not None:
         return [None] * len(questions)
     return [
         None if asked[0] is None else shared.near_outcome(address_of(binding, shared, asked)[0])
@@ -88,7 +89,7 @@ def _unanswered(binding: Binding, shared: SharedStore, question: Asked) -> Call:
 
 
 def _ask(
-    engine: Engine, binding: Binding, shared: SharedStore, questions: list[Asked], again: bool
+    engine: Engine, binding: Binding, shared: SharedStore, questions: list[Asked], again: bool, whole: bool
 ) -> Generator[Effect, Any, list[Outcome | Call]]:
     entries = [entry for _, (entry, _, _, _) in questions if entry is not None]
     lists = {id(some): some for _, (_, some, _, _) in questions}
@@ -102,6 +103,7 @@ def _ask(
     standing = {mine: [known[marker] for marker in some] for mine, some in lists.items()}
     generations = {mine: None if None in some else b"".join(some) for mine, some in standing.items()}
     plain = engine.emit is None and not binding.function.options.early and not shared.tiered
+    plain = plain and not whole
     now = shared.clock.time()
     raws = iter(replies)
     starts: dict[tuple[int, int], bytes] = {}
@@ -154,13 +156,22 @@ def map_calls(engine: Engine, binding: Binding, calls: Sequence[Values]) -> Gene
     """The list of the results of calls, in order, or the first failure; only what is missing is computed, each under
     single-flight.
     """
-    looked = yield from look_up(engine, binding, calls)
+    return (yield from results_of(engine, binding, calls))
+
+
+def results_of(
+    engine: Engine, binding: Binding, calls: Sequence[Values], made: list[Call] | None = None
+) -> Generator[Effect, Any, Outcome]:
+    """As `map_calls`; each call is noted in `made`, where that is given."""
+    looked = yield from look_up(engine, binding, calls, whole=made is not None)
     results = []
     asked: set[Any] = set()
     for values, one in zip(calls, looked, strict=True):
         if isinstance(one, Outcome):
             results.append(one.value)
             continue
+        if made is not None:
+            made.append(one)
         outcome = one.outcome
         if outcome is None:
             # a stale value may be past serving by now, and a call made twice was answered the first time

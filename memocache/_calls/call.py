@@ -31,6 +31,7 @@ class Call:
         "asked",
         "begun",
         "binding",
+        "flight",
         "found",
         "missed",
         "outcome",
@@ -58,6 +59,8 @@ class Call:
         """Whether it is counted as a miss."""
         self.shared = False
         """Whether it has waited for somebody else's computation."""
+        self.flight = NO_FLIGHT
+        """The flight that it led or followed last."""
         self.tries = 0
         """How often it has tried to lead or to follow."""
         self.alone = False

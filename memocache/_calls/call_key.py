@@ -229,11 +229,12 @@ class Binding:
 
     def key_for(self, values: Values) -> str:
         """The key as the backend sees it. Raises `UnstableKeyError`."""
-        address, _ = self.address(values)
-        digest = address.digest or self.table.digest(address.key)
-        layout = self.places.layout
-        rest = entry_rest(self.function.name, digest)
-        return layout.key("e", layout.bucket(rest), rest)
+        return self.entry_key(self.address(values)[0])
+
+    def entry_key(self, address: Address) -> str:
+        """The key of what is kept at an address of this function, as the backend sees it."""
+        rest = entry_rest(self.function.name, address.digest or self.table.digest(address.key))
+        return self.places.layout.key("e", self.places.layout.bucket(rest), rest)
 
     def _local_address(self, values: Values, tags: tuple[str, ...]) -> Address:
         name, tier = self.function.name, self.places.tier

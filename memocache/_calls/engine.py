@@ -181,6 +181,7 @@ class Engine:
             flight, role = lead.flight, Role.LEAD
         else:
             flight, role, _ = self.flights.enter(key, marks, leading, lead)
+        call.flight = flight
         if role is Role.FOLLOW:
             return (yield from self._follow(call, flight, leading))
         if role is Role.DIRECT:
@@ -315,6 +316,7 @@ class Engine:
 
     def _solo(self, call: Call, lead: Lead) -> Steps[Outcome]:
         self.flights.solo(call.address.flight_key, self._marks(call.address), lead)
+        call.flight = lead.flight
         return (yield from self._lead(call, lead, patient=0.0))
 
     def _compute_directly(self, call: Call) -> Steps[Outcome]:
@@ -344,6 +346,7 @@ class Engine:
         counters = call.binding.counters
         counters.causes[call.address.cause] -= 1
         counters.add(misses=-1, stale_hits=1)
+        call.missed = False
         call.store.touch(call.address, call.found)
         call.timed(counters.hit_times)
         if self.emit is not None:

@@ -58,8 +58,8 @@ class Function:
         self.given = target, settings, bulk
         self.number = next(_numbers)
         """Another for each decoration."""
-        self._captured: tuple[Any, ...] | None = None
-        self._apart: str | None = None
+        self._read: dict[str, tuple[tuple[Any, ...], str | None]] = {}
+        """What it "captured", and why no other process could know it, once that was read."""
         self._bulk = bulk
         self.exclude_also(())
 
@@ -106,27 +106,30 @@ class Function:
     @property
     def settled(self) -> bool:
         """Whether its identity was read, as at its first call."""
-        return self._captured is not None
+        return bool(self._read)
 
     @property
     def more_than_a_name(self) -> bool:
         """Whether code or what it captured is part of its identity."""
-        return bool(self._captured)
+        return bool(self._read and self._read["captured"][0])
 
     def settle(self) -> None:
         """Read what the function captured, once and for all."""
-        if self._captured is None:
-            self._captured = ()
+        if not self._read:
+            read: tuple[tuple[Any, ...], str | None] = (), None
             if self.options.name is None:
                 try:
-                    self._captured = Reading().of(self.plain)
+                    read = Reading().of(self.plain), None
                 except Unnameable as reason:
-                    self.keep_apart(str(reason))
+                    read = _apart(str(reason))
+            # of threads that make the first call together, all take what the first of them read
+            self._read.setdefault("captured", read)
 
     def identity(self) -> tuple[bytes, str | None]:
         """Canonical bytes of what the function is, and why no other process could know it (None: any could)."""
         self.settle()
-        return canonical((*self.settings(), *(self._captured or ()))), self._apart
+        captured, apart = self._read["captured"]
+        return canonical((*self.settings(), *captured)), apart
 
     def code(self) -> bytes:
         """Canonical bytes of the code that the function consists of."""
@@ -134,7 +137,7 @@ class Function:
 
     def keep_apart(self, why: str) -> None:
         """Make the function known by nothing but itself from now on."""
-        self._captured, self._apart = ("apart", os.urandom(16)), why
+        self._read["captured"] = _apart(why)
 
     def defaults_without_value(self) -> dict[int, Any]:
         """The defaults that only being the default of their parameter identifies, by the parameter's number."""
@@ -146,6 +149,10 @@ class Function:
                 except NoIdentity:
                     found[number] = parameter.default
         return found
+
+
+def _apart(why: str) -> tuple[tuple[Any, ...], str]:
+    return ("apart", os.urandom(16)), why
 
 
 def _innermost(function: Any) -> Any:

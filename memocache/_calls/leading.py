@@ -158,6 +158,7 @@ class Leader:
         if record is not None:
             if valid:
                 counters.add(stores=1)
+                lead.flight.stored_for = record.ttl
                 self.stored(address, store, now + record.ttl)
                 self.say(events.Stored, name, record.compute_seconds)
             else:

@@ -20,6 +20,12 @@ from memocache._calls import bulk_lookup
 from memocache._calls.binding import State
 from memocache._calls.call_entries import invalidate_call, peek_call, put_call
 from memocache._calls.call_key import Binding
+from memocache._calls.call_status import (
+    call_with_status,
+    direct_with_status,
+    map_directly_with_status,
+    map_with_status,
+)
 from memocache._calls.core import Core
 from memocache._calls.function import Function
 from memocache._runtime.drivers import arun, run, unwrap
@@ -157,14 +163,35 @@ class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wrap
 
     def map(self, *iterables: Iterable[Any]) -> Any:
         """Like ``map``, but a list: one round trip of look-ups, then only the misses are computed."""
-        return self._self_map(list(zip(*iterables, strict=False)))
+        return self._self_map(
+            list(zip(*iterables, strict=False)), bulk_lookup.map_calls, bulk_lookup.map_directly, "map"
+        )
 
-    def _self_map(self, calls: list[tuple[Any, ...]]) -> Any:
+    def with_status(self, /, *args: Any, **kwargs: Any) -> Any:
+        """The cached call: its value, and how the cache handled it."""
+        core, binding = self._self_state.bound()
+        values = self._self_values(args, kwargs)
+        binding.check_name()
+        ask = direct_with_status if core.off() else call_with_status
+        return self._self_result(ask(core.engine, binding, values), "with_status")
+
+    def map_with_status(self, *iterables: Iterable[Any]) -> Any:
+        """As `map`: pairs of a value and how the cache handled its call."""
+        calls = list(zip(*iterables, strict=False))
+        return self._self_map(calls, map_with_status, map_directly_with_status, "map_with_status")
+
+    def _self_map(
+        self,
+        calls: list[tuple[Any, ...]],
+        cached: Callable[..., Steps[Outcome]],
+        direct: Callable[..., Steps[Outcome]],
+        name: str,
+    ) -> Any:
         core, binding = self._self_state.bound()
         # a thousand at once: the question of the class costs a call each, and is asked where there is one
         bind = self._self_values if self._self_function.wants_class else binding.function.signature.bind
-        map_calls = bulk_lookup.map_directly if core.off() else bulk_lookup.map_calls
-        return self._self_result(map_calls(core.engine, binding, [bind(args, {}) for args in calls]), "map")
+        steps = (direct if core.off() else cached)(core.engine, binding, [bind(args, {}) for args in calls])
+        return self._self_result(steps, name)
 
     def _self_do(
         self, what: Callable[..., Steps[Any]], args: tuple[Any, ...], kwargs: dict[str, Any], name: str
@@ -229,6 +256,14 @@ class BoundMemoized(functools.partial):  # type: ignore[type-arg]  # what it ret
     def map(self, *iterables: Iterable[Any]) -> Any:
         """Like ``map``, but a list."""
         return self._memoized().map(repeat(self.args[0]), *iterables)
+
+    def with_status(self, /, *args: Any, **kwargs: Any) -> Any:
+        """The cached call: its value, and how the cache handled it."""
+        return self._memoized().with_status(*self.args, *args, **kwargs)
+
+    def map_with_status(self, *iterables: Iterable[Any]) -> Any:
+        """As `map`: pairs of a value and how the cache handled its call."""
+        return self._memoized().map_with_status(repeat(self.args[0]), *iterables)
 
     @property
     def __wrapped__(self) -> Any:

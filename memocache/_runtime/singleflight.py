@@ -103,7 +103,19 @@ class _State(Enum):
 class Flight:
     """One computation of one key under way."""
 
-    __slots__ = ("_token", "blocked_on", "followed", "key", "marks", "outcome", "signal", "state", "thaw", "void")
+    __slots__ = (
+        "_token",
+        "blocked_on",
+        "followed",
+        "key",
+        "marks",
+        "outcome",
+        "signal",
+        "state",
+        "stored_for",
+        "thaw",
+        "void",
+    )
 
     def __init__(self, key: Hashable, marks: tuple[Mark, ...]) -> None:
         self.key = key
@@ -112,6 +124,8 @@ class Flight:
         # how each follower makes its own copy of the outcome's value; None: they share it
         self.thaw: Callable[[Any], Any] | None = None
         self.followed = False
+        # seconds for which the outcome was stored; None: it was not
+        self.stored_for: float | None = None
         self.state = _State.OPEN
         self.void = False
         self.signal = Signal()

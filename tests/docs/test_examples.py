@@ -40,6 +40,7 @@ def test_fastapi(example: Callable[[str], Any]) -> None:
         with assert_computed(module.stock_of, 1), assert_computed(module.settings_of, 1):
             for _ in range(3):
                 assert client.get("/items/1").json() == {"item": 1, "stock": 10, "currency": "EUR"}
+        assert client.get("/items/1").headers["Cache-Status"].startswith("memocache; hit; ttl=")
         assert client.put("/items/1", params={"stock": 9}).status_code == 200
         assert client.get("/items/1").json()["stock"] == 9
         assert client.get("/items/3").status_code == 404

@@ -25,7 +25,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     map(
         frozenset,
         (
-            {"exceptions", "stats"},
+            {"exceptions", "stats", "status"},
             {"typing"},
             {"_runtime", "codecs"},
             {"backends"},

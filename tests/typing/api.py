@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from datetime import timedelta
 from typing import Any, Literal, Protocol, TypeVar, assert_type
 
-from memocache import MISSING, Cache, CacheInfo, FunctionStats, cached, cached_many, default_cache
+from memocache import MISSING, Cache, CacheInfo, CacheStatus, FunctionStats, cached, cached_many, default_cache
 from memocache.typing import AsyncCachedFunction, CachedFunction, Missing
 
 T = TypeVar("T")
@@ -69,6 +69,9 @@ def what_a_function_has() -> None:
     assert_type(bare.refresh("book", country="BE"), float)
     assert_type(bare.peek("book"), float | Missing)
     assert_type(bare.map(["book", "pen"], ["NL", "BE"]), list[float])
+    assert_type(bare.with_status("book", country="BE"), tuple[float, CacheStatus])
+    assert_type(bare.map_with_status(["book", "pen"]), list[tuple[float, CacheStatus]])
+    bare.with_status(1)  # type: ignore[arg-type]
     assert_type(bare.__wrapped__("book"), float)
     assert_type(bare.__name__, str)
     bare.cache_clear()
@@ -121,6 +124,8 @@ async def coroutines() -> None:
     assert_type(await fetch.refresh("url"), bytes)
     assert_type(await fetch.peek("url"), bytes | Missing)
     assert_type(await fetch.map(["url"]), list[bytes])
+    assert_type(await fetch.with_status("url"), tuple[bytes, CacheStatus])
+    assert_type(await fetch.map_with_status(["url"]), list[tuple[bytes, CacheStatus]])
     assert_type(fetch.cache_info(), CacheInfo)
     assert_type(fetch.cache_parameters(), dict[str, Any])
     assert_type(fetch.stats(), FunctionStats)

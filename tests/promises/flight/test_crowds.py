@@ -182,3 +182,22 @@ def test_without_coalescing_everyone_computes(cache: Cache) -> None:
     join(thread)
     assert sorted(results[0]) == [1, 2]
     assert_quiet(cache)
+
+
+def test_first_calls_made_together_are_of_one_function() -> None:
+    """What a function captured is read once for all threads whose first calls meet, also where it has no value."""
+
+    def make() -> tuple[list[int], Callable[[int], int]]:
+        calls, captured = [], threading.Event()
+
+        @Cache().cached
+        def f(n: int) -> int:
+            calls.append(n)
+            captured.wait(0.01)
+            return n
+
+        return calls, f
+
+    for calls, f in [make() for _ in range(50)]:
+        crowd(2, lambda _, f=f: f(1))
+        assert calls == [1]

@@ -1,0 +1,69 @@
+"""Calls that are asked how the cache handled them: the value, and its `CacheStatus`.
+
+They look by the engine's steps, which keep what was found; the plain call's own look-ups note nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from memocache._calls.bulk_lookup import results_of
+from memocache._calls.call import Call
+from memocache._calls.call_key import Binding
+from memocache._calls.engine import Engine
+from memocache._calls.signature import Values
+from memocache._runtime.effects import Steps
+from memocache._runtime.outcome import Outcome
+from memocache.stats import EXPIRED
+from memocache.status import BYPASS, CacheStatus
+
+
+def call_with_status(engine: Engine, binding: Binding, values: Values) -> Steps[Outcome]:
+    """One cached call: the pair of its value and its status, or its error."""
+    call = Call(binding, values, *binding.address(values))
+    outcome = yield from engine.call(binding, values, call)
+    return outcome if outcome.error is not None else Outcome((outcome.value, status_of(call)))
+
+
+def direct_with_status(engine: Engine, binding: Binding, values: Values) -> Steps[Outcome]:
+    """As `call_with_status`, with caching disabled."""
+    outcome = yield from engine.leader.direct(binding.function, values)
+    return outcome if outcome.error is not None else Outcome((outcome.value, BYPASS))
+
+
+def map_with_status(engine: Engine, binding: Binding, calls: Sequence[Values]) -> Steps[Outcome]:
+    """As `memocache._calls.bulk_lookup.map_calls`: pairs of value and status."""
+    made: list[Call] = []
+    outcome = yield from results_of(engine, binding, calls, made)
+    if outcome.error is not None:
+        return outcome
+    return Outcome([(value, status_of(call)) for value, call in zip(outcome.value, made, strict=True)])
+
+
+def map_directly_with_status(engine: Engine, binding: Binding, calls: Sequence[Values]) -> Steps[Outcome]:
+    """As `map_with_status`, with caching disabled."""
+    results = []
+    for values in calls:
+        outcome = yield from direct_with_status(engine, binding, values)
+        if outcome.error is not None:
+            return outcome
+        results.append(outcome.value)
+    return Outcome(results)
+
+
+def status_of(call: Call) -> CacheStatus:
+    """How a call that came to a value was handled."""
+    found, key = call.found, call.binding.entry_key(call.address)
+    left = None if found.load is None else found.expires - found.now
+    if not call.missed:
+        return CacheStatus(True, ttl=left, key=key)
+    stored_for = call.flight.stored_for
+    return CacheStatus(
+        False,
+        "stale" if call.address.cause == EXPIRED else "miss",
+        collapsed=call.shared,
+        stored=stored_for is not None and not call.shared,
+        # what another process stored was found when this call looked again
+        ttl=left if stored_for is None and left is not None and left > 0 else stored_for,
+        key=key,
+    )
