@@ -204,6 +204,10 @@ class Backend(Protocol):
         """Return the strings added under `key` by `transact(members=…)`."""
         ...
 
+    def prolong(self, lives: Sequence[tuple[str, int]], *, timeout: float | None = None) -> None:
+        """Let each of these keys that is there live for so many milliseconds (at least 1) from now."""
+        ...
+
     def tally(self, tallies: Sequence[Tally], *, timeout: float | None = None) -> None:
         """Carry out all tallies, each at once, in one round trip per node; absent counters begin at 0.
 

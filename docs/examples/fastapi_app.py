@@ -1,4 +1,4 @@
-"""FastAPI: a cached dependency, cached endpoint data, a `Cache-Status` header, and an endpoint that writes and invalidates.
+"""FastAPI: a cached dependency, cached data, a `Cache-Status` header, and an endpoint that writes and invalidates.
 
 ``python fastapi_app.py`` serves http://localhost:8000/items/1; write with
 ``curl -X PUT 'http://localhost:8000/items/1?stock=9'``. ``MEMOCACHE_URL=redis://… uvicorn fastapi_app:app --workers 4``

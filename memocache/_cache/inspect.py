@@ -45,7 +45,7 @@ class Inspector:
         options = next((user.bound()[1].function for user in entry.table.users), None)
         return EntryInfo(
             name,
-            wall + entry.fresh_until - entry.ttl,
+            wall + entry.born,
             wall + entry.expires,
             entry.hits,
             None if entry.last is None else wall + entry.last,

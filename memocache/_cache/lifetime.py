@@ -15,6 +15,7 @@ from memocache._cache.stats_reporter import StatsReporter
 from memocache._calls.core import Core
 from memocache._stores.layered.near_cache import NearTier
 from memocache._stores.remote.lease_heartbeat import Keeper
+from memocache._stores.remote.sliding_expiry import Prolonger
 from memocache.backends._threads import in_thread_unhurried
 from memocache.typing import Backend
 
@@ -22,11 +23,14 @@ from memocache.typing import Backend
 class Lifetime:
     """Ends the parts of one cache; using the cache again begins them anew."""
 
-    def __init__(self, backend: Backend, reporter: StatsReporter, near: NearTier | None, keeper: Keeper) -> None:
+    def __init__(
+        self, backend: Backend, reporter: StatsReporter, near: NearTier | None, keeper: Keeper, prolonger: Prolonger
+    ) -> None:
         self._backend = backend
         self._reporter = reporter
         self._near = near
         self._keeper = keeper
+        self._prolonger = prolonger
 
     def end_with(self, core: Core, *, owned: bool) -> None:
         """End the parts when `core` is collected; a backend that is not `owned` stays open for who made it."""
@@ -35,12 +39,14 @@ class Lifetime:
     def close(self) -> None:
         """Send what was counted, and let go of connections and threads."""
         self._reporter.close()
+        self._prolonger.rest()
         self._rest()
         self._backend.close()
 
     async def aclose(self) -> None:
         """As `close`, without blocking the event loop."""
         await self._reporter.aclose()
+        await in_thread_unhurried(self._prolonger.rest)
         self._rest()
         aio: Any = getattr(self._backend, "aio", None)
         if aio is not None:
@@ -53,6 +59,7 @@ class Lifetime:
     def dropped(self, owned: bool) -> None:
         """As `close`, of a cache that nobody has any more."""
         self._reporter.close()
+        self._prolonger.rest()
         self._rest()
         if owned:
             self._backend.close()

@@ -95,7 +95,7 @@ def wire(backend: Any, settings: Settings, codec: Codec, *, owned: bool) -> Part
     core = Core(places, engine, codec, services, guard=guard, near=near)
     lifetime = None
     if remote is not None:
-        lifetime = Lifetime(remote.guard.backend, remote.reporter, near, remote.store.keeper)
+        lifetime = Lifetime(remote.guard.backend, remote.reporter, near, remote.store.keeper, remote.store.prolonger)
         lifetime.end_with(core, owned=owned)
     return Parts(core, operations, guard, near, lifetime)
 

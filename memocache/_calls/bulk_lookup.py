@@ -103,7 +103,7 @@ def _ask(
     standing = {mine: [known[marker] for marker in some] for mine, some in lists.items()}
     generations = {mine: None if None in some else b"".join(some) for mine, some in standing.items()}
     plain = engine.emit is None and not binding.function.options.early and not shared.tiered
-    plain = plain and not whole
+    plain = plain and not whole and not binding.function.options.idle
     now = shared.clock.time()
     raws = iter(replies)
     starts: dict[tuple[int, int], bytes] = {}

@@ -143,14 +143,14 @@ class Binding:
 
     def _place(self, identity: bytes) -> tuple[bytes, Table]:
         """What the digests of the function's calls begin with, and the table of their entries."""
-        places, function = self.places, self.function
+        places, function, options = self.places, self.function, self.function.options
         seed = blake2b(identity, digest_size=DIGEST_BYTES).digest()
-        options = function.options
         table = places.tier.table(
             function.name,
             seed,
             maxsize=options.maxsize,
             owner=None if options.maxsize is MISSING else function.number,
+            idle=options.idle,
             stale=options.stale,
             retention=max(options.stale, options.stale_if_error),
         )

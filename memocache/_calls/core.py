@@ -96,7 +96,7 @@ class Core:
         shown["name"] = binding.function.name
         if shown["ttl"] is MISSING:
             shown["ttl"] = self.engine.default_ttl
-        for name in ("stale", "stale_if_error", "soft_timeout", "hard_timeout"):
+        for name in ("idle", "stale", "stale_if_error", "soft_timeout", "hard_timeout"):
             shown[name] = shown[name] or None
         shown["exclude"] = (*options.exclude, *self.places.exclude)
         shown["maxsize"] = options.maxsize or None
@@ -144,6 +144,7 @@ class Core:
             self.guard.after_fork()
         if isinstance(self.places.shared, SharedStore):
             self.places.shared.keeper.after_fork()
+            self.places.shared.prolonger.after_fork()
         self.services.after_fork()
 
 

@@ -66,6 +66,7 @@ class Decorator:
         /,
         *,
         ttl: Ttl | Missing = MISSING,
+        idle: Duration | None = None,
         stale: Duration | None = None,
         stale_if_error: Duration | None = None,
         early: float = 0.0,
@@ -94,6 +95,9 @@ class Decorator:
             ttl: how long a result is fresh: a duration, or a callable of the result that returns one. None: for ever,
                 so that only an invalidation or lack of space ends it. Left out: the cache's ``default_ttl``, an hour
                 unless set.
+            idle: duration for which an entry may stand unread: one that nobody read for so long is gone, and in any
+                case at the end of `ttl` (and `stale`). Reads prolong it at most a quarter of `idle`, or 1 s, late.
+                None (default): off.
             stale: duration after `ttl` in which the old value is served at once while one background refresh runs;
                 callers may see values of age `ttl` + `stale`. None (default): off.
             stale_if_error: duration after `ttl` in which the old value is served when the function raises, which hides

@@ -70,9 +70,10 @@ class FastPath:
 
     @staticmethod
     def looks(engine: Engine, binding: Binding) -> bool:
-        """Whether calls look here: those with something to weigh, or to tell observers, go by the engine's steps."""
+        """Whether calls look here: those with something to weigh, to note or to tell, go by the engine's steps."""
         shared = isinstance(binding.places.shared, SharedStore)
-        return shared and engine.emit is None and not binding.function.options.early
+        options = binding.function.options
+        return shared and engine.emit is None and not options.early and not options.idle
 
     def look(self, values: Values) -> Outcome | Call | None:
         """An outcome to serve, or what `Engine.call` goes on with (None: it begins anew). Raises what

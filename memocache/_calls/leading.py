@@ -238,6 +238,7 @@ class Leader:
             binding.function.declared_tags,
             options.share,
             binding.held_by_reference,
+            options.idle,
         )
 
     def _ttl(self, ttl: Any, result: Any) -> float:

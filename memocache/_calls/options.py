@@ -24,6 +24,7 @@ class Options:
     """Checked options. Durations are seconds, 0 for off; `ttl` is infinite for never, MISSING for the default."""
 
     ttl: float | Callable[[Any], Any] | Any
+    idle: float
     stale: float
     stale_if_error: float
     early: float
@@ -48,6 +49,7 @@ def check(
     signature: Signature,
     *,
     ttl: Any = MISSING,
+    idle: Any = None,
     stale: Any = None,
     stale_if_error: Any = None,
     early: Any = 0.0,
@@ -92,6 +94,7 @@ def check(
         _refuse("version", 'takes a str or an int, "auto" among them')
     return Options(
         ttl=ttl_setting(ttl),
+        idle=_optional(idle, "idle"),
         stale=_optional(stale, "stale"),
         stale_if_error=_optional(stale_if_error, "stale_if_error"),
         early=_share(early, "early", None),

@@ -58,6 +58,15 @@ class Entry:
         return self.fresh_until if self.ttl < NEVER else inf
 
     @property
+    def born(self) -> float:
+        """When it was stored (monotonic seconds)."""
+        return self.fresh_until - self.ttl
+
+    def past(self, now: float, retention: float) -> bool:
+        """Whether it is not to be kept any longer, where stale entries are kept for `retention` seconds."""
+        return now >= self.fresh_until + retention
+
+    @property
     def held(self) -> bool:
         """Whether it is in its table."""
         return placed(self.rank)
@@ -107,10 +116,47 @@ class MarkedEntry(Entry):
         self.arguments = arguments
 
 
+class SlidingEntry(MarkedEntry):
+    """An entry that is gone when nobody has read it for `idle` seconds, and at its `end` in any case.
+
+    `fresh_until` is what it has for sure. A look-up that finds it past that asks `past`, which adds what the reads
+    since have earned: so a hit is counted as any other's, and nothing is written for it.
+    """
+
+    __slots__ = ("end", "idle")
+
+    def __init__(self, *what: Any, now: float, ttl: float, idle: float, **more: Any) -> None:
+        super().__init__(*what, now=now, ttl=ttl, **more)
+        self.idle = idle
+        self.end = self.fresh_until
+        self.fresh_until = min(self.end, now + idle)
+
+    @property
+    def expires(self) -> float:
+        """When it stops being fresh, however often it is read."""
+        return self.end if self.ttl < NEVER else inf
+
+    @property
+    def born(self) -> float:
+        """When it was stored (monotonic seconds)."""
+        return self.end - self.ttl
+
+    def past(self, now: float, retention: float) -> bool:
+        """As of `Entry`; what reads have earned is added. Under the tier's lock."""
+        if self.fresh_until == -inf:
+            return True
+        until = max(self.born, self.last or -inf) + self.idle
+        if now >= min(until, self.end + retention):
+            return True
+        self.fresh_until = min(self.end, until)
+        return False
+
+
 class Table:
     """The entries of one function identity, and its counters.
 
-    Entries may be served for `stale` seconds after their ttl and are kept for `retention` seconds after it. Hits are
+    Entries may be served for `stale` seconds after their ttl and are kept for `retention` seconds after it; unread for
+    `idle` seconds (0: that is no matter) they are gone. Hits are
     counted on the entry alone; those of entries that left are in `counters`.
     """
 
@@ -122,6 +168,7 @@ class Table:
         "digest",
         "entries",
         "identity",
+        "idle",
         "name",
         "pool",
         "retention",
@@ -133,7 +180,7 @@ class Table:
         self.name = name
         self.identity: Hashable = None
         """What tells it from the other tables of its name."""
-        self.stale = 0.0
+        self.stale = self.idle = 0.0
         self.entries: dict[Any, Entry] = {}
         self.counters = Counters(on_count)
         # the digest of an entry's key, set by who makes the keys

@@ -110,7 +110,8 @@ class Found:
 
 class Record(NamedTuple):
     """An outcome to be stored: `ttl` seconds fresh (already jittered), `stale` and `keep` seconds servable and kept
-    after that. `told` is called with why a part of it is held by reference, if one is.
+    after that. `told` is called with why a part of it is held by reference, if one is. Unread for `idle` seconds it is
+    gone (0: never for that).
     """
 
     outcome: Outcome
@@ -122,6 +123,7 @@ class Record(NamedTuple):
     tags: tuple[str, ...] = ()
     share: bool = False
     told: Callable[[str], None] | None = None
+    idle: float = 0.0
 
 
 class Unstorable(Exception):

@@ -135,6 +135,12 @@ class BaseBackend(ABC):
         """Return the strings added under `key` by `transact(members=…)`."""
         return _members(self.read([key], timeout=timeout)[0])
 
+    def prolong(self, lives: Sequence[tuple[str, int]], *, timeout: float | None = None) -> None:
+        """Write each key that is there anew, with so many milliseconds to live, unless it changes meanwhile."""
+        for (key, ttl_ms), value in zip(lives, self.read([key for key, _ in lives], timeout=timeout), strict=True):
+            if value is not None:
+                self.transact([Guard(key, value)], [Put(key, value, ttl_ms)], timeout=timeout)
+
     def tally(self, tallies: Sequence[Tally], *, timeout: float | None = None) -> None:
         """Carry out each tally (each step of `once`) at once; raise TimeoutError if others always came first (5 s by
         default).

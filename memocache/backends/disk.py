@@ -294,6 +294,16 @@ class DiskBackend(BaseBackend):
         """Remove `keys` and return how many of them were there."""
         return self._write(lambda table: sum(map(table.delete, keys)), timeout, removes=True) if keys else 0
 
+    def prolong(self, lives: Sequence[tuple[str, int]], *, timeout: float | None = None) -> None:
+        """Let each of these keys that is there live for so many milliseconds from now, some hundreds in a turn."""
+
+        def work(some: Sequence[tuple[str, int]], table: WriteTransaction) -> None:
+            for key, ttl_ms in some:
+                table.prolong(key, records.expiry(table.now_ms, ttl_ms))
+
+        for at in range(0, len(lives), _TALLIES):
+            self._write(partial(work, lives[at : at + _TALLIES]), timeout)
+
     def tally(self, tallies: Sequence[Tally], *, timeout: float | None = None) -> None:
         """Carry out each tally (each step of `once`) at once, some hundreds in a turn; accesses make entries worth
         more.

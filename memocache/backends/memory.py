@@ -80,6 +80,15 @@ class MemoryBackend(BaseBackend):
                 del self._cells[key]
             return len(there)
 
+    def prolong(self, lives: Sequence[tuple[str, int]], *, timeout: float | None = None) -> None:
+        """Let each of these keys that is there live for so many milliseconds from now."""
+        with self._lock:
+            now = self._monotonic()
+            for key, ttl_ms in lives:
+                value = self._get(key)
+                if value is not None:
+                    self._cells[key] = _Cell(value, now + ttl_ms / 1000)
+
     def scan(self, prefix: str, cursor: Any = None, *, timeout: float | None = None) -> tuple[Any, list[str]]:
         """Return up to 1,000 keys in order; the cursor is the last one."""
         with self._lock:

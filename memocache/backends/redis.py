@@ -125,6 +125,10 @@ class RedisBackend:
         """Return the strings added under `key` by `transact(members=…)`."""
         return self._pool.run(self._say.members(key), timeout)
 
+    def prolong(self, lives: Sequence[tuple[str, int]], *, timeout: float | None = None) -> None:
+        """Let each of these keys that is there live for so many milliseconds from now, 1,000 in a round trip."""
+        self._pool.run(self._say.prolong(lives), timeout)
+
     def tally(self, tallies: Sequence[Tally], *, timeout: float | None = None) -> None:
         """Carry out all tallies in one round trip; numbers and sums are signed 64-bit."""
         self._pool.run(self._say.tally(tallies), timeout)
@@ -227,6 +231,10 @@ class AsyncRedis:
     async def members(self, key: str, *, timeout: float | None = None) -> set[str]:
         """See `RedisBackend.members`."""
         return await self.multiplexer.run(self._say.members(key), timeout)
+
+    async def prolong(self, lives: Sequence[tuple[str, int]], *, timeout: float | None = None) -> None:
+        """See `RedisBackend.prolong`."""
+        await self.multiplexer.run(self._say.prolong(lives), timeout)
 
     async def tally(self, tallies: Sequence[Tally], *, timeout: float | None = None) -> None:
         """See `RedisBackend.tally`."""

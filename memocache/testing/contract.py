@@ -126,11 +126,12 @@ class BackendContract:
         assert talk.delete([at(name)]) == 1
 
     def test_a_put_replaces_value_and_expiry(self, talk: Any, at: Callable[[str], str]) -> None:
-        """Writing again replaces the value, and a put without ttl ends an earlier expiry."""
-        talk.transact([], [Put(at("a"), b"1", 100)])
+        """Writing again replaces value and expiry; `prolong` replaces the expiry alone, of what is there."""
+        talk.transact([], [Put(at("a"), b"1", 100), Put(at("b"), b"3", 60_000), Put(at("c"), b"4" * 99)])
         talk.transact([], [Put(at("a"), b"2"), Put(at("clock"), b"", 200)])
-        self._until(lambda: talk.read([at("clock")]) == [None])
-        assert talk.read([at("a")]) == [b"2"]
+        talk.prolong([(at("b"), 1), (at("c"), 60_000), (at("x"), 60_000)])
+        self._until(lambda: talk.read([at("clock"), at("b")]) == [None, None])
+        assert talk.read([at("a"), at("c"), at("x")]) == [b"2", b"4" * 99, None]
 
     def test_a_value_expires(self, talk: Any, at: Callable[[str], str]) -> None:
         """A put with a ttl is there at first and gone afterwards, for reads, guards and deletes alike."""

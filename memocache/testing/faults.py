@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection
 from typing import Any, Literal
 
 OPERATIONS = frozenset(
-    {"read", "transact", "delete", "scan", "ping", "members", "tally", "counts", "facts", "subscribe"}
+    {"read", "transact", "delete", "scan", "ping", "members", "prolong", "tally", "counts", "facts", "subscribe"}
 )
 """What can be made to fail; `close` always works."""
 

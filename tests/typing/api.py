@@ -32,7 +32,7 @@ def called(item: str, country: str = "NL") -> float:
     return 1.0
 
 
-@cached(ttl="5m", stale=timedelta(hours=1), tags=["price:{item}"], exclude="country", errors=KeyError, name="price")
+@cached(ttl="5m", idle="1m", stale=timedelta(hours=1), tags=["price:{item}"], exclude="country", errors=KeyError)
 def optioned(item: str, country: str = "NL") -> float:
     return 1.0
 

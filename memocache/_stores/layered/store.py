@@ -18,6 +18,7 @@ from memocache._stores.entry import Entry, Table
 from memocache._stores.layered.near_cache import Copies, NearTier
 from memocache._stores.memory.tier import LocalTier
 from memocache._stores.remote.lease import SharedLease
+from memocache._stores.remote.sliding_expiry import lateness
 from memocache._stores.remote.store import SharedStore
 from memocache._stores.store import Address, Found
 from memocache.codecs.copying import copier
@@ -124,6 +125,8 @@ class TieredStore(SharedStore):
         """Have a copy made of what was found fresh, when it is loaded."""
         if expected is not None and found.load is not None and found.now < found.expires and not found.is_error:
             left = found.expires - found.now
+            if address.table.idle:  # reads of a copy are not noted, so it ends before they would be missed
+                left = min(left, lateness(address.table.idle))
             found.load = partial(self._load_and_keep, address, expected, found.load, left, found.compute_seconds)
 
     def _load_and_keep(

@@ -140,6 +140,7 @@ class LocalStore:
             sealed=lease.generations,
             tokens=address.tokens,
             tags=record.tags,
+            idle=record.idle,
             unless=unless,
         )
 

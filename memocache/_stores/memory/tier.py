@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from memocache._runtime.generations import Mark, Marks
 from memocache._runtime.identity import Held
-from memocache._stores.entry import NEVER, Entry, MarkedEntry, Table, Thaw
+from memocache._stores.entry import NEVER, Entry, MarkedEntry, SlidingEntry, Table, Thaw
 from memocache._stores.memory.lifetimes import Lifetimes
 from memocache._stores.memory.miss_reasons import REMEMBERED, Causes
 from memocache._stores.memory.space_saving import SpaceSaving
@@ -65,6 +65,7 @@ class LocalTier(TierCounts):
         *,
         maxsize: int | Missing | None = MISSING,
         owner: Hashable = None,
+        idle: float = 0.0,
         stale: float = 0.0,
         retention: float = 0.0,
     ) -> Table:
@@ -80,6 +81,7 @@ class LocalTier(TierCounts):
                 table.identity = own
                 if owner is not None:
                     self._owned.setdefault((name, identity), []).append(table)
+            table.idle = max(table.idle, idle)
             table.stale = max(table.stale, stale)
             table.retention = max(table.retention, retention)
             return table
@@ -103,7 +105,7 @@ class LocalTier(TierCounts):
         entry = table.entries.get(key)
         if entry is None:
             return None
-        if self.clock.monotonic() >= entry.fresh_until + table.retention:
+        if self.clock.monotonic() >= entry.fresh_until and self._past(entry):
             with self.lock:
                 if table.entries.get(key) is entry:
                     self._drop(entry)
@@ -198,6 +200,7 @@ class LocalTier(TierCounts):
         sealed: bytes | None = None,
         tokens: tuple[int | Held, ...] = (),
         tags: tuple[str, ...] = (),
+        idle: float = 0.0,
         unless: Callable[[], bool] | None = None,
     ) -> bool:
         """Hold an outcome for `ttl` seconds; False, and nothing changed, if a mark was invalidated or `unless` says so.
@@ -206,16 +209,21 @@ class LocalTier(TierCounts):
         removed when it is invalidated, a tag's are found out).
 
         `tags` are the declared ones, `tokens` are the identity tokens the key is made of: the entry goes when one of
-        their objects dies, and holds those that it must.
+        their objects dies, and holds those that it must. Unread for `idle` seconds (0: that is no matter) it is gone.
         """
         arguments = tuple([token for token in tokens if type(token) is Held])
         with self.lock:
             if not all(mark.alive for mark in marks) or (unless is not None and unless()):
                 return False
             now = self.clock.monotonic()
-            if len(marks) > 2 or tags or sealed is not None or arguments:
+            if idle:
+                entry: Entry = SlidingEntry(
+                    table, key, value, thaw, now=now, ttl=ttl, idle=idle, compute=compute, marks=marks[2:],
+                    epoch=self.all_marks.epoch, sealed=sealed, tags=tags, arguments=arguments,
+                )  # fmt: skip
+            elif len(marks) > 2 or tags or sealed is not None or arguments:
                 epoch = self.all_marks.epoch
-                entry: Entry = MarkedEntry(
+                entry = MarkedEntry(
                     table, key, value, thaw, now=now, ttl=ttl, compute=compute,
                     marks=marks[2:], epoch=epoch, sealed=sealed, tags=tags, arguments=arguments,
                 )  # fmt: skip
@@ -248,9 +256,12 @@ class LocalTier(TierCounts):
             entry = self.find(table, key)
             if entry is None:
                 return False
-            now, stored = self.clock.monotonic(), entry.fresh_until - entry.ttl
-            entry.fresh_until = now + min(ttl, NEVER)
-            entry.ttl = entry.fresh_until - stored
+            now, born = self.clock.monotonic(), entry.born
+            until = now + min(ttl, NEVER)
+            entry.ttl = until - born
+            entry.fresh_until = until
+            if isinstance(entry, SlidingEntry):
+                entry.end, entry.fresh_until = until, min(until, now + entry.idle)
             return True
 
     def discard(self, table: Table, key: Hashable) -> bool:
@@ -309,7 +320,8 @@ class LocalTier(TierCounts):
             self.lifetimes.release()
 
     def _past(self, entry: Entry) -> bool:
-        return self.clock.monotonic() >= entry.fresh_until + entry.table.retention
+        with self.lock:  # an entry that slides may be given more time
+            return entry.past(self.clock.monotonic(), entry.table.retention)
 
     def _sweep(self) -> None:
         """Remove what expired, what belonged to dead objects, and unused tables; amortised constant time a put."""

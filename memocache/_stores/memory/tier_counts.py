@@ -43,7 +43,14 @@ class TierCounts:
             entries = [e for one in (table, table.beside) if one is not None for e in one.entries.values()]
         for at in range(0, len(entries), PART):
             part = entries[at : at + PART]
-            yield sum(e.fresh_until > now and all(mark.alive for mark in e.marks) for e in part)
+            yield sum(
+                (e.fresh_until > now or self._slides(e, now)) and all(mark.alive for mark in e.marks) for e in part
+            )
+
+    def _slides(self, entry: Entry, now: float) -> bool:
+        """Whether an entry that was fresh until now has been given more time by its reads."""
+        with self.lock:
+            return not entry.past(now, entry.table.retention) and entry.fresh_until > now
 
     def counted(self, table: Table) -> dict[str, float]:
         """The counters of a table by name, with the hits of the entries it holds."""

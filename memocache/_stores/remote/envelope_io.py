@@ -18,6 +18,7 @@ from memocache._stores.remote.envelope import Envelope, Flag
 from memocache._stores.remote.guard import BackendGuard
 from memocache._stores.remote.keyspace import Spot
 from memocache._stores.remote.signing import Sealer
+from memocache._stores.remote.sliding_expiry import lateness
 from memocache._stores.store import Address, Found, Record, Unstorable
 from memocache.codecs.codec import Codec
 from memocache.exceptions import DecodeError, EncodeError
@@ -164,7 +165,10 @@ class Shelf:
             raw = self.sealer.write(envelope)
         else:
             raw = Pieces((_envelope.clear(envelope, size), *pieces, _envelope.close(b"", b"")))
-        return Put(spot.entry, raw, milliseconds(record.ttl + record.keep))
+        life = record.ttl + record.keep
+        if record.idle:
+            life = min(life, record.idle + lateness(record.idle))
+        return Put(spot.entry, raw, milliseconds(life))
 
 
 def milliseconds(seconds: float) -> int | None:

@@ -37,6 +37,7 @@ _DOING = {
     "facts": "asking about the server",
     "members": "reading the names of functions",
     "ping": "asking whether it answers",
+    "prolong": "prolonging entries",
     "read": "reading",
     "scan": "listing keys",
     "subscribe": "listening",

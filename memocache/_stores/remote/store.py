@@ -31,6 +31,7 @@ from memocache._stores.remote.keyspace import Layout, Site, Spot, entry_rest, pl
 from memocache._stores.remote.lease_heartbeat import Keeper
 from memocache._stores.remote.reader import HitLog
 from memocache._stores.remote.signing import Sealer
+from memocache._stores.remote.sliding_expiry import Prolonger
 from memocache._stores.store import Address, Found, Record
 from memocache.codecs.codec import Codec
 from memocache.exceptions import DecodeError
@@ -69,6 +70,7 @@ class SharedStore(Shelf):
         self.time: Callable[[], float] = clock.time
         self.decode: Callable[[Any], Any] = codec.decode
         self.keeper = Keeper(guard, lease.LEASE_SECONDS)
+        self.prolonger = Prolonger(guard)
         self._sites: dict[tuple[str, str], Site] = {}
 
     # -- looking
@@ -104,7 +106,10 @@ class SharedStore(Shelf):
 
     def touch(self, address: Address, found: Found) -> None:
         """Count a hit on what was found."""
-        self.touch_all(address.table, (address.spot.entry,))
+        entry = address.spot.entry
+        self.touch_all(address.table, (entry,))
+        if address.table.idle:
+            self.prolonger.note(entry, address.table.idle, found.stale_until - found.now)
 
     def touch_all(self, table: Table, entries: Sequence[str]) -> None:
         """Count a hit on each of these entries of a function."""

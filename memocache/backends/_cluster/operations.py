@@ -121,6 +121,13 @@ class ClusterCommands:
         """SMEMBERS."""
         return (yield from self._router.work(slot_of(key), partial(self._say.members, key), harmless=True))
 
+    def prolong(self, lives: Sequence[tuple[str, int]]) -> Plan[None]:
+        """A round trip for the keys of each slot, at the same time."""
+        ttls = dict(lives)
+        work, say = self._router.work, self._say.prolong
+        slots = _by_slot(list(ttls)).items()
+        yield from at_once([work(slot, partial(say, [(key, ttls[key]) for key in keys])) for slot, keys in slots])
+
     def tally(self, tallies: Sequence[Tally]) -> Plan[None]:
         """Each step that must be taken once, and each other tally, by itself."""
         steps: list[list[Tally]] = []

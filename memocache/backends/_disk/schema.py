@@ -92,6 +92,18 @@ class WriteTransaction:
         elif kind not in _BRIEF:
             self._stamp(place, mark, self.now_ms)
 
+    def prolong(self, key: str, end: bytes) -> None:
+        """Let a record that is there end at another time."""
+        record = self.find(key)
+        if record is not None and record[:8] != end:
+            place = records.place(key)
+            mark = xxh3_64_digest(place)
+            if record[:8] != records.FOREVER:
+                self._txn.delete(record[:8] + mark, db=self._ends)
+            if end != records.FOREVER:
+                self._txn.put(end + mark, place, db=self._ends)
+            self._txn.put(place, end + bytes(record[8:]), db=self._values)
+
     def delete(self, key: str) -> bool:
         """Remove a key; whether it was there and alive."""
         return self._delete(records.place(key))

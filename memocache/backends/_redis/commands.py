@@ -169,6 +169,14 @@ class Commands:
         (reply,) = yield Ask(command_bytes("SMEMBERS", key), 1, harmless=True)
         return set() if _wrong_type(reply) else {text for text in _texts(reply) if text is not None}
 
+    def prolong(self, lives: Sequence[tuple[str, int]]) -> Op[None]:
+        """PEXPIRE for each, 1,000 in a round trip."""
+        for at in range(0, len(lives), _BATCH):
+            some = lives[at : at + _BATCH]
+            replies = yield Ask(b"".join([command_bytes("PEXPIRE", key, ttl) for key, ttl in some]), len(some))
+            for reply in replies:
+                int_reply(reply)
+
     def tally(self, tallies: Sequence[Tally]) -> Op[None]:
         """HINCRBY, HSET and PEXPIRE for each, in one round trip; a key of another type is replaced.
 
