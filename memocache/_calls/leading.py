@@ -21,7 +21,7 @@ from memocache._runtime.outcome import Outcome
 from memocache._runtime.randomness import random
 from memocache._runtime.singleflight import Flight, Flights
 from memocache._stores.memory.tier import LocalTier
-from memocache._stores.remote.guard import NoRoom, WriteRefused
+from memocache._stores.remote.guard import NoRoom
 from memocache._stores.remote.store import SharedStore
 from memocache._stores.store import Address, Found, Record, Store, Unstorable
 from memocache.codecs import single_use
@@ -77,9 +77,6 @@ class Leader:
         try:
             got = yield from lead.store.begin(lead.address, call.found, lead.flight, patient=patient, force=force)
         except BackendError as fault:
-            if isinstance(fault, WriteRefused):
-                # writes are refused and invalidations are not: nothing will validate the outcome for who joins later
-                self.flights.seal(lead.flight)
             self.fault(call.binding.counters, fault, raising=force)
             return patient is not None
         if got is None or isinstance(got, Found):
@@ -119,8 +116,9 @@ class Leader:
         flight = lead.flight
         # from here on nobody who joins may take the outcome: the command that validates it is on its way
         self.flights.seal(flight)
-        valid = True
-        if lead.lease is not None:
+        if lead.lease is None:
+            valid = lead.store.cut_off  # then callers share what there is; else others may have invalidated it
+        else:
             valid, outcome = yield from self._commit(binding, lead, record, outcome, force=force)
             lead.lease = None
         lead.outcome = outcome
@@ -147,11 +145,9 @@ class Leader:
                 if error is not None:
                     outcome = Outcome(None, error)
         except BackendError as fault:
-            valid = True  # cut off from the backend: nothing can be validated, and callers share what there is
             if isinstance(fault, NoRoom):
                 self.gone(address, store, REJECTED)
-            if isinstance(fault, WriteRefused):
-                valid = yield from self._validated(lead)
+            valid = store.cut_off or (yield from self._validated(lead))
             self.give_up(lead)
             self.fault(counters, fault, raising=force)
             return valid, outcome
@@ -169,7 +165,7 @@ class Leader:
         return valid, outcome
 
     def _validated(self, lead: Lead) -> Steps[bool]:
-        """Whether nothing was invalidated meanwhile, of an outcome whose storing the backend refused."""
+        """Whether nothing was invalidated meanwhile, of an outcome that could not be stored."""
         try:
             return (yield from lead.store.commit(lead.address, lead.lease, None, lead.flight))
         except BackendError:

@@ -142,6 +142,11 @@ class Lease(Protocol):
 class Store(Protocol):
     """A place that keeps outcomes."""
 
+    @property
+    def cut_off(self) -> bool:
+        """Whether a backend is left alone after failures, so that no outcome can be validated there."""
+        ...
+
     def look(self, address: Address) -> Steps[Found]:
         """Find what is kept at `address`. Raises `BackendError`."""
         ...

@@ -26,6 +26,11 @@ class ProcessBoundStore(LocalStore):
         super().__init__(tier, flights, codec)
         self._shared = shared
 
+    @property
+    def cut_off(self) -> bool:
+        """Whether the backend with the markers is left alone after failures."""
+        return self._shared.cut_off
+
     def look(self, address: Address) -> Generator[Effect, Any, Found]:
         """Find what is kept at `address`, if the backend's markers are those it was computed under."""
         entry = self.tier.find(address.table, address.key)

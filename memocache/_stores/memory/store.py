@@ -84,6 +84,11 @@ class LocalStore:
             return Outcome(None, self.codec.decode_error(entry.value))
         return Outcome(entry.thaw(entry.value))
 
+    @property
+    def cut_off(self) -> bool:
+        """There is no backend here to be cut off from."""
+        return False
+
     def begin(
         self, address: Address, found: Found, flight: Flight, *, patient: float | None, force: bool = False
     ) -> Generator[Effect, Any, LocalLease | Found | None]:

@@ -54,11 +54,7 @@ _log = logging.getLogger("memocache")
 _log.addHandler(logging.NullHandler())  # as libraries do: silent unless the application configures logging
 
 
-class WriteRefused(BackendError):
-    """The backend is well, and refused this request; others may be granted."""
-
-
-class NoRoom(WriteRefused):
+class NoRoom(BackendError):
     """The backend is well, and has no room for what was to be written: a rejection, and no failure."""
 
 
@@ -87,6 +83,11 @@ class BackendGuard:
     def io(self, operation: str, *args: Any, budget: Budget, **kwargs: Any) -> Io:
         """The effect of asking the backend for `operation`; its failure is a `BackendError`."""
         return _Request(self, operation, args, kwargs, budget)
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether the backend or a node of it is not asked: nothing can be heard of what others invalidate there."""
+        return "open" in self.breakers().values()
 
     def left_alone(self, now: float) -> str:
         """Since when the backend is not asked, and why, in words; nothing while it is asked."""
@@ -232,10 +233,8 @@ class BackendGuard:
         self._report(operation, name, self.cause)
         told = f"{self.cause} (while {_DOING.get(operation, operation)})"
         # from None: the text of the original may quote keys and values
-        kind = BackendError
-        if isinstance(error, ReplyError) and not counts:
-            kind = NoRoom if error.code == NO_ROOM else WriteRefused
-        raise kind(told) from None
+        full = isinstance(error, ReplyError) and error.code == NO_ROOM
+        raise (NoRoom if full else BackendError)(told) from None
 
     def _report(self, operation: str, name: str, cause: str) -> None:
         if self._on_fault is not None:

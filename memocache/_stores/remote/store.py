@@ -166,6 +166,11 @@ class SharedStore(Shelf):
 
     # -- computing
 
+    @property
+    def cut_off(self) -> bool:
+        """Whether the backend, or a node of it, is left alone after failures."""
+        return self.guard.cut_off
+
     begin = lease.begin
     commit = lease.commit
     give_up = lease.give_up

@@ -18,6 +18,7 @@ import pytest
 from memocache import MISSING, BackendError, Cache
 from memocache._cache import default as defaults
 from memocache._runtime.signals import of_signal_handler
+from memocache.backends.base import Busy
 from memocache.backends.memory import MemoryBackend
 from memocache.testing.servers import Server
 from tests.promises.flight.support import join, start, until
@@ -194,6 +195,50 @@ def test_a_full_server_shares_nothing_from_before_an_invalidation(valkey_of_own:
         go.set()
         join(first, second)
         assert (old, new) == (["old"], ["new"])
+
+
+@pytest.mark.parametrize("step", ["look", "begin", "commit"])
+@pytest.mark.parametrize("error", [Busy, ConnectionResetError])
+@pytest.mark.parametrize("bulk", [False, True], ids=["one", "bulk"])
+def test_one_request_that_fails_shares_nothing_from_before_an_invalidation(
+    valkey: Server, step: str, error: type[Exception], bulk: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the one request of the leader that fails, while the backend is asked: who calls after another process's
+    invalidation computes, in the flight's time too.
+    """
+    computing, go, source, failed = threading.Event(), threading.Event(), ["old"], []
+
+    def read(x: int) -> str:
+        value = source[0]
+        if value == "old":
+            computing.set()
+            go.wait(20)
+        return value
+
+    with Cache(valkey.url) as cache, Cache(valkey.url) as elsewhere:
+        f: Any = cache.cached(name="f")(read)
+        call = (lambda: f.map([1])[0]) if bulk else lambda: f(1)
+        ask = {"look": "read", "begin": "transact", "commit": "transact"}[step]
+        real = getattr(cache.backend, ask)
+
+        def failing(*args: Any, **kwargs: Any) -> Any:
+            if not failed and computing.is_set() == (step == "commit"):
+                failed.append(step)
+                raise error
+            return real(*args, **kwargs)
+
+        monkeypatch.setattr(cache.backend, ask, failing)
+        if step == "look":
+            monkeypatch.setattr(type(cache.backend), "read_now", lambda *_: None)
+        first, old = start(call)
+        assert computing.wait(20)
+        source[0] = "new"
+        elsewhere.invalidate("f")
+        second, new = start(call)
+        until(lambda: f.stats().coalesced == 1)
+        go.set()
+        join(first, second)
+        assert (old, new, failed) == (["old"], ["new"], [step])
 
 
 def test_default_cache_is_asked_while_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
