@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from memocache import Cache
+from memocache._cache import default
 from memocache.testing import servers
 from memocache.testing.fleet import ClusterServer, SentinelTrio
 from tests.worlds import FULL, each_server
@@ -48,6 +49,18 @@ def _noted_init(self: Cache, *args: Any, **kwargs: Any) -> None:
 
 
 Cache.__init__ = _noted_init  # type: ignore[method-assign]  # so that a fixture can close what a test left open
+
+
+@pytest.fixture(autouse=True)
+def _own_default_cache() -> Iterator[None]:
+    """Take a default cache away that a test made or left in place: the next test has that of the environment."""
+    before = default._cache
+    yield
+    left = default._cache
+    if left is not None and left is not before:
+        default._cache = None
+        left._core.retire()  # functions that found it look for the default cache again
+        left.close()
 
 
 @pytest.fixture(autouse=True)
