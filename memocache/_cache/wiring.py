@@ -92,7 +92,7 @@ def wire(backend: Any, settings: Settings, codec: Codec, *, owned: bool) -> Part
         operations.details.declare,
         operations.statistics.after_fork,
     )
-    core = Core(places, engine, codec, services, guard=guard, near=near)
+    core = Core(places, engine, codec, services, guard=guard, near=near, max_value_bytes=settings.max_value_bytes)
     lifetime = None
     if remote is not None:
         lifetime = Lifetime(remote.guard.backend, remote.reporter, near, remote.store.keeper, remote.store.prolonger)

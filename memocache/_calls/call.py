@@ -101,11 +101,13 @@ class Call:
 class Lead:
     """A flight that a computation leads; `memocache._calls.leading.Leader.end` ends it, whatever happened."""
 
-    __slots__ = ("address", "apart", "flight", "lease", "outcome", "raised", "store", "token", "waited")
+    __slots__ = ("address", "apart", "flight", "lease", "outcome", "raised", "recording", "store", "token", "waited")
 
     def __init__(self, address: Address, store: Store) -> None:
         self.address = address
         self.store = store
+        self.recording: Any = None
+        """What the computation yields, for those who join its flight to read along."""
         self.flight: Flight = NO_FLIGHT
         """Set by `Flights`, with its `token`, before anybody can join the flight."""
         self.token: Token | None = None

@@ -58,13 +58,22 @@ class Core:
     """Stores, engine and tier of one cache, and the binding of functions to them."""
 
     def __init__(
-        self, places: Places, engine: Engine, codec: Codec, services: Services, *, guard: BackendGuard | None, near: Any
+        self,
+        places: Places,
+        engine: Engine,
+        codec: Codec,
+        services: Services,
+        *,
+        guard: BackendGuard | None,
+        near: Any,
+        max_value_bytes: int,
     ) -> None:
         self.places = places
         self.engine = engine
         self.codec = codec
         self.services = services
         self.guard = guard
+        self.max_value_bytes = max_value_bytes
         self.near: NearTier | None = near
         self.tier = places.tier
         self.retired = False

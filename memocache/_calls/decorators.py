@@ -84,6 +84,7 @@ class Decorator:
         maxsize: int | Missing | None = MISSING,
         coalesce: Coalesce = "fleet",
         share: bool = False,
+        stream: bool = False,
         strict: bool = False,
     ) -> Decorate:
         """Remember the results of a function.
@@ -136,6 +137,10 @@ class Decorator:
                 ``"process"``, or None (nobody: a crowd of callers computes as often as it is large).
             share: True: callers get the very object that is held, as with `functools.lru_cache`; faster, and whoever
                 mutates it does so for all. False (default): each has its own.
+            stream: True, for generator functions and async ones: what they yield is recorded, and a hit yields it
+                again. Callers that come while it runs read along, each at its own pace. Stored only when it ended by
+                itself; a reader that stops early stops nobody else. `peek`, `put`, `refresh`, `condition` and `ttl` are
+                about the list. False (default): such functions are refused.
             strict: True: a result that cannot be stored faithfully raises `EncodeError`. False (default): it is
                 returned uncached, with one `UncacheableWarning`.
 
@@ -148,6 +153,10 @@ class Decorator:
         from memocache._calls.wrapper import memoize  # not before: wrapt brings asyncio with it
 
         def decorate(target: Any) -> Any:
+            if settings.get("stream") is True:
+                from memocache._calls.stream import memoize_stream
+
+                return memoize_stream(target, settings, self._find_core)
             return memoize(target, settings, self._find_core)
 
         return decorate if function is None else decorate(function)

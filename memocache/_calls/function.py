@@ -37,14 +37,28 @@ class Function:
             raise TypeError(f"cached() takes functions, not {type(plain).__name__} objects")
         inner = _unwrapped(plain)
         self.plain: Callable[..., Any] = plain
+        self.run: Callable[..., Any] = plain
+        """What a computation calls: `plain`, or for one that streams what gathers its items."""
+        streams = settings.get("stream") is True
         # an object with `async def __call__` is as async as a function
         self.is_async = any(map(inspect.iscoroutinefunction, (inner, type(inner).__call__)))
-        for layer in layers(plain):
+        found = list(layers(plain))
+        if streams:
+            self.is_async = any(map(inspect.isasyncgenfunction, found))
+            if not self.is_async and not any(map(inspect.isgeneratorfunction, found)):
+                raise TypeError(
+                    f"cached(stream=True) takes generator functions and async ones, and {_qualname(plain)} is neither; "
+                    "leave stream= out"
+                )
+        for layer in () if streams else found:
             if not self.is_async and (inspect.isgeneratorfunction(layer) or inspect.isasyncgenfunction(layer)):
                 raise TypeError(
                     f"cached() cannot remember {_qualname(plain)}: a generator is used up by its first reader; "
-                    "return a list instead (and above a wrapper that does so, delete its __wrapped__)"
+                    "pass stream=True, or return a list instead (and above a wrapper that does so, delete its "
+                    "__wrapped__)"
                 )
+        if streams:
+            self.run = _gathering_soon(plain) if self.is_async else _gathering(plain)
         self.signature = Signature(plain, _qualname(plain))
         outer, _, _ = self.signature.qualname.rpartition(".")
         self.in_class = bool(outer) and not outer.endswith("<locals>")
@@ -101,7 +115,8 @@ class Function:
         excluded: tuple[Any, ...] = self.exclusions.names
         if self.exclusions.classes:
             excluded = (*excluded, tuple(sorted(map(type_name, self.exclusions.classes))))
-        return "function", version, tuple(self.signature.names), key, excluded
+        kind = "stream" if options.stream else "function"
+        return kind, version, tuple(self.signature.names), key, excluded
 
     @property
     def settled(self) -> bool:
@@ -149,6 +164,17 @@ class Function:
                 except NoIdentity:
                     found[number] = parameter.default
         return found
+
+
+def _gathering(plain: Callable[..., Any]) -> Callable[..., list[Any]]:
+    return lambda *args, **kwargs: list(plain(*args, **kwargs))
+
+
+def _gathering_soon(plain: Callable[..., Any]) -> Callable[..., Any]:
+    async def gather(*args: Any, **kwargs: Any) -> list[Any]:
+        return [item async for item in plain(*args, **kwargs)]
+
+    return gather
 
 
 def _apart(why: str) -> tuple[tuple[Any, ...], str]:

@@ -92,8 +92,13 @@ class Leader:
         args, kwargs = binding.function.signature.split(values)
         clock = self.tier.clock
         begun = clock.monotonic()
-        outcome: Outcome = yield Compute(binding.function.plain, args, kwargs)
+        outcome: Outcome = yield Compute(binding.function.run, args, kwargs)
         seconds = max(0.0, clock.monotonic() - begun)
+        self.computed(binding, outcome, seconds)
+        return outcome, seconds
+
+    def computed(self, binding: Binding, outcome: Outcome, seconds: float) -> None:
+        """Count a computation and what it took."""
         counters = binding.counters
         counters.compute_times[bucket(seconds)] += 1
         counters.add(computations=1, compute_seconds=seconds)
@@ -101,12 +106,11 @@ class Leader:
             error = None if outcome.error is None else type(outcome.error).__qualname__
             self.emit(events.Computed(binding.function.name, seconds, error is None, error))
         binding.mean_seconds = smoothed(binding.mean_seconds, seconds)
-        return outcome, seconds
 
     def direct(self, function: Function, values: Values) -> Steps[Outcome]:
         """Run the function with caching disabled."""
         args, kwargs = function.signature.split(values)
-        outcome: Outcome = yield Compute(function.plain, args, kwargs)
+        outcome: Outcome = yield Compute(function.run, args, kwargs)
         return outcome
 
     def settle(

@@ -42,6 +42,7 @@ class Options:
     maxsize: int | Missing | None
     coalesce: Coalesce
     share: bool
+    stream: bool
     strict: bool
 
 
@@ -67,6 +68,7 @@ def check(
     maxsize: Any = MISSING,
     coalesce: Any = "fleet",
     share: Any = False,
+    stream: Any = False,
     strict: Any = False,
 ) -> Options:
     """Check the options of `cached` against the function's signature.
@@ -79,9 +81,11 @@ def check(
         if not isinstance(key, str):
             _refuse("key", 'takes a template such as "{user_id}:{lang}", or a callable of the call\'s arguments')
         template_fields(key, signature, "key")
-    for flag, value in (("share", share), ("strict", strict)):
+    for flag, value in (("share", share), ("stream", stream), ("strict", strict)):
         if not isinstance(value, bool):
             _refuse(flag, "takes True or False")
+    if stream and (soft_timeout is not None or hard_timeout is not None):
+        _refuse("stream", "takes no soft_timeout and no hard_timeout: bound the time of its reader, who can stop")
     if coalesce not in ("fleet", "process", None):
         _refuse("coalesce", 'takes "fleet", "process" or None')
     if name is not None and (not isinstance(name, str) or not name):
@@ -112,6 +116,7 @@ def check(
         maxsize=maxsize,
         coalesce=coalesce,
         share=share,
+        stream=stream,
         strict=strict,
     )
 

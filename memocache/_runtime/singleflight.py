@@ -92,6 +92,7 @@ class FlightHolder(Protocol):
 
     flight: Flight
     token: Token | None
+    recording: Any
 
 
 class _State(Enum):
@@ -110,6 +111,7 @@ class Flight:
         "key",
         "marks",
         "outcome",
+        "recording",
         "signal",
         "state",
         "stored_for",
@@ -124,6 +126,8 @@ class Flight:
         # how each follower makes its own copy of the outcome's value; None: they share it
         self.thaw: Callable[[Any], Any] | None = None
         self.followed = False
+        # what its computation yields, where that is a stream to read along with
+        self.recording: Any = None
         # seconds for which the outcome was stored; None: it was not
         self.stored_for: float | None = None
         self.state = _State.OPEN
@@ -203,6 +207,7 @@ class Flights:
             flight, token = self._new(key, marks)
             if holder is not None:
                 holder.flight, holder.token = flight, token
+                flight.recording = holder.recording
             self._joinable[key] = flight
             return flight, Role.LEAD, token
 

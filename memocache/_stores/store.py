@@ -172,6 +172,10 @@ class Store(Protocol):
         """
         ...
 
+    def stands(self, address: Address, lease: Any, flight: Flight) -> Steps[bool]:
+        """Whether nothing was invalidated since `begin` gave `lease`. Raises `BackendError`."""
+        ...
+
     def give_up(self, lease: Any) -> None:
         """The computation of `lease` ended without outcome; let others begin. Never blocks, never raises."""
         ...

@@ -58,6 +58,13 @@ class ProcessBoundStore(LocalStore):
             return False
         return (yield from super().commit(address, lease, record, flight))
 
+    def stands(self, address: Address, lease: LocalLease, flight: Flight) -> Generator[Effect, Any, bool]:
+        """As in the process, if the backend's markers still are those that the computation began under."""
+        generations = yield from self._shared.generations(address)
+        if generations != lease.generations:
+            return False
+        return (yield from super().stands(address, lease, flight))
+
     def put(self, address: Address, record: Record) -> Generator[Effect, Any, None]:
         """Hold the record under the markers of now."""
         generations = yield from self._shared.ensure_generations(address)

@@ -109,6 +109,11 @@ class LocalStore:
         return self._hold(address, record, lease, lambda: flight.void)
         yield  # a generator without effects
 
+    def stands(self, address: Address, lease: LocalLease, flight: Flight) -> Generator[Effect, Any, bool]:
+        """Whether neither the flight nor a mark of it was voided."""
+        return not flight.void and all(mark.alive for mark in lease.marks)
+        yield  # a generator without effects
+
     def give_up(self, lease: LocalLease) -> None:
         """Nothing to let go of."""
 

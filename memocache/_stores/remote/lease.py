@@ -146,6 +146,15 @@ def begin(
     return SharedLease(spot, b"", b"", None)
 
 
+def stands(self: LeasingStore, address: Address, lease: SharedLease, flight: Flight) -> Steps[bool]:
+    """Whether witness and markers still are those that the computation began under, in one round trip."""
+    if not lease.token:
+        return not flight.void
+    spot = lease.spot
+    witness, *markers = yield self.guard.io("read", [spot.witness, *spot.markers], budget=address.budget)
+    return not flight.void and witness == lease.token and None not in markers and b"".join(markers) == lease.generations
+
+
 def _wait_here(self: LeasingStore, lease: bytes, flight: Flight, deadline: float) -> Steps[bool]:
     """Wait for the flight of this process (of another cache's) that holds `lease`; whether it ended.
 

@@ -173,6 +173,7 @@ class SharedStore(Shelf):
 
     begin = lease.begin
     commit = lease.commit
+    stands = lease.stands
     give_up = lease.give_up
 
     def put(self, address: Address, record: Record) -> Generator[Effect, Any, None]:
