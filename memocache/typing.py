@@ -7,7 +7,7 @@ accepted stores) is built on `Backend.read` and `Backend.transact`; the rest has
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import (
     TYPE_CHECKING,
@@ -505,3 +505,108 @@ class AsyncCachedFunction(_Async[P, R_co]):
     @overload
     def __get__(self, instance: object, owner: type[Any] | None = None, /) -> AsyncCachedFunction[P, R_co]: ...
     def __get__(self, instance: object, owner: Any = None, /) -> Any: ...
+
+
+class ReadStream(Iterator[R_co], Protocol[R_co]):
+    """What a call of a function with ``stream=True`` gives: an iterator that can be closed."""
+
+    def close(self) -> None:
+        """Read no further; the last reader of a computation ends it."""
+        ...
+
+
+class AsyncReadStream(Protocol[R_co]):
+    """As `ReadStream`, of an async generator function."""
+
+    def __aiter__(self) -> AsyncIterator[R_co]: ...
+
+    async def __anext__(self) -> R_co: ...
+
+    async def aclose(self) -> None:
+        """Read no further; the last reader of a computation ends it."""
+        ...
+
+
+class _Streaming(_Decorated[P], Protocol[P]):
+    """What functions that stream have in common."""
+
+    @property
+    def __wrapped__(self) -> Callable[P, Any]: ...
+
+
+class CachedStream(_Streaming[P], Protocol[P, R]):
+    """As `CachedFunction`, for generator functions with ``stream=True``: a call gives an iterator, the rest is about
+    the list of what it yields.
+    """
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> ReadStream[R]: ...
+
+    def with_status(self, *args: P.args, **kwargs: P.kwargs) -> tuple[ReadStream[R], CacheStatus]:
+        """The stream of a call, and how the cache handled it up to its beginning."""
+        ...
+
+    def peek(self, *args: P.args, **kwargs: P.kwargs) -> list[R] | Missing:
+        """The list that is cached, or `MISSING`; never computes, never counts."""
+        ...
+
+    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> list[R]:
+        """Compute now, store, and return the list. Raises `BackendError`, and what the function raises."""
+        ...
+
+    def put(self, value: Iterable[R], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Store the items of one call. Raises `BackendError`, `EncodeError`."""
+        ...
+
+    def map(self, *iterables: Iterable[Any]) -> list[list[R]]:
+        """The lists of many calls: one round trip of look-ups, then only the misses are computed."""
+        ...
+
+    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Forget one call. Raises `BackendError`."""
+        ...
+
+    def invalidate_all(self) -> None:
+        """Forget every call of this function, everywhere. Raises `BackendError`."""
+        ...
+
+    def cache_clear(self) -> None:
+        """Forget this function's entries everywhere and zero its counters. Raises `BackendError`."""
+        ...
+
+
+class AsyncCachedStream(_Streaming[P], Protocol[P, R]):
+    """As `CachedStream`, for async generator functions; all but the call itself is awaited."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AsyncReadStream[R]: ...
+
+    async def with_status(self, *args: P.args, **kwargs: P.kwargs) -> tuple[AsyncReadStream[R], CacheStatus]:
+        """The stream of a call, and how the cache handled it up to its beginning."""
+        ...
+
+    async def peek(self, *args: P.args, **kwargs: P.kwargs) -> list[R] | Missing:
+        """The list that is cached, or `MISSING`; never computes, never counts."""
+        ...
+
+    async def refresh(self, *args: P.args, **kwargs: P.kwargs) -> list[R]:
+        """Compute now, store, and return the list. Raises `BackendError`, and what the function raises."""
+        ...
+
+    async def put(self, value: Iterable[R], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Store the items of one call. Raises `BackendError`, `EncodeError`."""
+        ...
+
+    async def map(self, *iterables: Iterable[Any]) -> list[list[R]]:
+        """The lists of many calls: one round trip of look-ups, then only the misses are computed."""
+        ...
+
+    async def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Forget one call. Raises `BackendError`."""
+        ...
+
+    async def invalidate_all(self) -> None:
+        """Forget every call of this function, everywhere. Raises `BackendError`."""
+        ...
+
+    async def cache_clear(self) -> None:
+        """Forget this function's entries everywhere and zero its counters. Raises `BackendError`."""
+        ...

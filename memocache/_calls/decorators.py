@@ -7,12 +7,21 @@ documentation, and calling it lets Python itself refuse unknown names.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import Any, ParamSpec, Protocol, TypeVar, get_overloads, overload
 
 from memocache._calls.core import Core
 from memocache._calls.options import Coalesce, Duration, Ttl
-from memocache.typing import MISSING, AsyncCachedFunction, CachedAnyFunction, CachedFunction, Missing, Nothing
+from memocache.typing import (
+    MISSING,
+    AsyncCachedFunction,
+    AsyncCachedStream,
+    CachedAnyFunction,
+    CachedFunction,
+    CachedStream,
+    Missing,
+    Nothing,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -21,10 +30,17 @@ M = TypeVar("M", bound=Mapping[Any, Any])
 
 
 class Decorate(Protocol):
-    """What `cached` returns when given options: it takes the function."""
+    """What `cached` returns when given options: it takes the function.
 
-    @overload  # an unknown result fits all three, a coroutine function the last two: in each case the first is meant
+    A function that returns an iterator streams: without ``stream=True`` it is refused, or not cached.
+    """
+
+    @overload  # an unknown result fits all, a coroutine function or a stream the last too: the first is meant
     def __call__(self, function: Callable[P, N], /) -> CachedAnyFunction[P, N]: ...
+    @overload
+    def __call__(self, function: Callable[P, AsyncIterator[R]], /) -> AsyncCachedStream[P, R]: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, function: Callable[P, Iterator[R]], /) -> CachedStream[P, R]: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncCachedFunction[P, R]: ...  # type: ignore[overload-overlap]
     @overload

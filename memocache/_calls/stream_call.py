@@ -202,8 +202,8 @@ class StreamCall:
     def _other_items(self) -> str:
         return (
             f"{self._binding.function.name}: the computation that this caller read along with is gone, and the one "
-            "that takes its place yields other items: call it again (what is larger than max_value_bytes is not held for "
-            "callers that lag behind)"
+            "that takes its place yields other items: call it again (a stream of more than max_value_bytes is not "
+            "held for callers that lag behind)"
         )
 
     def leave(self) -> None:

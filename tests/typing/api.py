@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from datetime import timedelta
 from typing import Any, Literal, Protocol, TypeVar, assert_type
 
@@ -95,6 +95,35 @@ def missing_narrows() -> float:
         return 0.0
     assert_type(price, float)
     return price
+
+
+# -- streams
+
+
+@cached(ttl=60, stream=True)
+def tokens(prompt: str, temperature: float = 1.0) -> Iterator[str]:
+    yield prompt
+
+
+@cache.cached(stream=True)
+async def tokens_soon(prompt: str) -> AsyncIterator[str]:
+    yield prompt
+
+
+async def streams() -> None:
+    assert_type(list(tokens("why")), list[str])
+    tokens("why").close()
+    assert_type(tokens.peek("why", temperature=0.5), list[str] | Missing)
+    assert_type(tokens.refresh("why"), list[str])
+    stream, status = tokens.with_status("why")
+    assert_type(next(stream), str)
+    assert_type(status, CacheStatus)
+    tokens(1)  # type: ignore[arg-type]
+    tokens.put([1], "why")  # type: ignore[list-item]
+    assert_type([token async for token in tokens_soon("why")], list[str])
+    await tokens_soon("why").aclose()
+    assert_type(await tokens_soon.peek("why"), list[str] | Missing)
+    assert_type(await tokens_soon.map(["why"]), list[list[str]])
 
 
 # -- async
