@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import re
 import subprocess
@@ -56,6 +57,16 @@ def test_dashboard(example: Callable[[str], Any]) -> None:
     with TestClient(module.app, base_url="http://localhost", client=("127.0.0.1", 1)) as client:
         assert client.get("/prices/7").status_code == 200
         assert "shop.price" in client.get("/cache/functions").text
+
+
+def test_token_stream(example: Callable[[str], Any], capsys: pytest.CaptureFixture[str]) -> None:
+    """Three readers have the whole answer, and the model was asked once."""
+    module = example("token_stream")
+    asyncio.run(module.main())
+    shown = capsys.readouterr().out
+    for reader in ("first", "second", "later"):
+        assert f"{reader}: You asked: why cache? \n" in shown
+    assert "asked 1 time" in shown
 
 
 def test_flask(example: Callable[[str], Any]) -> None:
