@@ -28,7 +28,7 @@ from memocache.stats import REJECTED
 from memocache.typing import MISSING
 
 
-class _State(Enum):
+class _Stage(Enum):
     BEGINNING = 0
     RUNNING = 1
     ENDED = 2
@@ -62,7 +62,7 @@ class Recording:
         self._mark = b""
         self._seconds = 0.0
         self._stored = True
-        self._state = _State.BEGINNING
+        self._state = _Stage.BEGINNING
         self._pulling = False
         self._source: Any = None
         self._lock = threading.RLock()
@@ -78,14 +78,14 @@ class Recording:
         while True:
             pull = False
             with self._lock:
-                if at < self._base or self._state is _State.GONE:
+                if at < self._base or self._state is _Stage.GONE:
                     return None
                 if at < self._base + len(self._items):
                     return self._given(at - self._base)
-                if self._state is _State.ENDED:
+                if self._state is _Stage.ENDED:
                     assert self.end is not None
                     return self.end, self._mark
-                if self._state is _State.RUNNING and not self.function.is_async:
+                if self._state is _Stage.RUNNING and not self.function.is_async:
                     pull = not self._pulling
                     self._pulling = True
                 wanted, self._wanted = at > self._wanted, max(at, self._wanted)
@@ -100,11 +100,11 @@ class Recording:
 
     def begun(self) -> Steps[bool]:
         """Wait until the run has begun; False if it came to nothing."""
-        while self._state is _State.BEGINNING:
+        while self._state is _Stage.BEGINNING:
             signal = self._changed
-            if self._state is _State.BEGINNING:
+            if self._state is _Stage.BEGINNING:
                 yield Wait(signal, None)
-        return self._state is not _State.GONE
+        return self._state is not _Stage.GONE
 
     def leave(self) -> None:
         """One reader reads no further; the last one ends a run that is under way. May raise what the generator raises
@@ -112,7 +112,7 @@ class Recording:
         """
         with self._lock:
             self.readers -= 1
-            last = not self.readers and self._state is _State.RUNNING
+            last = not self.readers and self._state is _Stage.RUNNING
         if last and not self.function.is_async:
             self.gone()
             if self._source is not None and hasattr(self._source, "close"):
@@ -122,9 +122,9 @@ class Recording:
 
     def closed(self) -> Steps[None]:
         """Wait until a run that nobody reads has been closed."""
-        while not self.readers and self._state is _State.RUNNING:
+        while not self.readers and self._state is _Stage.RUNNING:
             signal = self._changed
-            if not self.readers and self._state is _State.RUNNING:
+            if not self.readers and self._state is _Stage.RUNNING:
                 yield Wait(signal, None)
 
     def _given(self, place: int) -> tuple[Outcome, bytes] | None:
@@ -140,14 +140,14 @@ class Recording:
 
     def run(self) -> None:
         """The right to run is there."""
-        self._state = _State.RUNNING
+        self._state = _Stage.RUNNING
         self._change()
 
     def gone(self) -> None:
         """It came to nothing, or its source is dead: readers begin anew."""
         with self._lock:
-            if self._state is not _State.ENDED:
-                self._state = _State.GONE
+            if self._state is not _Stage.ENDED:
+                self._state = _Stage.GONE
         self.leader.end(self.lead)
         self._forget()
         self._change()
@@ -155,21 +155,21 @@ class Recording:
     def in_task(self) -> Steps[None]:
         """Run an async generator in this task, as far as readers want it, and close it when the last has left."""
         try:
-            while self._state is _State.RUNNING and self.readers:
+            while self._state is _Stage.RUNNING and self.readers:
                 signal = self._changed
                 if self._wanted >= self._base + len(self._items):
                     yield from self._advance()
                 elif self.readers:
                     yield Wait(signal, None)
-            if self._source is not None and self._state is _State.RUNNING and hasattr(self._source, "aclose"):
+            if self._source is not None and self._state is _Stage.RUNNING and hasattr(self._source, "aclose"):
                 yield Compute(self._source.aclose, (), {})
         finally:
-            if self._state is not _State.ENDED:
+            if self._state is not _Stage.ENDED:
                 self.gone()
 
     def ended_in_task(self, error: BaseException | None) -> bool:
         """The task has ended; nobody waits for what it raised, for a source that is dead is begun anew."""
-        if self._state is not _State.ENDED:
+        if self._state is not _Stage.ENDED:
             self.gone()
         return True
 
@@ -241,7 +241,7 @@ class Recording:
         error = self._refused(refusal)
         self.leader.end(self.lead)
         if error is not None:
-            self.end, self._state = Outcome(None, error), _State.ENDED
+            self.end, self._state = Outcome(None, error), _Stage.ENDED
 
     def _refused(self, refusal: Unstorable) -> EncodeError | None:
         self.binding.counters.add(rejected=1)
@@ -267,7 +267,7 @@ class Recording:
             settled = yield from self.leader.settle(self.binding, self.lead, record, result)
             end = settled if settled.error is not None else end
         with self._lock:
-            self.end, self._state = end, _State.ENDED
+            self.end, self._state = end, _Stage.ENDED
         self._forget()
         self._change()
 
