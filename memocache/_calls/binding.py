@@ -67,6 +67,8 @@ class State:
     def compile(self) -> Callable[..., Any]:
         """The look-up of this function, unbound."""
         function = self.function
+        if self.method:
+            function.become_method()
         name = function.signature.name
         self._namespace = namespace = {
             name("unwrap"): unwrap,
@@ -181,13 +183,13 @@ class State:
 
     def unfit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call that the parameters which a wrapper shows do not fit, made without the cache."""
-        result = self.function.plain(*args, **kwargs)
+        result = self.function.run(*args, **kwargs)
         self._tell_of_unfit()  # not of a mistake, which was raised
         return result
 
     async def unfit_soon(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """As `unfit`."""
-        result = await self.function.plain(*args, **kwargs)
+        result = await self.function.run(*args, **kwargs)
         self._tell_of_unfit()
         return result
 

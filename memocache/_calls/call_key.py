@@ -10,7 +10,7 @@ from functools import partial
 from hashlib import blake2b
 from typing import Any, Final
 
-from memocache._calls.captures import layers
+from memocache._calls.code_digest import layers
 from memocache._calls.exclusions import Excluded
 from memocache._calls.function import Function
 from memocache._calls.keys.canonical import canonical, canonical_args

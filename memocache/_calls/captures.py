@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from memocache._calls.code_digest import code_digest
+from memocache._calls.editions import edition
 from memocache._calls.keys.canonical import canonical
 from memocache._calls.signature import declared
 from memocache._runtime.identity import NoIdentity, function_path, inherited, type_name
@@ -57,7 +58,7 @@ class Reading:
     def of(self, function: Any) -> _Parts:
         """What a decorated function is besides its name: nothing, if its name says everything. Raises `Unnameable`."""
         if type(function) is types.FunctionType and not function.__closure__ and self._leads_to(function):
-            return ()
+            return edition(function)
         return self._callable(function, decorated=True)
 
     # -- functions and their layers
@@ -109,6 +110,8 @@ class Reading:
                 seen = {k: v for k, v in vars(function).items() if k != "__wrapped__"}
                 parts.append(self._mapping(seen))
             parts += self._globals(function)
+        if not self._code_only:
+            parts += edition(function)
         return tuple(parts)
 
     def _defaults(self, function: types.FunctionType, decorated: bool) -> Iterator[Any]:
@@ -277,17 +280,6 @@ def leads_to(function: Any) -> bool:
     except Exception:  # no such name, nothing within, or whatever a module's or an object's own __getattr__ raises
         pass
     return False
-
-
-def layers(function: Any) -> Iterator[Any]:
-    """A function and those that it is a partial, a bound method or a wrapper of, from the outermost."""
-    for _ in range(100):
-        yield function
-        name = "func" if isinstance(function, functools.partial) else "__wrapped__"
-        try:
-            function = getattr(function, name, None) or getattr(function, "__func__")  # noqa: B009  # of anything
-        except Exception:  # there is none, or whatever an object's own __getattr__ raises
-            return
 
 
 def _state(value: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:

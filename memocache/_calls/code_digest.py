@@ -7,6 +7,7 @@ functions within. It leaves out what no call can see: the file, the lines, and a
 from __future__ import annotations
 
 import dis
+import functools
 import types
 import weakref
 from collections.abc import Iterator
@@ -33,6 +34,17 @@ def code_digest(function: Any) -> bytes:
     except NoIdentity:
         defaults = b"?"
     return blake2b(_digest(code) + defaults, digest_size=16).digest()
+
+
+def layers(function: Any) -> Iterator[Any]:
+    """A function and those that it is a partial, a bound method or a wrapper of, from the outermost."""
+    for _ in range(100):
+        yield function
+        name = "func" if isinstance(function, functools.partial) else "__wrapped__"
+        try:
+            function = getattr(function, name, None) or getattr(function, "__func__")  # noqa: B009  # of anything
+        except Exception:  # there is none, or whatever an object's own __getattr__ raises
+            return
 
 
 def _digest(code: types.CodeType) -> bytes:

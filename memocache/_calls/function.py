@@ -10,11 +10,12 @@ import functools
 import inspect
 import itertools
 import os
+import types
 from collections.abc import Callable
 from typing import Any
 
-from memocache._calls.captures import Reading, Unnameable, layers
-from memocache._calls.code_digest import code_digest
+from memocache._calls.captures import Reading, Unnameable
+from memocache._calls.code_digest import code_digest, layers
 from memocache._calls.exclusions import Excluded, Exclusions
 from memocache._calls.keys.canonical import canonical
 from memocache._calls.options import Options, check, template_fields
@@ -90,6 +91,12 @@ class Function:
             and self.exclusions.plain
         )
         return before is not None and before.names != self.exclusions.names
+
+    def become_method(self) -> None:
+        """It turned out to be a method: a wrapper that wants to know its object is bound to it before it is run."""
+        plain: Any = self.plain
+        if type(plain) is not types.FunctionType and hasattr(type(plain), "__get__"):
+            self.run = lambda me, /, *args, **kwargs: plain.__get__(me, type(me))(*args, **kwargs)
 
     @property
     def declared_tags(self) -> tuple[str, ...]:

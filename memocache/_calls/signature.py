@@ -362,7 +362,7 @@ def _signature(function: Callable[..., Any]) -> tuple[inspect.Signature, bool]:
     same = list(taken.items()) == list(shown.parameters.items())
     if same or not {Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD} & {p.kind for p in taken.values()}:
         # what stands before another's code (wrapt, a class) may look like it and take anything
-        return own, type(function) not in _EXACT and hasattr(function, "__wrapped__")
+        return own, _speaks_for_others(function)
     for name, parameter in taken.items():
         hidden = parameter.kind is Parameter.KEYWORD_ONLY and parameter.default is not Parameter.empty
         if parameter.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD) or (
@@ -373,6 +373,16 @@ def _signature(function: Callable[..., Any]) -> tuple[inspect.Signature, bool]:
         if other is None or other.default is not parameter.default:
             return own, False  # the wrapper has parameters of its own, which what it shows does not tell
     return shown, True
+
+
+def _speaks_for_others(function: Any) -> bool:
+    """Whether the parameters of a callable are only shown: a wrapper's, or those that an object of C declares (a ufunc
+    of numpy takes no `signature` beside a `dtype`, be they the defaults).
+    """
+    while isinstance(function, functools.partial):
+        function = function.func
+    kind = type(function)
+    return kind not in _EXACT and (hasattr(function, "__wrapped__") or type(kind.__call__) is not types.FunctionType)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -96,7 +96,9 @@ def _around(
         once = single_use.part_of(value)
         held, kept = value, [value if once is None else once]
     for part in kept:
-        single_use.refuse(part, value)
+        once = single_use.part_of(part, vouched=False)  # a container of a class of its own is kept whole
+        if once is not None:
+            single_use.refuse(once, value)
     shared = next((part for part in kept if not _all_immutable((part,))), None)
     if told is not None and shared is not None:
         told(refusal if codec.kind_of(type(shared)) else f"{path_to(shared, value)}: {refusal_of(shared)}")

@@ -51,8 +51,8 @@ def reason(value: object, *, vouched: bool = False) -> str | None:
     return _MANAGER
 
 
-def part_of(value: object) -> object | None:
-    """The first part of `value`, itself included, that can be used once, though its author vouches for it; or None.
+def part_of(value: object, *, vouched: bool = True) -> object | None:
+    """The first part of `value`, itself included, that can be used once (`vouched` as of `reason`); or None.
 
     Containers and objects with fields are followed, breadth first, over a bounded number of parts.
     """
@@ -60,7 +60,7 @@ def part_of(value: object) -> object | None:
     while level and len(seen) < _LOOKS:
         below: list[Any] = []
         for part in level:
-            if reason(part, vouched=True) is not None:
+            if reason(part, vouched=vouched) is not None:
                 return part
             if isinstance(part, list | tuple | set | frozenset) and _ATOMS.issuperset(map(type, part)):
                 continue

@@ -35,6 +35,18 @@ class Own:
         raise StopIteration
 
 
+class OwnTuple(tuple[Any, ...]):
+    """A container without a code, as those that follow."""
+
+
+class OwnList(list[Any]):
+    """A list of a user's."""
+
+
+class OwnDict(dict[str, Any]):
+    """A dict of a user's."""
+
+
 class Readings:
     """A stream of a user's."""
 
@@ -170,6 +182,9 @@ HOLDERS: dict[str, Callable[[Any], Any]] = {
     "OrderedDict": lambda part: OrderedDict(a=[part]),
     "deque": lambda part: deque([part]),
     "beside an object": lambda part: [object(), Own, [part]],
+    "tuple of a class of its own": lambda part: OwnTuple((1, [part])),
+    "list of a class of its own": lambda part: [OwnList([part])],
+    "dict of a class of its own": lambda part: {"a": OwnDict(a=part)},
 }
 
 

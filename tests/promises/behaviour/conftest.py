@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from memocache import Cache
 from memocache.testing import servers
 from tests.patience import patient  # noqa: F401  # autouse
 from tests.promises.behaviour.world import World
@@ -45,3 +47,14 @@ def shared(request: pytest.FixtureRequest, running_server: Callable[[str], serve
 def local(request: pytest.FixtureRequest, running_server: Callable[[str], servers.Server]) -> Iterator[World]:
     """The process alone, in every colour."""
     yield from _world(request.param, running_server)
+
+
+@pytest.fixture(params=["memory", *servers.available_servers()[:1], "disk"])
+def cache(
+    request: pytest.FixtureRequest, running_server: Callable[[str], servers.Server], tmp_path: Path
+) -> Iterator[Cache]:
+    """A cache on every kind of backend."""
+    url = {"memory": "memory://", "disk": f"disk://{tmp_path}"}.get(request.param)
+    with Cache(url or running_server(request.param).url, prefix="functions") as cache:
+        cache.clear()
+        yield cache

@@ -19,7 +19,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from memocache import Cache, DuplicateNameWarning, UncacheableWarning
-from memocache.testing import servers
 
 pytestmark = pytest.mark.filterwarnings("ignore::memocache.UnsharedWarning")
 
@@ -201,17 +200,6 @@ def factories(draw: st.DrawFn) -> tuple[str, list[tuple[str, bool]], list[tuple[
 
 def undecorated(function: Any) -> Any:
     return function
-
-
-@pytest.fixture(params=["memory", *servers.available_servers()[:1], "disk"])
-def cache(
-    request: pytest.FixtureRequest, running_server: Callable[[str], servers.Server], tmp_path: Path
-) -> Iterator[Cache]:
-    """A cache on every kind of backend."""
-    url = {"memory": "memory://", "disk": f"disk://{tmp_path}"}.get(request.param)
-    with Cache(url or running_server(request.param).url, prefix="functions") as cache:
-        cache.clear()
-        yield cache
 
 
 def answers(cache: Cache, way: str, layers: list[tuple[str, bool]], calls: list[tuple[int, str]]) -> None:
