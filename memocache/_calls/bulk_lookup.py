@@ -18,6 +18,7 @@ from memocache._runtime.budget import Budget
 from memocache._runtime.effects import Effect
 from memocache._runtime.outcome import Outcome
 from memocache._stores.layered.process_bound import ProcessBoundStore
+from memocache._stores.memory.store import LocalStore
 from memocache._stores.remote import envelope as _envelope
 from memocache._stores.remote.envelope_io import UNFIT
 from memocache._stores.remote.store import SharedStore
@@ -48,8 +49,10 @@ def look_up(
         batch = calls[begin : begin + BATCH]
         if not isinstance(shared, SharedStore):
             for values in batch:
-                call = Call(binding, values, *binding.address(values))
-                looked.append(_judged(engine, call, (yield from call.store.look(call.address)), again))
+                address, store = binding.address(values)
+                assert isinstance(store, LocalStore)
+                found = store.found(address, engine.tier.find(address.table, address.key))
+                looked.append(_judged(engine, Call(binding, values, address, store), found, again))
             continue
         questions = [(values, question(binding, shared, values)) for values in batch]
         held = _copies(engine, binding, shared, questions, again or whole)
@@ -152,17 +155,12 @@ def _judged(engine: Engine, call: Call, found: Found, again: bool) -> Call:
     return call
 
 
-def map_calls(engine: Engine, binding: Binding, calls: Sequence[Values]) -> Generator[Effect, Any, Outcome]:
-    """The list of the results of calls, in order, or the first failure; only what is missing is computed, each under
-    single-flight.
-    """
-    return (yield from results_of(engine, binding, calls))
-
-
-def results_of(
+def map_calls(
     engine: Engine, binding: Binding, calls: Sequence[Values], made: list[Call] | None = None
 ) -> Generator[Effect, Any, Outcome]:
-    """As `map_calls`; each call is noted in `made`, where that is given."""
+    """The list of the results of calls, in order, or the first failure; only what is missing is computed, each under
+    single-flight. Each call is noted in `made`, where that is given.
+    """
     looked = yield from look_up(engine, binding, calls, whole=made is not None)
     results = []
     asked: set[Any] = set()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from memocache._calls.bulk_lookup import results_of
+from memocache._calls.bulk_lookup import map_calls
 from memocache._calls.call import Call
 from memocache._calls.call_key import Binding
 from memocache._calls.engine import Engine
@@ -34,7 +34,7 @@ def direct_with_status(engine: Engine, binding: Binding, values: Values) -> Step
 def map_with_status(engine: Engine, binding: Binding, calls: Sequence[Values]) -> Steps[Outcome]:
     """As `memocache._calls.bulk_lookup.map_calls`: pairs of value and status."""
     made: list[Call] = []
-    outcome = yield from results_of(engine, binding, calls, made)
+    outcome = yield from map_calls(engine, binding, calls, made)
     if outcome.error is not None:
         return outcome
     return Outcome([(value, status_of(call)) for value, call in zip(outcome.value, made, strict=True)])
