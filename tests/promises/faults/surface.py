@@ -175,6 +175,8 @@ class Surface:
         self.act(f, "map", [ARGUMENT, NUMBER, f"{ARGUMENT} 2"])
         self.act(f, "put", {"v": VALUE}, f"{ARGUMENT} 3")
         self.refused(EncodeError, lambda: self.act(f, "put", Unencodable(), ARGUMENT))
+        self.act(f, "with_status", ARGUMENT)
+        self.act(f, "map_with_status", [ARGUMENT, NUMBER])
         self.act(f, "peek", ARGUMENT)
         self.act(f, "refresh", ARGUMENT)
         for attribute in ("cache_info", "cache_parameters", "stats"):
