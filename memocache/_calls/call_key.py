@@ -174,6 +174,11 @@ class Binding:
         """Whether other processes can name its entries."""
         return self._unshared_because is None
 
+    @property
+    def name_checked(self) -> bool:
+        """Whether `check_name` has nothing more to say."""
+        return self._named_twice is not None
+
     def check_name(self) -> None:
         """Warn once of another function of the same `name=` and the same keys, which was called before."""
         if self._named_twice is not None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
+import textwrap
 import types
 from collections.abc import Callable, Mapping
 from inspect import Parameter
@@ -62,6 +63,8 @@ _LOOKUP = """\
 _MISS_SYNC = """\
     {p}outcome = {p}look({values})
     if {p}type({p}outcome) is not {p}Outcome:
+        if {p}type({p}outcome) is {p}Miss:
+{compute}            {p}outcome = None
         {p}outcome = {p}run({p}call({values}, {p}outcome))
     if {p}outcome.error is None:
         return {p}outcome.value
@@ -74,7 +77,28 @@ _MISS_ASYNC = """\
         if {p}value is not {p}UNFIT:
             return {p}value
         {p}begun = {p}begun.rest()
+    elif {p}type({p}begun) is {p}Miss:
+        {p}outcome = {p}begun
+{compute}        {p}begun = {p}outcome = None
     return {p}unwrap(await {p}run({p}call({values}, {p}begun)))
+"""
+# ends twice: what ends it may be interrupted too
+_COMPUTE = """\
+try:
+    try:
+        if {p}outcome.begin():
+            try:
+                {p}value = {wait}{p}plain({args})
+            except {p}Exception as {p}error:
+                {p}outcome.failed({p}error)
+                raise
+            return {p}outcome.done({p}value)
+    except {p}BaseException:
+        {p}outcome.end()
+        raise
+except {p}BaseException:
+    {p}outcome.end()
+    raise
 """
 _SPELLED = """\
 {a}def {name}(*{p}args, **{p}kwargs):
@@ -189,7 +213,7 @@ class Signature:
     def lookup(self, included: list[str], namespace: dict[str, Any], *, colour: str, method: bool, tagged: bool) -> Any:
         """Compile the function that serves a hit from the process and otherwise hands the call's values to the engine.
 
-        `namespace` gives ``entries, monotonic, off, unwrap, run, call, look, Outcome, UNFIT`` (and ``identities,
+        `namespace` gives ``entries, monotonic, off, unwrap, run, call, look, plain, Outcome, Miss, UNFIT`` (and ``identities,
         nobody`` for a method, ``marks`` if tagged, ``unfit`` if `spelled`); the caller may exchange them later.
         `colour` is "sync" or "async".
 
@@ -204,6 +228,9 @@ class Signature:
             guard += f" and not {self.var_keyword}"
         if tagged:
             guard += f" and {p}entry.epoch == {p}marks.epoch"
+        wait = "await " if colour == "async" else ""
+        compute = _COMPUTE.format(p=p, wait=wait, args=self._passed())
+        miss, depth = (_MISS_ASYNC, 8) if colour == "async" else (_MISS_SYNC, 12)
         source = _LOOKUP.format(
             a="async " if colour == "async" else "",
             name="lookup",
@@ -212,12 +239,12 @@ class Signature:
             key=key,
             guard=guard,
             count=f"with {p}counting: " if free_threading.FREE_THREADED else "",
-            miss=(_MISS_ASYNC if colour == "async" else _MISS_SYNC).format(p=p, values=values),
+            miss=miss.format(p=p, values=values, compute=textwrap.indent(compute, " " * depth)),
         )
         if self.spelled:
             head = _SPELLED.format(
                 a="async " if colour == "async" else "",
-                wait="await " if colour == "async" else "",
+                wait=wait,
                 name="lookup",
                 p=p,
                 names=f"({names})" if names else f"{p}values",
@@ -310,13 +337,18 @@ class Signature:
                     parts.append("/")
         return ", ".join(parts)
 
+    def _passed(self) -> str:
+        """The arguments of a call of the function by the values of its parameters, as source."""
+        star = {Parameter.VAR_POSITIONAL: "*{0}", Parameter.VAR_KEYWORD: "**{0}", Parameter.KEYWORD_ONLY: "{0}={0}"}
+        return ", ".join(star.get(parameter.kind, "{0}").format(parameter.name) for parameter in self.parameters)
+
     def _compile(self, source: str, name: str, namespace: dict[str, Any]) -> Any:
         p = self._prefix
         for index, parameter in enumerate(self.parameters):
             if parameter.default is not Parameter.empty:
                 namespace[f"{p}d{index}"] = parameter.default
         namespace |= {f"{p}type": type, f"{p}map": map, f"{p}id": id, f"{p}Exception": Exception, f"{p}SELF": SELF}
-        namespace[f"{p}RecursionError"] = RecursionError
+        namespace |= {f"{p}RecursionError": RecursionError, f"{p}BaseException": BaseException}
         namespace[f"{p}counting"] = free_threading.COUNTING
         # the arguments' names and the prefix make the source: no text of the user's but identifiers is compiled
         exec(_code(source), namespace)

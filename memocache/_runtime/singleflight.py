@@ -206,6 +206,15 @@ class Flights:
             self._joinable[key] = flight
             return flight, Role.LEAD, token
 
+    def lead(self, key: Hashable, marks: tuple[Mark, ...], holder: FlightHolder) -> bool:
+        """As `enter`, for who leads or leaves it: whether the holder leads a flight now."""
+        with self._lock:
+            if key in self._joinable:
+                return False
+            holder.flight, holder.token = flight, _ = self._new(key, marks)
+            self._joinable[key] = flight
+            return True
+
     def solo(self, key: Hashable, marks: tuple[Mark, ...], holder: FlightHolder | None = None) -> tuple[Flight, Token]:
         """Lead a flight that nobody may join, but which an invalidation of `key` voids."""
         with self._lock:

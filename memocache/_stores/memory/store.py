@@ -157,9 +157,15 @@ class LocalStore:
             except EncodeError as refused:
                 raise Unstorable("unencodable", str(refused)) from None
         try:
-            if record.share:
-                single_use.refuse_single_use(value)
-                return value, None
-            return copier(value, self.codec, record.told)
+            return self.freeze(value, record.share, record.told)
         except EncodeError as refused:
             raise Unstorable("unencodable", str(refused)) from None
+
+    def freeze(
+        self, value: Any, share: bool, told: Callable[[str], None] | None
+    ) -> tuple[Any, Callable[[Any], Any] | None]:
+        """As `copier`; with `share` the value itself, without a copy. Raises `EncodeError`."""
+        if share:
+            single_use.refuse_single_use(value)
+            return value, None
+        return copier(value, self.codec, told)

@@ -21,7 +21,9 @@ from typing import Any, Final
 
 from memocache._runtime.generations import Mark, Marks
 from memocache._runtime.identity import Held
+from memocache._runtime.singleflight import Flight
 from memocache._stores.entry import NEVER, Entry, MarkedEntry, SlidingEntry, Table, Thaw
+from memocache._stores.entry import NEVER, Entry, MarkedEntry, Table, Thaw
 from memocache._stores.memory.lifetimes import Lifetimes
 from memocache._stores.memory.miss_reasons import REMEMBERED, Causes
 from memocache._stores.memory.space_saving import SpaceSaving
@@ -229,26 +231,46 @@ class LocalTier(TierCounts):
                 )  # fmt: skip
             else:
                 entry = Entry(table, key, value, thaw, now=now, ttl=ttl, compute=compute)
-            self._sweep()
-            old = table.entries.get(key)
-            if old is not None:
-                table.pool.remove(old)
-            gone = table.pool.add(entry, 0 if old is None else old.hits)
-            for evicted in gone:
-                cause = "expired" if self._past(evicted) else "size"
-                self._unlink(evicted)
-                self._count_gone(cause, evicted)
-            table.entries[key] = entry
-            if old is not None:
-                # dead before its hits are read: whoever still holds it looks again
-                old.fresh_until = -inf
-                entry.hits += old.hits
-                entry.last = entry.last or old.last
-                self.lifetimes.part(old)
+            dead = self._place(entry)
             self.lifetimes.name(entry, tokens)
-        del gone, old  # destructors of values run outside the lock
+        del dead  # destructors of values run outside the lock
         self.release()
         return True
+
+    def hold(self, entry: Entry, flight: Flight) -> bool:
+        """As `put`, for an entry without marks and tokens of its own: False if its flight or a mark of it is void."""
+        with self.lock:
+            if flight.void:
+                return False
+            for mark in flight.marks:
+                if not mark.alive:
+                    return False
+            dead = self._place(entry)
+        del dead  # as in `put`
+        self.release()
+        return True
+
+    def _place(self, entry: Entry) -> list[Entry]:
+        """Let an entry be the one under its key; those that had to go for it, of which others know nothing more."""
+        self._sweep()
+        table, key = entry.table, entry.key
+        old = table.entries.get(key)
+        if old is not None:
+            table.pool.remove(old)
+        gone = table.pool.add(entry, 0 if old is None else old.hits)
+        for evicted in gone:
+            cause = "expired" if self._past(evicted) else "size"
+            self._unlink(evicted)
+            self._count_gone(cause, evicted)
+        table.entries[key] = entry
+        if old is not None:
+            # dead before its hits are read: whoever still holds it looks again
+            old.fresh_until = -inf
+            entry.hits += old.hits
+            entry.last = entry.last or old.last
+            self.lifetimes.part(old)
+            gone.append(old)
+        return gone
 
     def expire(self, table: Table, key: Hashable, ttl: float) -> bool:
         """Give an entry another ttl from now; whether it was there."""
