@@ -18,7 +18,7 @@ from memocache._calls.call_key import Binding
 from memocache._calls.core import Core
 from memocache._calls.fast_path import FastPath, Soon
 from memocache._calls.function import Function
-from memocache._calls.memory_miss import Miss, MissPath
+from memocache._calls.memory_miss import MissPath, PlainMiss
 from memocache._calls.signature import PlainOnly
 from memocache._runtime.disabled import DISABLED
 from memocache._runtime.drivers import arun, run, unwrap
@@ -77,7 +77,7 @@ class State:
             name("unfit"): self.unfit_soon if function.is_async else self.unfit,
             name("plain"): function.plain,
             name("Outcome"): Outcome,
-            name("Miss"): Miss,
+            name("PlainMiss"): PlainMiss,
             name("Soon"): Soon,
             name("UNFIT"): UNFIT,
             name("nobody"): _Nobody,
@@ -176,7 +176,9 @@ class State:
         return self.fast_path(core, binding)(values)
 
     def fast_path(self, core: Core, binding: Binding) -> Callable[[tuple[Any, ...]], Any]:
-        """What looks before the engine does: an `Outcome` or a `Soon` to serve, a `Miss`, or what `call` begins with."""
+        """What looks before the engine does: an `Outcome` or a `Soon` to serve, a `PlainMiss` to
+        compute, or what `call` begins with.
+        """
         path: FastPath | MissPath
         if MissPath.serves(core.engine, binding):
             path = MissPath(core.engine, binding)

@@ -23,12 +23,11 @@ from memocache._runtime.drivers import refuse_other_library, run, unwrap
 from memocache._runtime.outcome import Outcome
 from memocache._runtime.singleflight import LEADING, NO_FLIGHT, Flight, Token, stop_leading
 from memocache._stores.entry import Entry
-from memocache._stores.memory.store import LocalLease, LocalStore
+from memocache._stores.memory.store import LocalLease, LocalStore, freezer
 from memocache._stores.store import Address
 from memocache.exceptions import EncodeError
 from memocache.stats import bucket
 from memocache.typing import MISSING
-
 
 STRAIGHT: Final = os.environ.get("MEMOCACHE_STRAIGHT") != "0"
 """Whether plain misses go here; a switch for tests, which compare both ways."""
@@ -37,15 +36,16 @@ STRAIGHT: Final = os.environ.get("MEMOCACHE_STRAIGHT") != "0"
 class MissPath:
     """The misses of one function; see `serves` for which functions have one."""
 
-    __slots__ = ("_included", "_scalar_key", "binding", "engine", "entries", "store", "ttl")
+    __slots__ = ("_included", "_scalar_key", "binding", "engine", "entries", "freeze", "store", "ttl")
 
     def __init__(self, engine: Engine, binding: Binding) -> None:
         self.engine, self.binding = engine, binding
         self.entries = binding.table.entries
         self.store: LocalStore = binding.places.local  # type: ignore[assignment]  # it is one; binding must not know
+        self.freeze = freezer(self.store.codec, binding.function.options.share)
         signature, self._included = binding.function.signature, binding.function.included()
         self._scalar_key = signature.scalar_key
-        ttl = binding.function.options.ttl
+        ttl: Any = binding.function.options.ttl  # a number: see `serves`
         self.ttl = float(engine.default_ttl if ttl is MISSING else ttl)
 
     @staticmethod
@@ -62,17 +62,17 @@ class MissPath:
             and _is_plain(function.options)
         )
 
-    def look(self, values: Values) -> Miss | None:
+    def look(self, values: Values) -> PlainMiss | None:
         """A call that the look-up did not serve, if it can miss here; None: it is the engine's."""
-        if DISABLED.get() is not None or not self.binding.name_checked:
+        if DISABLED.get() is not None or self.binding.named_twice is None:
             return None
         key = self._scalar_key(values, self._included)
         # what is there all the same is past its time, or was stored a moment ago
         if key is None or key in self.entries:
             return None
-        return Miss(self, key)
+        return PlainMiss(self, key)
 
-    def look_soon(self, values: Values) -> Miss | None:
+    def look_soon(self, values: Values) -> PlainMiss | None:
         """As `look`, for a call that is awaited. Raises RuntimeError under another async library than asyncio."""
         missed = self.look(values)
         if missed is not None:
@@ -87,7 +87,7 @@ def _is_plain(options: Options) -> bool:
     return not any(weighed) and not any(more) and options.coalesce is not None and not callable(options.ttl)
 
 
-class Miss:
+class PlainMiss:
     """A call that misses, from `begin` to `done` or `failed`; who has begun it calls `end` if anything is raised."""
 
     __slots__ = ("_begun", "_key", "_path", "_reset", "_started", "flight", "token")
@@ -161,7 +161,7 @@ class Miss:
         path = self._path
         binding = path.binding
         try:
-            kept, thaw = path.store.freeze(value, binding.function.options.share, binding.held_by_reference)
+            kept, thaw = path.freeze(value, told=binding.held_by_reference)
         except EncodeError:
             return False
         entry = Entry(binding.table, self._key, kept, thaw, now=now, ttl=path.ttl, compute=seconds)

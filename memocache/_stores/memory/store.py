@@ -157,15 +157,18 @@ class LocalStore:
             except EncodeError as refused:
                 raise Unstorable("unencodable", str(refused)) from None
         try:
-            return self.freeze(value, record.share, record.told)
+            return freezer(self.codec, record.share)(value, told=record.told)
         except EncodeError as refused:
             raise Unstorable("unencodable", str(refused)) from None
 
-    def freeze(
-        self, value: Any, share: bool, told: Callable[[str], None] | None
-    ) -> tuple[Any, Callable[[Any], Any] | None]:
-        """As `copier`; with `share` the value itself, without a copy. Raises `EncodeError`."""
-        if share:
-            single_use.refuse_single_use(value)
-            return value, None
-        return copier(value, self.codec, told)
+
+def freezer(codec: Codec, share: bool) -> Callable[..., tuple[Any, Callable[[Any], Any] | None]]:
+    """What makes of a value (and of whom to tell) what the process holds for it, as `copier`; with `share` it is the
+    value itself. Raises `EncodeError`.
+    """
+    return _shared if share else partial(copier, codec=codec)
+
+
+def _shared(value: Any, told: Callable[[str], None] | None) -> tuple[Any, None]:
+    single_use.refuse_single_use(value)
+    return value, None
