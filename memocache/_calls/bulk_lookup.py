@@ -18,7 +18,6 @@ from memocache._runtime.budget import Budget
 from memocache._runtime.effects import Effect
 from memocache._runtime.outcome import Outcome
 from memocache._stores.layered.process_bound import ProcessBoundStore
-from memocache._stores.memory.store import LocalStore
 from memocache._stores.remote import envelope as _envelope
 from memocache._stores.remote.envelope_io import UNFIT
 from memocache._stores.remote.store import SharedStore
@@ -44,15 +43,18 @@ def look_up(
     """
     looked: list[Outcome | Call] = []
     asking = True
-    shared = binding.places.shared
+    shared, find = binding.places.shared, engine.tier.find
     for begin in range(0, len(calls), BATCH):
         batch = calls[begin : begin + BATCH]
         if not isinstance(shared, SharedStore):
             for values in batch:
                 address, store = binding.address(values)
-                assert isinstance(store, LocalStore)
-                found = store.found(address, engine.tier.find(address.table, address.key))
-                looked.append(_judged(engine, Call(binding, values, address, store), found, again))
+                call = Call(binding, values, address, store)
+                # without a shared store it is the process's: nothing is waited for; as `_judged`, without its frame
+                call.found = store.found(address, find(address.table, address.key))  # type: ignore[attr-defined]
+                call.asked, call.missed = True, again
+                call.outcome = engine.fresh(call)
+                looked.append(call)
             continue
         questions = [(values, question(binding, shared, values)) for values in batch]
         held = _copies(engine, binding, shared, questions, again or whole)
