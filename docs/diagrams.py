@@ -173,7 +173,7 @@ PICTURES = {
                 ("codecs", "values to bytes and back"),
             ],
             [("typing", "protocols and sentinels")],
-            [("exceptions", "the error tree"), ("stats", "figures"), ("status", "of a call")],
+            [("exceptions", "the error tree"), ("stats", "figures and their words")],
         ],
     ),
     "how-race": race(

@@ -24,8 +24,7 @@ from memocache.exceptions import (
     UnsharedWarning,
     UnstableKeyError,
 )
-from memocache.stats import CacheInfo, CacheStats, EntryInfo, FunctionStats, Health
-from memocache.status import CacheStatus
+from memocache.stats import CacheInfo, CacheStats, CacheStatus, EntryInfo, FunctionStats, Health
 from memocache.typing import MISSING
 
 __all__ = [

@@ -31,7 +31,7 @@ from memocache._runtime.outcome import Outcome
 from memocache._runtime.singleflight import LEADING, Flight, Role, stop_leading
 from memocache._stores.store import Found, Record
 from memocache.exceptions import BackendError, ConfigurationError
-from memocache.status import summary
+from memocache.stats import summary
 from memocache.typing import MISSING
 
 

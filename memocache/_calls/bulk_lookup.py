@@ -49,12 +49,9 @@ def look_up(
         if not isinstance(shared, SharedStore):
             for values in batch:
                 address, store = binding.address(values)
-                call = Call(binding, values, address, store)
-                # without a shared store it is the process's: nothing is waited for; as `_judged`, without its frame
-                call.found = store.found(address, find(address.table, address.key))  # type: ignore[attr-defined]
-                call.asked, call.missed = True, again
-                call.outcome = engine.fresh(call)
-                looked.append(call)
+                # a `LocalStore`, where no other is: nothing is waited for
+                found = store.found(address, find(address.table, address.key))  # type: ignore[attr-defined]  # see above
+                looked.append(_judged(engine, Call(binding, values, address, store), found, again))
             continue
         questions = [(values, question(binding, shared, values)) for values in batch]
         held = _copies(engine, binding, shared, questions, again or whole)

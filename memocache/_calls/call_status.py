@@ -14,8 +14,7 @@ from memocache._calls.engine import Engine
 from memocache._calls.signature import Values
 from memocache._runtime.effects import Steps
 from memocache._runtime.outcome import Outcome
-from memocache.stats import EXPIRED
-from memocache.status import BYPASS, CacheStatus
+from memocache.stats import BYPASS, EXPIRED, CacheStatus
 
 
 def call_with_status(engine: Engine, binding: Binding, values: Values) -> Steps[Outcome]:

@@ -74,7 +74,7 @@ class Engine:
         """One cached call that the fast path did not serve; `begun` where that has looked already."""
         call = begun or Call(binding, values, *binding.address(values))
         while True:
-            outcome = yield from self._look(call)
+            outcome = yield from self.look(call)
             if outcome is not None:
                 return outcome
             outcome = yield from self._lead_or_follow(call)
@@ -88,13 +88,13 @@ class Engine:
         return (yield from self._ending(lead, self._refresh_now(call, lead)))
 
     def _refresh_now(self, call: Call, lead: Lead) -> Steps[Outcome]:
-        self.flights.takeover(call.address.flight_key, self._marks(call.address), lead)
+        self.flights.takeover(call.address.flight_key, self.marks(call.address), lead)
         call.found = yield from call.store.look(call.address)
-        return (yield from self._lead(call, lead, patient=self._patient(call), force=True))
+        return (yield from self._lead(call, lead, patient=self.patient(call), force=True))
 
     # -- looking and serving
 
-    def _look(self, call: Call) -> Steps[Outcome | None]:
+    def look(self, call: Call) -> Steps[Outcome | None]:
         """Look for the outcome and serve it, refreshing in the background what is due; None counts as a miss."""
         if call.asked:
             call.asked = False
@@ -113,7 +113,7 @@ class Engine:
             return None
         outcome, due = served
         if call.missed:
-            self._missed(call)
+            self.leader.missed(call)
         else:
             call.timed(call.binding.counters.hit_times)
         if due:
@@ -170,26 +170,29 @@ class Engine:
         if call.alone or (call.tries > 1 and time.monotonic() - call.begun >= self.max_wait):
             return (yield from self._compute_alone(call))
         lead = Lead(call.address, call.store)
-        return (yield from self._ending(lead, self._enter(call, lead)))
+        return (yield from self._ending(lead, self._take_part(call, lead)))
 
-    def _enter(self, call: Call, lead: Lead) -> Steps[Outcome]:
-        """Enter the flight of the key, and play the part that is left for this call."""
+    def _take_part(self, call: Call, lead: Lead) -> Steps[Outcome]:
+        """Play the part that is left for this call."""
         options, leading = call.binding.function.options, LEADING.get()
-        key, marks = call.address.flight_key, self._marks(call.address)
-        if options.coalesce is None:
-            self.flights.solo(key, marks, lead)
-            flight, role = lead.flight, Role.LEAD
-        else:
-            flight, role, _ = self.flights.enter(key, marks, leading, lead)
-        call.flight = flight
+        role = self.enter(call, lead, leading)
         if role is Role.FOLLOW:
-            return (yield from self._follow(call, flight, leading))
+            return (yield from self.follow(call, call.flight, leading))
         if role is Role.DIRECT:
             return (yield from self._compute_directly(call))
         if options.soft_timeout or options.hard_timeout:
             return (yield from self._lead_apart(call, lead))
-        outcome = yield from self._lead(call, lead, patient=self._patient(call))
-        return outcome if outcome is AGAIN else self._settle(call, outcome)
+        outcome = yield from self._lead(call, lead, patient=self.patient(call))
+        return outcome if outcome is AGAIN else self.settle(call, outcome)
+
+    def enter(self, call: Call, lead: Lead, leading: tuple[Flight, ...]) -> Role:
+        """Enter the flight of the key, which becomes the call's: the part that is left for the call."""
+        key, marks = call.address.flight_key, self.marks(call.address)
+        if call.binding.function.options.coalesce is not None:
+            call.flight, role, _ = self.flights.enter(key, marks, leading, lead)
+            return role
+        call.flight, _ = self.flights.solo(key, marks, lead)
+        return Role.LEAD
 
     def _lead(self, call: Call, lead: Lead, *, patient: float | None, force: bool = False) -> Steps[Outcome]:
         """Lead in this context, whose recursive calls are then seen; the caller ends the flight."""
@@ -214,7 +217,7 @@ class Engine:
     def _lead_apart(self, call: Call, lead: Lead) -> Steps[Outcome]:
         """Lead in the background, for a caller whose patience may end before the computation does."""
         lead.waited = True
-        steps = self._lead(call, lead, patient=self._patient(call))
+        steps = self._lead(call, lead, patient=self.patient(call))
         lead.apart = yield Spawn(steps, partial(self._ended_apart, lead), urgent=True)
         # since Python 3.12 a closed generator that never ran keeps its arguments as long as itself
         del steps
@@ -230,7 +233,7 @@ class Engine:
             raise raised
         if outcome is not None:
             return outcome
-        return AGAIN if lead.outcome is None else self._settle(call, lead.outcome)
+        return AGAIN if lead.outcome is None else self.settle(call, lead.outcome)
 
     def _ended_apart(self, lead: Lead, error: BaseException | None) -> bool:
         """Steps in the background have ended, with this error; whether the caller they were for will raise it."""
@@ -239,7 +242,7 @@ class Engine:
         self.leader.end(lead)
         return taken
 
-    def _follow(self, call: Call, flight: Flight, leading: tuple[Flight, ...]) -> Steps[Outcome]:
+    def follow(self, call: Call, flight: Flight, leading: tuple[Flight, ...]) -> Steps[Outcome]:
         """Wait for somebody else's computation, and take its outcome if it was joined early enough; or AGAIN."""
         joined_open = flight.open
         if not call.shared:
@@ -249,7 +252,7 @@ class Engine:
         if outcome is not None:
             return outcome
         taken = flight.shared_outcome() if joined_open else None
-        return AGAIN if taken is None else self._settle(call, taken)
+        return AGAIN if taken is None else self.settle(call, taken)
 
     def _wait(self, call: Call, flight: Flight, leading: tuple[Flight, ...]) -> Steps[Outcome | None]:
         """Wait for a flight with the call's patience: None when it ended, or the outcome of having given up."""
@@ -287,7 +290,7 @@ class Engine:
         limit, why = min(limits)
         return max(0.0, limit), why
 
-    def _patient(self, call: Call) -> float:
+    def patient(self, call: Call) -> float:
         """For how many seconds the call waits for another process."""
         if call.binding.function.options.coalesce != "fleet":
             return 0.0
@@ -303,7 +306,7 @@ class Engine:
         function = call.binding.function
         limit = function.options.hard_timeout
         error = ComputeTimeout(f"{function.name} did not finish within hard_timeout={limit:g} seconds")
-        return self._settle(call, Outcome(None, error))
+        return self.settle(call, Outcome(None, error))
 
     def _compute_alone(self, call: Call) -> Steps[Outcome]:
         """Compute for a call that waits no longer; nobody joins. The second time nothing is asked of the store."""
@@ -312,28 +315,25 @@ class Engine:
         call.alone = call.reachable = True
         lead = Lead(call.address, call.store)
         outcome = yield from self._ending(lead, self._solo(call, lead))
-        return outcome if outcome is AGAIN else self._settle(call, outcome)
+        return outcome if outcome is AGAIN else self.settle(call, outcome)
 
     def _solo(self, call: Call, lead: Lead) -> Steps[Outcome]:
-        self.flights.solo(call.address.flight_key, self._marks(call.address), lead)
-        call.flight = lead.flight
+        call.flight, _ = self.flights.solo(call.address.flight_key, self.marks(call.address), lead)
         return (yield from self._lead(call, lead, patient=0.0))
 
     def _compute_directly(self, call: Call) -> Steps[Outcome]:
         """Compute for a recursive or circular call; nothing is stored."""
         outcome, _ = yield from self.leader.compute(call.binding, call.values)
-        return self._settle(call, outcome)
+        return self.settle(call, outcome)
 
-    def _settle(self, call: Call, outcome: Outcome) -> Outcome:
-        """What the caller of a missed call gets: the outcome, or the old value where the function raised (or timed out)
-        and `stale_if_error` allows it.
-        """
+    def settle(self, call: Call, outcome: Outcome) -> Outcome:
+        """What the caller of a missed call gets: the outcome, or the old value if `stale_if_error` allows it."""
         options = call.binding.function.options
         if outcome.error is not None and options.stale_if_error and not isinstance(outcome.error, options.errors):
             old = self._old_value(call)
             if old is not None:
                 return old
-        self._missed(call)
+        self.leader.missed(call)
         return outcome
 
     def _old_value(self, call: Call) -> Outcome | None:
@@ -353,11 +353,6 @@ class Engine:
             self.emit(events.StaleHit(call.binding.function.name, time.monotonic() - call.begun))
         return outcome
 
-    def _missed(self, call: Call) -> None:
-        call.timed(call.binding.counters.miss_times)
-        if self.emit is not None:
-            self.emit(events.Miss(call.binding.function.name, call.shared, time.monotonic() - call.begun))
-
     # -- background refresh
 
     def _start_refresh(self, call: Call) -> Steps[None]:
@@ -371,7 +366,7 @@ class Engine:
         yield from self._ending(lead, self._spawn_refresh(background, lead))
 
     def _spawn_refresh(self, call: Call, lead: Lead) -> Steps[None]:
-        _, role, _ = self.flights.enter(call.address.flight_key, self._marks(call.address), (), lead)
+        _, role, _ = self.flights.enter(call.address.flight_key, self.marks(call.address), (), lead)
         if role is Role.LEAD:
             lead.apart = yield Spawn(self._refresh(call, lead), partial(self._ended_apart, lead))
 
@@ -396,5 +391,6 @@ class Engine:
             self._throttled = {k: until for k, until in list(self._throttled.items()) if until > now}
         self._throttled[key] = now + REFRESH_THROTTLE
 
-    def _marks(self, address: Address) -> tuple[Mark, ...]:
+    def marks(self, address: Address) -> tuple[Mark, ...]:
+        """The marks of an entry, alive from now on."""
         return self.tier.marks(address.name, address.tags)

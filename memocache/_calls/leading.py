@@ -6,6 +6,7 @@ A `Leader` promises that the flight of a `Lead` ends, whatever its steps or the 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -52,7 +53,7 @@ class Leader:
         self.default_ttl = default_ttl
         self.raise_faults = raise_faults
         self.emit = emit
-        self._freeze = freeze
+        self.freeze = freeze
 
     # -- the steps
 
@@ -62,17 +63,17 @@ class Leader:
         `patient` is for how many seconds to wait for another process (None: not at all, and AGAIN).
         """
         if call.reachable:
-            begun = yield from self._begin(call, lead, patient, force=force)
+            begun = yield from self.begin(call, lead, patient, force=force)
             if not begun:
                 return AGAIN
         outcome, seconds = yield from self.compute(call.binding, call.values)
         try:
-            record = self._record(call.binding, outcome, seconds)
+            record = self.record_of(call.binding, outcome, seconds)
         except Exception as error:  # what the user's condition or ttl raised: the call's outcome, for followers too
             outcome, record = Outcome(None, error, error.__traceback__), None
         return (yield from self.settle(call.binding, lead, record, outcome, force=force))
 
-    def _begin(self, call: Call, lead: Lead, patient: float | None, *, force: bool) -> Steps[bool]:
+    def begin(self, call: Call, lead: Lead, patient: float | None, *, force: bool) -> Steps[bool]:
         """Ask for the right to store; whether to compute, with it or (the backend does not answer) without."""
         try:
             got = yield from lead.store.begin(lead.address, call.found, lead.flight, patient=patient, force=force)
@@ -186,7 +187,7 @@ class Leader:
             if binding.function.options.share:
                 single_use.refuse_single_use(outcome.value)
                 return outcome
-            value, flight.thaw = self._freeze(outcome.value)
+            value, flight.thaw = self.freeze(outcome.value)
         except EncodeError:
             return None
         return Outcome(value)
@@ -210,7 +211,7 @@ class Leader:
         """What is to be stored of a value that did not come from a call of its own."""
         return self._sealed(binding, Outcome(value), self._ttl(binding.function.options.ttl, value), seconds)
 
-    def _record(self, binding: Binding, outcome: Outcome, seconds: float) -> Record | None:
+    def record_of(self, binding: Binding, outcome: Outcome, seconds: float) -> Record | None:
         """What is to be stored of an outcome, or None. Raises what a `condition` or `ttl` callable raises."""
         options = binding.function.options
         if outcome.error is not None:
@@ -276,6 +277,12 @@ class Leader:
         counters = call.binding.counters
         counters.causes[cause] += 1
         counters.add(misses=1)
+
+    def missed(self, call: Call) -> None:
+        """Time a call that missed and has come to its end, and tell of it."""
+        call.timed(call.binding.counters.miss_times)
+        if self.emit is not None:
+            self.emit(events.Miss(call.binding.function.name, call.shared, time.monotonic() - call.begun))
 
     def gone(self, address: Address, store: Store, cause: str) -> None:
         """Remember why the entry at an address is absent."""

@@ -216,7 +216,7 @@ class Recording:
         size = sys.getsizeof(value)
         try:
             if not self.function.options.share:
-                held, thaw = self.leader._freeze(value)
+                held, thaw = self.leader.freeze(value)
             size, self._mark = measured(self.codec, self._mark, value)
         except EncodeError as refused:
             if held is value and thaw is None and not self.function.options.share:
@@ -261,7 +261,7 @@ class Recording:
                 end = outcome if error is None else Outcome(None, error)
             elif by_itself or not self._mark:  # an error after items is not to be replayed without them
                 try:
-                    record = self.leader._record(self.binding, result, self._seconds)
+                    record = self.leader.record_of(self.binding, result, self._seconds)
                 except Exception as error:  # what the user's condition or ttl raised
                     end = result = Outcome(None, error, error.__traceback__)
             settled = yield from self.leader.settle(self.binding, self.lead, record, result)

@@ -12,6 +12,7 @@ from memocache._calls.function import Function
 from memocache._calls.stream_call import StreamCall
 from memocache._calls.wrapper import Memoized
 from memocache._runtime.drivers import arun, run, unwrap
+from memocache._runtime.outcome import Outcome
 
 _ONE_WAY = "a cached stream takes nothing from its reader: what was sent or thrown would be missing when it is replayed"
 
@@ -28,6 +29,13 @@ class _Reading:
             raise ValueError("this stream is being read by another thread or task")
         self._busy = True
 
+    def _given(self, outcome: Outcome) -> Any:
+        """An item, or the end raised, after which nothing more is read."""
+        if outcome.error is not None:
+            self._done = True
+            self._call.leave()
+        return unwrap(outcome)
+
     def __del__(self) -> None:
         if not self._done:
             self._done = True
@@ -42,13 +50,9 @@ class Stream(_Reading, Iterator[Any]):
             raise StopIteration
         self._enter()
         try:
-            outcome = run(self._call.step())
-            if outcome.error is not None:
-                self._done = True
-                self._call.leave()
+            return self._given(run(self._call.step()))
         finally:
             self._busy = False
-        return unwrap(outcome)
 
     def close(self) -> None:
         """Read no further; the last reader of a computation ends it."""
@@ -73,13 +77,9 @@ class AsyncStream(_Reading, AsyncIterator[Any]):
             raise StopAsyncIteration
         self._enter()
         try:
-            outcome = await arun(self._call.step())
-            if outcome.error is not None:
-                self._done = True
-                self._call.leave()
+            return self._given(await arun(self._call.step()))
         finally:
             self._busy = False
-        return unwrap(outcome)
 
     async def aclose(self) -> None:
         """Read no further; the last reader of a computation ends it."""

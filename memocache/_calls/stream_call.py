@@ -21,7 +21,7 @@ from memocache._runtime.effects import Compute, Spawn, Steps
 from memocache._runtime.outcome import Outcome
 from memocache._runtime.singleflight import LEADING, Flight, Role
 from memocache.exceptions import BackendError
-from memocache.status import BYPASS, CacheStatus
+from memocache.stats import BYPASS, CacheStatus
 
 
 class StreamCall:
@@ -65,14 +65,14 @@ class StreamCall:
                         return Outcome(None, RuntimeError(self._other_items()))
                     continue
                 if not self._given and self._call is not None and self._call.missed:
-                    self._core.engine._missed(self._call)
+                    self._core.engine.leader.missed(self._call)
                 self._given, self._mark = self._at, mark
                 return outcome
             if self._at < self._given:
                 return Outcome(None, RuntimeError(self._other_items()))
             if not self._given and self._call is not None and self._call.missed:
                 stopped = isinstance(outcome.error, StopIteration | StopAsyncIteration)
-                old = None if stopped else self._core.engine._settle(self._call, outcome)
+                old = None if stopped else self._core.engine.settle(self._call, outcome)
                 if old is not None and old.error is None:
                     self.leave()
                     self.replay = iter(old.value)
@@ -92,7 +92,7 @@ class StreamCall:
             self._call = Call(self._binding, self._values, *self._binding.address(self._values))
         call = self._call
         while True:
-            outcome: Outcome | None = yield from self._core.engine._look(call)
+            outcome: Outcome | None = yield from self._core.engine.look(call)
             if outcome is None:
                 outcome = yield from self._enter(call)
             if outcome is None:
@@ -106,7 +106,7 @@ class StreamCall:
 
     def _enter(self, call: Call) -> Steps[Outcome | None]:
         """Lead or join the run of this call; None: there are items to come."""
-        engine, options = self._core.engine, self._binding.function.options
+        engine = self._core.engine
         call.tries += 1
         if call.alone or (call.tries > 1 and time.monotonic() - call.begun >= engine.max_wait):
             self._go_alone()
@@ -114,23 +114,19 @@ class StreamCall:
         lead = Lead(call.address, call.store)
         max_bytes = self._core.max_value_bytes
         lead.recording = recording = Recording(engine.leader, self._core.codec, call, lead, max_bytes)
-        key, marks, leading = call.address.flight_key, engine._marks(call.address), LEADING.get()
-        if options.coalesce is None:
-            engine.flights.solo(key, marks, lead)
-            flight, role = lead.flight, Role.LEAD
-        else:
-            flight, role, _ = engine.flights.enter(key, marks, leading, lead)
-        call.flight = flight
+        leading = LEADING.get()
+        role = engine.enter(call, lead, leading)
+        flight = call.flight
         if role is Role.DIRECT:
             self._go_alone()
             return None
         if role is Role.FOLLOW:
             if flight.recording is None or not flight.open:
-                return (yield from engine._follow(call, flight, leading))
+                return (yield from engine.follow(call, flight, leading))
             self._left = flight, leading
             return (yield from self._join(call, flight.recording))
         try:
-            if call.reachable and not (yield from engine.leader._begin(call, lead, engine._patient(call), force=False)):
+            if call.reachable and not (yield from engine.leader.begin(call, lead, engine.patient(call), force=False)):
                 recording.gone()
                 return AGAIN
             self._recording = recording

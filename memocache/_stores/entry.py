@@ -156,8 +156,8 @@ class Table:
     """The entries of one function identity, and its counters.
 
     Entries may be served for `stale` seconds after their ttl and are kept for `retention` seconds after it; unread for
-    `idle` seconds (0: that is no matter) they are gone. Hits are
-    counted on the entry alone; those of entries that left are in `counters`.
+    `idle` seconds (0: that is no matter) they are gone. Hits are counted on the entry alone; those of entries that left
+    are in `counters`.
     """
 
     __slots__ = (

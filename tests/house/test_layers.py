@@ -25,7 +25,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     map(
         frozenset,
         (
-            {"exceptions", "stats", "status"},
+            {"exceptions", "stats"},
             {"typing"},
             {"_runtime", "codecs"},
             {"backends"},

@@ -22,7 +22,7 @@ MODULES = {
 TREES = {name: ast.parse(text) for name, text in MODULES.items()}
 
 MOST_LINES = 400
-LONG_MODULES = {"typing": "declarations alone: the protocols, and the face of a decorated function"}
+LONG_MODULES: dict[str, str] = {}
 
 MOST_LINES_OF_A_FUNCTION = 60
 LONG_FUNCTIONS: dict[str, str] = {}

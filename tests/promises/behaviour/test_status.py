@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memocache import CacheStatus, disabled
-from memocache.status import summary
+from memocache.stats import summary
 from tests.promises.behaviour.world import World
 from tests.promises.flight.support import until
 
