@@ -46,7 +46,8 @@ class Lifetime:
     async def aclose(self) -> None:
         """As `close`, without blocking the event loop."""
         await self._reporter.aclose()
-        await in_thread_unhurried(self._prolonger.rest)
+        if self._prolonger.pending:  # else the loop would go on, and send what was to be refused
+            await in_thread_unhurried(self._prolonger.rest)
         self._rest()
         aio: Any = getattr(self._backend, "aio", None)
         if aio is not None:

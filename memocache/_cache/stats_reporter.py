@@ -103,6 +103,8 @@ class StatsReporter:
         self._sent: dict[str, dict[str, int]] = {}
         self._sent_details: dict[str, dict[str, int]] = {}
         self._flushing = threading.Lock()
+        # held by the thread while it sends: who ends the process waits for that, for it would be cut off half way
+        self._under_way = threading.Lock()
         # apart from it: what wakes may hold the tier's lock, which a flush takes
         self._waking = threading.Lock()
         self.thread: threading.Thread | None = None
@@ -167,7 +169,9 @@ class StatsReporter:
     def _work(self) -> None:
         stop, idle = self._stop, 0.0
         while not stop.wait(FLUSH_SECONDS):
-            idle = 0.0 if self.flush() else idle + FLUSH_SECONDS
+            with self._under_way:
+                sent = self.flush()
+            idle = 0.0 if sent else idle + FLUSH_SECONDS
             # hits on copies wake nobody; what makes a copy does
             if idle >= _IDLE_SECONDS and (self.near is None or not self.near.holds()):
                 self.thread = None
@@ -288,6 +292,15 @@ class StatsReporter:
                 if self._settings.get(name) == put.value:
                     del self._settings[name]
 
+    def flush_at_exit(self) -> None:
+        """Send the rest, after what the thread is sending; each may take `_LAST_SECONDS`."""
+        waited = self._under_way.acquire(timeout=_LAST_SECONDS)
+        try:
+            self.flush(_LAST_SECONDS)
+        finally:
+            if waited:
+                self._under_way.release()
+
     def close(self) -> None:
         """Send the rest and stop."""
         self._stop.set()
@@ -346,6 +359,6 @@ def _flush_at_exit(ref: Any) -> None:
     reporter = ref()
     if reporter is not None:
         try:
-            reporter.flush(_LAST_SECONDS)
+            reporter.flush_at_exit()
         except Exception:
             pass  # at exit there is nobody to tell

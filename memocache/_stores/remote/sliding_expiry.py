@@ -93,6 +93,11 @@ class Prolonger:
                     self._read.setdefault(entry, noted)
         return True
 
+    @property
+    def pending(self) -> bool:
+        """Whether anything was read that is not prolonged yet."""
+        return bool(self._read)
+
     def rest(self) -> None:
         """Prolong what was read until now."""
         self.flush(_LAST_SECONDS)

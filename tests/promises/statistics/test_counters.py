@@ -165,6 +165,50 @@ def test_4_processes_of_20_000_calls_add_up_after_they_exited(valkey: Server) ->
         assert accesses(cache) == function.hits
 
 
+def test_exit_waits_for_the_flush_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that ends while its thread sends waits for it: what is on its way is not cut off."""
+    begun, go, arrived = threading.Event(), threading.Event(), []
+
+    class Slow(MemoryBackend):
+        def tally(self, *args: Any, **kwargs: Any) -> None:
+            begun.set()
+            assert go.wait(BOUND)
+            super().tally(*args, **kwargs)
+            arrived.append(threading.current_thread().name)
+
+    class Gate:
+        """The lock of the thread that sends: who asks for it lets that thread go on."""
+
+        def __init__(self, lock: Any) -> None:
+            self.lock = lock
+
+        def acquire(self, timeout: float) -> bool:
+            go.set()
+            return bool(self.lock.acquire(timeout=BOUND))
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.lock, name)
+
+        def __enter__(self) -> None:
+            self.lock.acquire()
+
+        def __exit__(self, *exc: object) -> None:
+            self.lock.release()
+
+    monkeypatch.setattr(_tally, "FLUSH_SECONDS", 0.0)
+    cache = Cache(Slow())
+    reporter = cache._lifetime._reporter  # type: ignore[union-attr]  # it has a backend
+    reporter._under_way = Gate(reporter._under_way)  # type: ignore[assignment]  # a stand-in
+    cache.cached(name="f")(lambda x: x)(1)
+    assert begun.wait(BOUND)
+    try:
+        reporter.flush_at_exit()
+        assert arrived[:1] == ["memocache-tally"]
+    finally:
+        go.set()
+        cache.close()
+
+
 def _child(url: str, calls: int) -> None:
     cache = Cache(url)
 
