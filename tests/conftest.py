@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from memocache import Cache
 from memocache._cache import default
 from memocache.testing import servers
-from memocache.testing.fleet import ClusterServer, SentinelTrio
+from memocache.testing.server_topologies import ClusterServer, SentinelTrio
 from tests.worlds import FULL, each_server
 
 _FLEETS: dict[str, Callable[[str], Any]] = {"cluster": ClusterServer, "sentinel": SentinelTrio}

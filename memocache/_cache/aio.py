@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, Literal, Self, cast
 
-from memocache._cache.lifetime import Lifetime
+from memocache._cache.closing import Lifetime
 from memocache._cache.operations import Operations
-from memocache._calls.core import Core
+from memocache._calls.cache_core import Core
 from memocache._calls.function import name_or_none
 from memocache._runtime.drivers import arun
 from memocache._stores.remote.envelope_io import UNFIT

@@ -17,7 +17,7 @@ from collections.abc import Generator, Hashable, Mapping
 from math import isinf
 from typing import Any, NamedTuple
 
-from memocache._cache.resolve import S
+from memocache._cache.key_resolution import S
 from memocache._cache.scan import Scanner
 from memocache._cache.statistics import Statistics, of_fleet
 from memocache._cache.stats_reporter import StatsReporter

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from memocache._cache.cache import Cache
-from memocache._calls.core import Core
+from memocache._calls.cache_core import Core
 from memocache._calls.decorators import Decorator, LoaderDecorator
 from memocache._runtime import disabled as _disabled
 from memocache.backends.null import NullBackend

@@ -11,7 +11,7 @@ import fnmatch
 from typing import Any
 
 from memocache._cache.function_names import FunctionNames
-from memocache._cache.resolve import KeyResolver
+from memocache._cache.key_resolution import KeyResolver
 from memocache._cache.scan import PAUSE
 from memocache._calls.function import public_name
 from memocache._runtime.budget import DIRECT_SECONDS, Budget

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from memocache._cache.resolve import KeyResolver, S
+from memocache._cache.key_resolution import KeyResolver, S
 from memocache._calls.engine import Engine
 from memocache._calls.options import plain_tags, ttl_setting
 from memocache._runtime import events

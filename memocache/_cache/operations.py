@@ -11,8 +11,8 @@ from memocache._cache.function_names import FunctionNames
 from memocache._cache.health import HealthCheck
 from memocache._cache.inspect import Inspector
 from memocache._cache.invalidation import Invalidation
+from memocache._cache.key_resolution import KeyResolver
 from memocache._cache.key_value import KeyValue
-from memocache._cache.resolve import KeyResolver
 from memocache._cache.scan import Scanner
 from memocache._cache.statistics import Statistics
 from memocache._cache.stats_reporter import StatsReporter

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from memocache._cache.lifetime import Lifetime
+from memocache._cache.closing import Lifetime
+from memocache._cache.observer_reports import Reports
 from memocache._cache.operations import Operations
-from memocache._cache.reports import Reports
 from memocache._cache.settings import Settings
 from memocache._cache.stats_reporter import StatsReporter
+from memocache._calls.cache_core import Core, Services
 from memocache._calls.call_key import Places
-from memocache._calls.core import Core, Services
 from memocache._calls.engine import Engine
 from memocache._runtime.singleflight import Flights
 from memocache._stores.layered.process_bound import ProcessBoundStore

@@ -16,7 +16,7 @@ from memocache._calls.function import Function
 from memocache._calls.keys.canonical import canonical, canonical_args
 from memocache._calls.options import plain_tags
 from memocache._calls.signature import SELF, Values, regroup
-from memocache._runtime.identity import Held, NoIdentity, Recorder, inherited
+from memocache._runtime.object_identity import Held, NoIdentity, Recorder, inherited
 from memocache._stores.entry import Table
 from memocache._stores.memory.tier import LocalTier
 from memocache._stores.remote.keyspace import Layout, entry_rest, tag_hash

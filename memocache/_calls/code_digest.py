@@ -15,7 +15,7 @@ from hashlib import blake2b
 from typing import Any
 
 from memocache._calls.keys.canonical import canonical
-from memocache._runtime.identity import NoIdentity
+from memocache._runtime.object_identity import NoIdentity
 
 _WITH_CONSTANT = frozenset(dis.hasconst)
 _HAS_DOCSTRING = 0x4000000

@@ -10,7 +10,7 @@ import functools
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import Any, ParamSpec, Protocol, TypeVar, get_overloads, overload
 
-from memocache._calls.core import Core
+from memocache._calls.cache_core import Core
 from memocache._calls.options import Coalesce, Duration, Ttl
 from memocache.typing import (
     MISSING,

@@ -16,7 +16,7 @@ from typing import Any
 
 from memocache._calls.code_digest import code_digest, layers
 from memocache._calls.keys.canonical import canonical
-from memocache._runtime.identity import type_name
+from memocache._runtime.object_identity import type_name
 
 _Parts = tuple[Any, ...]
 

@@ -20,7 +20,7 @@ from memocache._calls.exclusions import Excluded, Exclusions
 from memocache._calls.keys.canonical import canonical
 from memocache._calls.options import Options, check, template_fields
 from memocache._calls.signature import Signature
-from memocache._runtime.identity import NoIdentity, type_name
+from memocache._runtime.object_identity import NoIdentity, type_name
 from memocache.exceptions import ConfigurationError
 
 _numbers = itertools.count()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, NoReturn, cast
 
-from memocache._calls.binding import State, no_look
+from memocache._calls.cache_core import Core
 from memocache._calls.call_key import Binding
-from memocache._calls.core import Core
 from memocache._calls.function import Function
+from memocache._calls.function_state import State, no_look
 from memocache._calls.stream_call import StreamCall
 from memocache._calls.wrapper import Memoized
 from memocache._runtime.drivers import arun, run, unwrap

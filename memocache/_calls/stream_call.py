@@ -10,10 +10,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from memocache._calls.cache_core import Core
 from memocache._calls.call import Call, Lead
 from memocache._calls.call_key import Binding
 from memocache._calls.call_status import status_of
-from memocache._calls.core import Core
 from memocache._calls.leading import AGAIN
 from memocache._calls.recording import Recording, measured
 from memocache._calls.signature import Values

@@ -17,7 +17,7 @@ from typing import Any, cast
 import wrapt
 
 from memocache._calls import bulk_lookup
-from memocache._calls.binding import State
+from memocache._calls.cache_core import Core
 from memocache._calls.call_entries import invalidate_call, peek_call, put_call
 from memocache._calls.call_key import Binding
 from memocache._calls.call_status import (
@@ -26,8 +26,8 @@ from memocache._calls.call_status import (
     map_directly_with_status,
     map_with_status,
 )
-from memocache._calls.core import Core
 from memocache._calls.function import Function
+from memocache._calls.function_state import State
 from memocache._runtime.drivers import arun, run, unwrap
 from memocache._runtime.effects import Steps
 from memocache._runtime.outcome import Outcome

@@ -13,7 +13,7 @@ from math import inf
 from typing import Any, Final
 
 from memocache._runtime.generations import Mark
-from memocache._runtime.identity import Held
+from memocache._runtime.object_identity import Held
 from memocache._stores.s3fifo import S3Fifo, placed
 from memocache.stats import Counters
 

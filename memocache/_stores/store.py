@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol
 
 from memocache._runtime.budget import Budget
 from memocache._runtime.effects import Steps
-from memocache._runtime.identity import Held
+from memocache._runtime.object_identity import Held
 from memocache._runtime.outcome import Outcome
 from memocache._runtime.singleflight import Flight
 from memocache._stores.entry import Table

@@ -1,8 +1,9 @@
 """`DiskBackend`: a directory on this machine, shared by its processes; no server. ``disk:///path`` names it.
 
 An LMDB map holds the keys, files beside it the large values. A hit is one read transaction, which waits for nobody and
-writes nothing; only misses write, in turns. `_disk.store` has the rules for processes, threads and forks,
-`_disk.schema` those for expiry and eviction, `_disk.blob_files` for large values and `_disk.state_file` for power cuts.
+writes nothing; only misses write, in turns. `_disk.open_store` has the rules for processes, threads and forks,
+`_disk.write_transaction` those for expiry and eviction, `_disk.blob_files` for large values and `_disk.state_file` for
+power cuts.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from memocache.backends._disk.blob_files import Filed
 from memocache.backends._disk.directory import Unusable, make_directory
 from memocache.backends._disk.environment import since_boot
 from memocache.backends._disk.janitor import STEP, Janitor, room
-from memocache.backends._disk.schema import WriteTransaction, number, touched
+from memocache.backends._disk.open_store import LOOK_SECONDS, DiskStore, Refused, give_back, share
 from memocache.backends._disk.state_file import EPOCH_WORD
-from memocache.backends._disk.store import LOOK_SECONDS, DiskStore, Refused, give_back, share
+from memocache.backends._disk.write_transaction import WriteTransaction, number, touched
 from memocache.backends.base import NO_ROOM, BaseBackend, counted, holds, with_member
 from memocache.exceptions import ConfigurationError
 from memocache.typing import BackendFacts, Finding, Guard, Pieces, Put, Tally

@@ -1,10 +1,9 @@
 """Frames and their parts: pandas and polars, each imported only when a value or a payload of its kind comes by.
 
-Frames are taken apart into arrays and lists (by `memocache.codecs.pandas_frames` and `_polars`), never into another
-library's
-file format: those can name code to run, expand without bound, or crash on damaged bytes. What is taken apart is put
-together and compared before it is stored; whatever is lost on the way (odd extension types) makes the value one that
-cannot be stored.
+`memocache.codecs.pandas_frames` and `memocache.codecs.polars_frames` take a frame apart into arrays and lists, never
+into another library's file format: those can name code to run, expand without bound, or crash on damaged bytes. The
+parts are put together and compared before a frame is stored. A frame that loses something on the way (odd extension
+types) cannot be stored.
 """
 
 from __future__ import annotations

@@ -19,10 +19,10 @@ from memocache.testing.clock import FakeClock
 
 if TYPE_CHECKING:
     from memocache.testing.contract import BackendContract
-    from memocache.testing.fakeserver import FakeServer
+    from memocache.testing.fake_server import FakeServer
     from memocache.testing.faults import FailingBackend, SlowBackend
-    from memocache.testing.fleet import ClusterServer, SentinelTrio
     from memocache.testing.proxy import FaultProxy
+    from memocache.testing.server_topologies import ClusterServer, SentinelTrio
 
 __all__ = [
     "BackendContract",
@@ -39,11 +39,11 @@ __all__ = [
 
 _HOMES = {
     "BackendContract": "contract",
-    "ClusterServer": "fleet",
+    "ClusterServer": "server_topologies",
     "FailingBackend": "faults",
-    "FakeServer": "fakeserver",
+    "FakeServer": "fake_server",
     "FaultProxy": "proxy",
-    "SentinelTrio": "fleet",
+    "SentinelTrio": "server_topologies",
     "SlowBackend": "faults",
 }
 

@@ -36,7 +36,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from memocache._calls.keys.canonical import canonical, canonical_args
-from memocache._runtime.identity import Identities, NoIdentity, Recorder
+from memocache._runtime.object_identity import Identities, NoIdentity, Recorder
 from tests.worlds import FULL
 
 PAIRS = int(os.environ.get("MEMOCACHE_EXAMPLES", "40000" if FULL else "8000"))

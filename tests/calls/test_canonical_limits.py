@@ -18,7 +18,7 @@ import pytest
 from memocache._calls.keys import canonical as _canonical
 from memocache._calls.keys import types as _canonical_types
 from memocache._calls.keys.canonical import canonical, canonical_args
-from memocache._runtime.identity import Identities, NoIdentity, Recorder
+from memocache._runtime.object_identity import Identities, NoIdentity, Recorder
 
 ZONE_FILE = b"TZif2" + bytes(15) + struct.pack(">6l", 0, 0, 0, 0, 1, 4) + bytes(6) + b"UTC\0"
 ZONE_FILE += b"TZif2" + bytes(15) + struct.pack(">6l", 0, 0, 0, 0, 1, 4) + bytes(6) + b"UTC\0\nUTC0\n"

@@ -12,7 +12,7 @@ import wrapt
 
 from memocache import Cache, UnstableKeyError
 from memocache._calls.keys.canonical import canonical
-from memocache._runtime.identity import Identities, NoIdentity, Recorder
+from memocache._runtime.object_identity import Identities, NoIdentity, Recorder
 
 
 class User:

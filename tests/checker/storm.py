@@ -29,7 +29,7 @@ import redis
 from memocache import Cache
 from memocache.backends._cluster.slots import slot_of
 from memocache.testing import servers
-from memocache.testing.fleet import ClusterServer, SentinelTrio, until
+from memocache.testing.server_topologies import ClusterServer, SentinelTrio, until
 from memocache.testing.servers import Server
 from tests.checker.worker import KEYS, MOST, SIZE, Truth
 

@@ -14,7 +14,7 @@ import pytest
 
 from memocache import Cache
 from memocache._calls.keys.canonical import canonical
-from memocache._runtime.identity import NoIdentity
+from memocache._runtime.object_identity import NoIdentity
 from memocache.codecs import Codec
 from memocache.codecs.copying import copier
 from memocache.codecs.writer import NATIVE, SILENT

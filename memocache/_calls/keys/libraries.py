@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from memocache._calls.keys.state import shape_of_names
-from memocache._runtime.identity import NoIdentity, inherited, type_name
+from memocache._calls.keys.instance_state import shape_of_names
+from memocache._runtime.object_identity import NoIdentity, inherited, type_name
 
 _Tuple = tuple[Any, ...]
 

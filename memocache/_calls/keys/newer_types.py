@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from memocache._runtime.identity import sentinel_path
+from memocache._runtime.object_identity import sentinel_path
 
 
 def _lower_sentinel(value: Any) -> tuple[Any, ...] | None:

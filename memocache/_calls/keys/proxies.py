@@ -11,7 +11,7 @@ import sys
 import types
 from typing import Any
 
-from memocache._runtime.identity import NoIdentity, mro_of
+from memocache._runtime.object_identity import NoIdentity, mro_of
 
 _WHY = "is a proxy, and not the object that it stands for: pass that object"
 

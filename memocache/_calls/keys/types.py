@@ -21,10 +21,10 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from memocache._calls.keys import libraries as _canonical_extra
+from memocache._calls.keys import libraries
 from memocache._calls.keys import newer_types
-from memocache._calls.keys.state import shape_of
-from memocache._runtime.identity import NoIdentity, inherited, mro_of
+from memocache._calls.keys.instance_state import shape_of
+from memocache._runtime.object_identity import NoIdentity, inherited, mro_of
 from memocache.codecs import registered
 from memocache.codecs.known import table as known_types
 
@@ -46,7 +46,7 @@ def lowered(value: Any, cls: Any) -> tuple[Any, ...] | None:
         return ("member", cls, name) if cls._member_map_.get(name) is value else ("flag", cls, value._value_)
     shape = shape_of(cls)
     if shape is None:
-        made = _canonical_extra.lowered(value, cls, ancestors) or known_types.key_of(value, cls)
+        made = libraries.lowered(value, cls, ancestors) or known_types.key_of(value, cls)
         return made or _derived(value, cls)
     more = shape.added(value, cls)
     parts = tuple([getattr(value, name, _ABSENT) for name in shape.names])

@@ -1,7 +1,7 @@
 """The process tier: entries held as objects, found without a lock.
 
 It serves ``memory://`` and, on a shared backend, the entries that no other process could name. Each function identity
-has a `Table` (a dict of entries) that the compiled look-up of `_memoize` reads directly; everything that changes a
+has a `Table` (a dict of entries) that the compiled look-up of a decorated function reads directly; everything that changes a
 table takes the tier's lock. Rules:
 
 1. An entry's outcome is never updated in place; a new outcome is a new entry. Under the lock, and only while it is in
@@ -9,7 +9,7 @@ table takes the tier's lock. Rules:
 2. A hit needs ``fresh_until > monotonic()``; that one comparison also covers eviction and invalidation of a call. It is
    counted on the entry, with no step between comparing and counting at which Python would change threads. Who takes an
    entry out first sets `fresh_until` to minus infinity and then moves its hits to the table's counters: none is lost.
-3. A computation holds the marks it read before it ran, and is void if one was killed meanwhile (see `_marks`).
+3. A computation holds the marks it read before it ran, and is void if one was killed meanwhile (see `memocache._runtime.generations`).
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from math import inf
 from typing import Any, Final
 
 from memocache._runtime.generations import Mark, Marks
-from memocache._runtime.identity import Held
+from memocache._runtime.object_identity import Held
 from memocache._stores.entry import NEVER, Entry, MarkedEntry, SlidingEntry, Table, Thaw
-from memocache._stores.memory.lifetimes import Lifetimes
 from memocache._stores.memory.miss_reasons import REMEMBERED, Causes
 from memocache._stores.memory.space_saving import SpaceSaving
 from memocache._stores.memory.tier_counts import PART, TierCounts
+from memocache._stores.memory.weak_references import Lifetimes
 from memocache._stores.s3fifo import S3Fifo
 from memocache.stats import INVALIDATED
 from memocache.typing import MISSING, Clock, Missing

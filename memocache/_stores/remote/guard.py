@@ -19,7 +19,7 @@ from memocache._runtime.budget import CALL_SECONDS, Budget
 from memocache._runtime.circuit_breaker import Breaker
 from memocache._runtime.effects import Io, Steps
 from memocache._runtime.randomness import random
-from memocache._runtime.signals import of_signal_handler
+from memocache._runtime.signal_exceptions import of_signal_handler
 from memocache.backends._failures import cause_of
 from memocache.backends._threads import in_thread
 from memocache.backends.base import NO_ROOM, Busy, NodeFailure, NotAccepted, NotReached, ReplyError

@@ -80,7 +80,7 @@ class LeasingStore(Protocol):
 def begin(
     self: LeasingStore, address: Address, found: Found, flight: Flight, *, patient: float | None, force: bool = False
 ) -> Steps[SharedLease | Found | None]:
-    """Create or adopt the witness and take the lease; see rule 4 of the module.
+    """Create or adopt the witness and take the lease; see rules 1 and 3 of the module.
 
     With `patient` 0 the lease is left alone: the caller computes whoever else does.
     """

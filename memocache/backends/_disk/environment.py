@@ -16,8 +16,8 @@ from typing import Any, Final
 import lmdb
 
 from memocache.backends._disk.directory import boot_id
-from memocache.backends._disk.schema import FORMAT, MAPS, number
 from memocache.backends._disk.state_file import EPOCH_WORD, StateFile
+from memocache.backends._disk.write_transaction import FORMAT, MAPS, number
 
 UNREADABLE: Final = (
     lmdb.CorruptedError,

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from typing import Any
 
 from memocache.backends._disk.environment import Environment
-from memocache.backends._disk.schema import WriteTransaction
+from memocache.backends._disk.open_store import DiskStore
 from memocache.backends._disk.state_file import digest_of
-from memocache.backends._disk.store import DiskStore
+from memocache.backends._disk.write_transaction import WriteTransaction
 
 TICK_SECONDS = 1.0
 STRAYS_EVERY = 600.0

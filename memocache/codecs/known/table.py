@@ -9,15 +9,15 @@ from functools import partial
 from typing import Any, Final
 
 from memocache.codecs.ext_types import Buffer, Kind, Pack, Unpack, expect, expect_list
-from memocache.codecs.known import arrow, science, stdlib, structures, times
+from memocache.codecs.known import arrow, science, standard_library, time_libraries, web_and_databases
 from memocache.codecs.known.known_type import KnownType, find_loaded
 from memocache.exceptions import DecodeError
 
 KNOWN: Final = 40
 TABLE: Final[tuple[KnownType, ...]] = (
-    *stdlib.TYPES,
-    *times.TYPES,
-    *structures.TYPES,
+    *standard_library.TYPES,
+    *time_libraries.TYPES,
+    *web_and_databases.TYPES,
     *science.TYPES,
     *arrow.TYPES,
 )

@@ -17,7 +17,7 @@ from memocache.backends._cluster.slots import slot_of
 from memocache.backends._registry import make_backend
 from memocache.backends.base import NodeFailure
 from memocache.testing import servers
-from memocache.testing.fleet import ClusterServer, until
+from memocache.testing.server_topologies import ClusterServer, until
 from memocache.testing.servers import Server
 from memocache.typing import Put
 from tests.patience import patient, unhurried  # noqa: F401  # the first is autouse

@@ -11,7 +11,7 @@ import pytest
 from memocache.backends._registry import make_backend
 from memocache.testing import servers
 from memocache.testing.contract import BackendContract
-from memocache.testing.fleet import ClusterServer, SentinelTrio
+from memocache.testing.server_topologies import ClusterServer, SentinelTrio
 from memocache.typing import Backend, Put
 
 pytestmark = pytest.mark.skipif(not servers.available_servers(), reason="no server")

@@ -11,7 +11,7 @@ from memocache import BackendError, Cache
 from memocache._runtime.budget import Budget
 from memocache.backends._cluster.slots import slot_of
 from memocache.testing import servers
-from memocache.testing.fleet import ClusterServer, until
+from memocache.testing.server_topologies import ClusterServer, until
 
 pytestmark = pytest.mark.skipif(not servers.available_servers(), reason="no server")
 

@@ -13,7 +13,7 @@ import pytest
 from memocache import BackendError, Cache
 from memocache.backends._registry import make_backend
 from memocache.testing import servers
-from memocache.testing.fleet import SERVICE, SentinelTrio, until
+from memocache.testing.server_topologies import SERVICE, SentinelTrio, until
 from memocache.typing import Put
 from tests.patience import unhurried
 from tests.worlds import each_server

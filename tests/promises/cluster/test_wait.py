@@ -10,7 +10,7 @@ import pytest
 from memocache import Cache
 from memocache.exceptions import BackendError
 from memocache.testing import FaultProxy, servers
-from memocache.testing.fleet import ClusterServer, until
+from memocache.testing.server_topologies import ClusterServer, until
 
 _KIND = servers.available_servers()[0]
 _SLOW = ("--repl-timeout", "60", "--repl-diskless-sync-delay", "0")

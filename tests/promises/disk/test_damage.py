@@ -16,7 +16,7 @@ import pytest
 from memocache import Cache
 from memocache.backends._disk import directory as _disk_place
 from memocache.backends._disk import state_file as _disk_state
-from memocache.backends._disk.store import LOOK_SECONDS, Environment
+from memocache.backends._disk.open_store import LOOK_SECONDS, Environment
 from memocache.backends.disk import DiskBackend
 from memocache.exceptions import BackendError, ConfigurationError
 from memocache.testing.faults import FailingBackend

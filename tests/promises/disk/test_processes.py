@@ -16,7 +16,7 @@ import pytest
 
 from memocache import Cache
 from memocache._runtime.budget import Budget
-from memocache.backends._disk.store import _stores
+from memocache.backends._disk.open_store import _stores
 from memocache.backends.base import Busy
 from memocache.backends.disk import DiskBackend
 from memocache.typing import Put

@@ -15,7 +15,7 @@ import pytest
 from memocache import BackendError, Cache, ConfigurationError
 from memocache.backends._redis import credentials as _credentials
 from memocache.testing import FakeServer, servers
-from memocache.testing.fleet import ClusterServer, SentinelTrio
+from memocache.testing.server_topologies import ClusterServer, SentinelTrio
 from tests.promises.faults.rig import Rig, until
 
 SECRET = "hunter2"

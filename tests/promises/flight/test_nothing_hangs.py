@@ -17,7 +17,7 @@ import pytest
 
 from memocache import MISSING, BackendError, Cache
 from memocache._cache import default as defaults
-from memocache._runtime.signals import of_signal_handler
+from memocache._runtime.signal_exceptions import of_signal_handler
 from memocache.backends.base import Busy
 from memocache.backends.memory import MemoryBackend
 from memocache.testing.servers import Server

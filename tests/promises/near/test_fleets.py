@@ -16,7 +16,7 @@ from memocache import Cache
 from memocache.backends._cluster import client_tracking as _tracking
 from memocache.backends._cluster.slots import slot_of
 from memocache.testing import servers
-from memocache.testing.fleet import ClusterServer, SentinelTrio, until
+from memocache.testing.server_topologies import ClusterServer, SentinelTrio, until
 from memocache.testing.servers import Server
 from tests.patience import patient, unhurried  # noqa: F401  # the first is autouse
 from tests.promises.near.support import Heard, believing, hasten, held  # noqa: F401  # the second is autouse

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from memocache._calls.keys.canonical import canonical_args
-from memocache._runtime.identity import Held, Identities, NoIdentity, Recorder, class_path, function_path
+from memocache._runtime.object_identity import Held, Identities, NoIdentity, Recorder, class_path, function_path
 
 
 class Plain:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from memocache._runtime.identity import Held, Identities
+from memocache._runtime.object_identity import Held, Identities
 from memocache._stores.entry import Entry, MarkedEntry, Table
 
 

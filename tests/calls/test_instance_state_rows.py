@@ -7,7 +7,7 @@ import pytest
 
 from memocache import Cache, UnstableKeyError
 from memocache._calls.keys.canonical import canonical
-from memocache._runtime.identity import NoIdentity
+from memocache._runtime.object_identity import NoIdentity
 
 sqlalchemy = pytest.importorskip("sqlalchemy")
 sqlmodel = pytest.importorskip("sqlmodel")

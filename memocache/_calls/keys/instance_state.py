@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from types import MemberDescriptorType
 from typing import Any, TypeVar
 
-from memocache._runtime.identity import NoIdentity, inherited, mro_of
+from memocache._runtime.object_identity import NoIdentity, inherited, mro_of
 
 _ROW = "_sa_instance_state"
 _NOTES = (_ROW, "__orig_class__")

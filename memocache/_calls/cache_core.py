@@ -16,7 +16,7 @@ from memocache._calls.engine import Engine
 from memocache._calls.function import Function
 from memocache._runtime.disabled import ALL, DISABLED
 from memocache._runtime.effects import Steps
-from memocache._runtime.identity import type_name
+from memocache._runtime.object_identity import type_name
 from memocache._stores.entry import Table
 from memocache._stores.layered.near_cache import NearTier
 from memocache._stores.remote.guard import BackendGuard

@@ -24,7 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memocache._calls.keys.canonical import canonical
-from memocache._runtime.identity import Identities, NoIdentity, Recorder
+from memocache._runtime.object_identity import Identities, NoIdentity, Recorder
 from tests.calls.class_shapes import Shape, every, made, read
 
 SHAPES = list(every())

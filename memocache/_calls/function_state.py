@@ -14,8 +14,8 @@ from math import inf
 from time import monotonic
 from typing import Any, Protocol
 
+from memocache._calls.cache_core import Core
 from memocache._calls.call_key import Binding
-from memocache._calls.core import Core
 from memocache._calls.fast_path import FastPath, Soon
 from memocache._calls.function import Function
 from memocache._calls.signature import PlainOnly

@@ -12,7 +12,7 @@ import weakref
 from typing import Any
 
 from memocache._cache.stats_reporter import StatsReporter
-from memocache._calls.core import Core
+from memocache._calls.cache_core import Core
 from memocache._stores.layered.near_cache import NearTier
 from memocache._stores.remote.lease_heartbeat import Keeper
 from memocache._stores.remote.sliding_expiry import Prolonger
