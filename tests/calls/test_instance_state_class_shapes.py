@@ -90,7 +90,7 @@ def fingerprint() -> str:
 
 def test_instances_share_across_processes() -> None:
     """What is made alike in another process, under another hash seed, has the same key."""
-    script = "from tests.calls.test_state_class_shapes import fingerprint; print(fingerprint())"
+    script = "from tests.calls.test_instance_state_class_shapes import fingerprint; print(fingerprint())"
     root = str(Path(__file__).parents[2])
     environment = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": root}
     run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, cwd=root)

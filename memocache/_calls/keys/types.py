@@ -21,8 +21,7 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from memocache._calls.keys import libraries
-from memocache._calls.keys import newer_types
+from memocache._calls.keys import libraries, newer_types
 from memocache._calls.keys.instance_state import shape_of
 from memocache._runtime.object_identity import NoIdentity, inherited, mro_of
 from memocache.codecs import registered

@@ -1,15 +1,16 @@
 """The process tier: entries held as objects, found without a lock.
 
 It serves ``memory://`` and, on a shared backend, the entries that no other process could name. Each function identity
-has a `Table` (a dict of entries) that the compiled look-up of a decorated function reads directly; everything that changes a
-table takes the tier's lock. Rules:
+has a `Table` (a dict of entries). The compiled look-up of a decorated function reads it directly. Everything that
+changes a table takes the tier's lock. Rules:
 
 1. An entry's outcome is never updated in place; a new outcome is a new entry. Under the lock, and only while it is in
    its table, its ttl may change; its hit count and last access change without.
 2. A hit needs ``fresh_until > monotonic()``; that one comparison also covers eviction and invalidation of a call. It is
    counted on the entry, with no step between comparing and counting at which Python would change threads. Who takes an
    entry out first sets `fresh_until` to minus infinity and then moves its hits to the table's counters: none is lost.
-3. A computation holds the marks it read before it ran, and is void if one was killed meanwhile (see `memocache._runtime.generations`).
+3. A computation holds the marks it read before it ran, and is void if one was killed meanwhile (marks:
+   `memocache._runtime.generations`).
 """
 
 from __future__ import annotations
