@@ -13,6 +13,7 @@ import functools
 import gc
 import inspect
 import operator
+import re
 import sys
 import threading
 import types
@@ -28,6 +29,8 @@ from memocache._runtime.object_identity import NoIdentity, function_path, inheri
 _Parts = tuple[Any, ...]
 
 _OPERATORS = (operator.itemgetter, operator.attrgetter, operator.methodcaller)
+# CPython has a subclass for methods of extension types that are told their class; no name leads to it.
+_BUILTINS = (types.BuiltinFunctionType, type(re.compile("").sub), types.MethodWrapperType)
 _DESCRIPTORS = (types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType)
 _PLACEHOLDER = getattr(functools, "Placeholder", functools)
 _LOCKS = frozenset({type(threading.Lock()), type(threading.RLock())})
@@ -75,7 +78,7 @@ class Reading:
             return "method", self._callable(function.__func__), self._value(function.__self__)
         if issubclass(kind, functools.partial):
             return self._partial(function)
-        if kind in (types.BuiltinFunctionType, types.MethodWrapperType):
+        if kind in _BUILTINS:
             return self._builtin(function)
         if _is_proxy(kind):
             return self._proxy(function)
@@ -255,8 +258,7 @@ _HELD_AS_FUNCTIONS = frozenset(
     {
         types.FunctionType,
         types.MethodType,
-        types.BuiltinFunctionType,
-        types.MethodWrapperType,
+        *_BUILTINS,
         functools._lru_cache_wrapper,
         *_OPERATORS,
     }
