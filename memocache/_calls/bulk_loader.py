@@ -157,7 +157,7 @@ class _Load:
         self._calls: dict[Any, Call] = {}  # the first look-up's, with what the last one found
         self._claims: dict[Any, Lead] = {}
         self._direct: set[Any] = set()  # recursive or circular: loaded here, and shared with nobody
-        self._followed: dict[Any, tuple[Flight, bool]] = {}  # and whether its outcome may be taken
+        self._followed: dict[Any, tuple[Flight, bool, bool]] = {}  # was it open, the backend reachable?
 
     def with_status(self) -> Generator[Effect, Any, Outcome]:
         """As `steps`: the pair of the mapping and the status of all its ids as one."""
@@ -280,7 +280,7 @@ class _Load:
                 if role is not Role.LEAD:
                     del self._claims[one]
                 if role is Role.FOLLOW:
-                    self._followed[one] = (flight, flight.open)
+                    self._followed[one] = (flight, flight.open, todo[one].reachable)
                     coalesced += not self._missed[one]
                     self._missed[one] = True
                     continue
@@ -343,10 +343,10 @@ class _Load:
 
     def _follow(self, begun: float) -> Generator[Effect, Any, Outcome | None]:
         """Take what others lead in this process, until patience ends; returns the first failure, if any."""
-        for one, (flight, joined_open) in self._followed.items():
+        for one, (flight, joined_open, reachable) in self._followed.items():
             left = self._engine.max_wait - (time.monotonic() - begun)
             ended = yield Wait(flight.signal, max(0.0, left))
-            outcome = flight.shared_outcome() if ended and joined_open else None
+            outcome = flight.shared_outcome(reachable=reachable) if ended and joined_open else None
             if outcome is None:
                 continue
             if outcome.error is not None:
@@ -368,7 +368,7 @@ class _Load:
             stop_leading(reset)
         for claim in self._claims.values():
             self._engine.leader.end(claim)
-        for flight, _ in self._followed.values():
+        for flight, *_ in self._followed.values():
             self._engine.flights.leave(flight, self._leading)
         self._followed, self._claims, self._direct = {}, {}, set()
 

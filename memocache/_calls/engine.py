@@ -251,7 +251,7 @@ class Engine:
         outcome = yield from self._wait(call, flight, leading)
         if outcome is not None:
             return outcome
-        taken = flight.shared_outcome() if joined_open else None
+        taken = flight.shared_outcome(reachable=call.reachable) if joined_open else None
         return AGAIN if taken is None else self.settle(call, taken)
 
     def _wait(self, call: Call, flight: Flight, leading: tuple[Flight, ...]) -> Steps[Outcome | None]:

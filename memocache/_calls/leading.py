@@ -122,7 +122,8 @@ class Leader:
         # from here on nobody who joins may take the outcome: the command that validates it is on its way
         self.flights.seal(flight)
         if lead.lease is None:
-            valid = lead.store.cut_off  # then callers share what there is; else others may have invalidated it
+            # cut off, callers who are so too share what there is; else others may have invalidated it
+            valid = flight.unvalidated = lead.store.cut_off
         else:
             valid, outcome = yield from self._commit(binding, lead, record, outcome, force=force)
             lead.lease = None
@@ -152,7 +153,8 @@ class Leader:
         except BackendError as fault:
             if isinstance(fault, NoRoom):
                 self.gone(address, store, REJECTED)
-            valid = store.cut_off or (yield from self._validated(lead))
+            lead.flight.unvalidated = store.cut_off
+            valid = lead.flight.unvalidated or (yield from self._validated(lead))
             self.give_up(lead)
             self.fault(counters, fault, raising=force)
             return valid, outcome

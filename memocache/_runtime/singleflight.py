@@ -116,6 +116,7 @@ class Flight:
         "state",
         "stored_for",
         "thaw",
+        "unvalidated",
         "void",
     )
 
@@ -132,6 +133,8 @@ class Flight:
         self.stored_for: float | None = None
         self.state = _State.OPEN
         self.void = False
+        # whether the backend, left alone after failures, could not say that nothing was invalidated meanwhile
+        self.unvalidated = False
         self.signal = Signal()
         self.blocked_on: list[Flight] = []
         self._token: weakref.ref[Token] | None = None
@@ -146,9 +149,11 @@ class Flight:
         """Whether it is finished, and everybody woken."""
         return self._token is None
 
-    def shared_outcome(self) -> Outcome | None:
-        """What a follower takes: its own copy of the outcome; None: look up again."""
+    def shared_outcome(self, *, reachable: bool = True) -> Outcome | None:
+        """What a follower takes, for whom the backend was `reachable`: a copy of its own; None: look again."""
         outcome = self.outcome
+        if self.unvalidated and reachable:
+            return None
         if outcome is None or self.thaw is None:
             return outcome
         return Outcome(self.thaw(outcome.value))

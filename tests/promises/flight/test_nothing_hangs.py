@@ -241,6 +241,52 @@ def test_one_request_that_fails_shares_nothing_from_before_an_invalidation(
         assert (old, new, failed) == (["old"], ["new"], [step])
 
 
+def test_who_reaches_the_backend_takes_nothing_that_it_did_not_validate(
+    valkey: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call whose look-up was answered computes, though the backend is left alone when its flight ends."""
+    computing, go, source = threading.Event(), threading.Event(), ["old"]
+
+    def read(x: int) -> str:
+        value = source[0]
+        if value == "old":
+            computing.set()
+            go.wait(20)
+        return value
+
+    with Cache(valkey.url) as cache, Cache(valkey.url) as elsewhere:
+        f: Any = cache.cached(name="f")(read)
+        first, old = start(lambda: f(1))
+        assert computing.wait(20)
+        source[0] = "new"
+        elsewhere.invalidate("f")
+        second, new = start(lambda: f(1))
+        until(lambda: f.stats().coalesced == 1)
+        guard = cache._places.shared.guard
+        monkeypatch.setattr(guard, "_probe", lambda: None)
+        guard.breaker.open = True
+        go.set()
+        join(first, second)
+        assert (old, new) == (["old"], ["new"])
+
+
+def test_a_turn_that_another_process_has_opens_no_breaker(tmp_path: Path) -> None:
+    """An async call that waits in vain for the writers' lock of a store on disk says nothing of the store's health."""
+    with Cache(f"disk://{tmp_path}") as cache:
+
+        @cache.cached(name="f")
+        async def f(x: int) -> int:
+            return x
+
+        async def main() -> None:
+            assert await f(1) == 1
+            with cache.backend._store.turn(1.0):  # type: ignore[attr-defined]  # a store on disk has one
+                await asyncio.gather(*map(f, range(10, 14)))
+
+        asyncio.run(main())
+        assert cache.breaker() == {"disk": "closed"}
+
+
 def test_default_cache_is_asked_while_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     """A cached function that the backend's own making calls computes; afterwards it is on the default cache."""
     monkeypatch.setattr(defaults, "_cache", None)
