@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from typing import Any, Literal, Self, cast
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from typing import Any, Literal, Self, TypeVar, cast, overload
 
 from memocache._cache.closing import Lifetime
 from memocache._cache.operations import Operations
 from memocache._calls.cache_core import Core
 from memocache._calls.function import name_or_none
-from memocache._runtime.drivers import arun
+from memocache._calls.options import Ttl
+from memocache._runtime.drivers import arun, unwrap
 from memocache._stores.remote.envelope_io import UNFIT
 from memocache.stats import CacheStats, EntryInfo, FunctionDetails, Health, KeysPage
-from memocache.typing import MISSING
+from memocache.typing import MISSING, Missing
+
+T = TypeVar("T")
 
 
 class AsyncCache:
@@ -55,6 +58,19 @@ class AsyncCache:
 
     async def delete_many(self, keys: Iterable[str]) -> int:
         return cast(int, await arun(self._operations.key_value.delete_many(keys)))
+
+    @overload
+    async def get_or_compute(
+        self, key: str, function: Callable[[], Awaitable[T]], ttl: Ttl | Missing = ..., tags: Iterable[str] = ...
+    ) -> T: ...
+    @overload
+    async def get_or_compute(
+        self, key: str, function: Callable[[], T], ttl: Ttl | Missing = ..., tags: Iterable[str] = ...
+    ) -> T: ...
+    async def get_or_compute(self, key: str, function: Any, ttl: Any = MISSING, tags: Iterable[str] = ()) -> Any:
+        off = self._core.off()
+        steps = self._operations.key_value.get_or_compute(key, function, ttl, tags, is_async=True, off=off)
+        return unwrap(await arun(steps))
 
     async def invalidate(self, function: Any = None, *, tag: str | None = None) -> int:
         return await arun(self._operations.invalidation.invalidate(function, tag))

@@ -13,12 +13,13 @@ from memocache._cache.settings import backend_of, checked
 from memocache._cache.wiring import wire
 from memocache._calls.decorators import Decorator, LoaderDecorator
 from memocache._calls.function import name_or_none
+from memocache._calls.options import Ttl
 from memocache._runtime import disabled as _disabled
-from memocache._runtime.drivers import run
+from memocache._runtime.drivers import run, unwrap
 from memocache.codecs.codec import Codec
 from memocache.exceptions import ConfigurationError
 from memocache.stats import CacheStats, EntryInfo, FunctionDetails, Health, KeysPage
-from memocache.typing import MISSING, Backend, Clock, Observer
+from memocache.typing import MISSING, Backend, Clock, Missing, Observer
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -187,6 +188,21 @@ class Cache:
     def delete_many(self, keys: Iterable[str]) -> int:
         """Remove `keys`; how many were there. Raises `BackendError`."""
         return cast(int, run(self._operations.key_value.delete_many(keys)))
+
+    def get_or_compute(
+        self, key: str, function: Callable[[], T], ttl: Ttl | Missing = MISSING, tags: Iterable[str] = ()
+    ) -> T:
+        """The value of `key`, or what `function`, called without arguments, returns: it is stored for `ttl` (as of
+        `cached`: a callable of the result too) under `tags`. Callers that ask at the same time, in threads, tasks and
+        processes, share one computation.
+
+        A backend that fails costs the caching and no answer, as with decorated functions; what cannot be stored is
+        returned, with one `UncacheableWarning`. What `function` raises is raised, and not stored. Raises `TypeError`,
+        `ValueError`, `ConfigurationError` for bad input, before anything is computed.
+        """
+        off = self._core.off()
+        steps = self._operations.key_value.get_or_compute(key, function, ttl, tags, is_async=False, off=off)
+        return cast(T, unwrap(run(steps)))
 
     # -- invalidation
 

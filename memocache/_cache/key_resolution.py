@@ -155,11 +155,15 @@ class KeyResolver:
             # A hit does not look at version and tags and may be served where those are damaged; here it is not there.
             return Found(self.shared.read(address, self.shared.spot(address), values).seen), None
         if envelope.tag_hashes and not address.tags:
-            size = _envelope.TAG_HASH_BYTES
-            hashes = envelope.tag_hashes
-            address.tags = tuple(hashes[i : i + size].hex() for i in range(0, len(hashes), size))
+            address.tags = tags_of(envelope)
             address.spot = None
             spot = self.shared.spot(address)
             values = yield self.ask("read", [spot.entry, *spot.markers])
             return (yield from self.judge(address, values))  # whatever stands there by now: that is what is checked
         return self.shared.read(address, self.shared.spot(address), values), envelope
+
+
+def tags_of(envelope: Envelope) -> tuple[str, ...]:
+    """The hashes of the tags of an entry."""
+    size, hashes = _envelope.TAG_HASH_BYTES, envelope.tag_hashes
+    return tuple(hashes[i : i + size].hex() for i in range(0, len(hashes), size))

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
-from memocache._cache.key_resolution import KeyResolver, S
-from memocache._calls.engine import Engine
+from memocache._cache.key_resolution import KeyResolver, S, tags_of
+from memocache._calls.engine import UNREACHABLE_FOUND, Engine
+from memocache._calls.keyed_call import KeyedCall
 from memocache._calls.options import plain_tags, ttl_setting
 from memocache._runtime import events
 from memocache._runtime.budget import DIRECT_SECONDS, Budget
+from memocache._runtime.effects import Steps
 from memocache._runtime.outcome import Outcome
 from memocache._stores.memory.store import LocalStore
+from memocache._stores.remote import envelope as _envelope
 from memocache._stores.remote.keyspace import plain_rest
-from memocache._stores.store import Address, Record, Unstorable
-from memocache.exceptions import DecodeError, EncodeError
+from memocache._stores.store import Address, Found, Record, Unstorable
+from memocache.exceptions import BackendError, DecodeError, EncodeError
 from memocache.stats import INVALIDATED
 from memocache.typing import MISSING, Answer
 
@@ -35,6 +38,7 @@ class KeyValue:
         self.tier = resolver.tier
         self.plain = resolver.plain
         self.shared = shared = resolver.shared
+        self._warned: set[str] = set()
         self.glance: Any = None if shared is None else partial(shared.glance, self.plain)
         """As `SharedStore.glance`, of a plain key."""
         self._read_soon: Callable[[str, Sequence[str], float], Awaitable[Answer] | None] | None = None
@@ -76,6 +80,47 @@ class KeyValue:
         self._count(misses=1)
         return default
 
+    # -- computing what is not there
+
+    def get_or_compute(
+        self, key: str, function: Any, ttl: Any, tags: Iterable[str], *, is_async: bool, off: bool
+    ) -> Steps[Outcome]:
+        """The outcome of a key, else of `function`, which is called once however many ask; with caching `off` nobody
+        else is asked or told. As with a decorated call, a failing backend costs the caching and no answer.
+        """
+        names = plain_tags(tags)
+        asked = KeyedCall(function, ttl, names, self.plain, self._warned, is_async=is_async)
+        given = self._address(key, tuple(map(self.places.tag_hash, names)))
+        if off:
+            return (yield from self.engine.leader.direct(cast(Any, asked), ()))
+        # a budget of a call's own: `_address` gives a direct operation's
+        address = Address(self.plain, key, "", key, given.tags)
+        call = asked.at(address, self.resolver.store)
+        try:
+            call.found = yield from self._look(address)
+        except BackendError as fault:
+            self.engine.leader.fault(self.plain.counters, fault)
+            call.found, call.reachable = UNREACHABLE_FOUND, False
+        call.asked = True
+        return (yield from self.engine.call(call.binding, (), call))
+
+    def _look(self, address: Address) -> Steps[Found]:
+        """What is at a plain key, also where it was set with other tags than the address has."""
+        found = yield from self.resolver.store.look(address)
+        if found.cause != INVALIDATED or self.shared is None:
+            return found
+        (raw,) = yield self.shared.guard.io("read", [self.shared.spot(address).entry], budget=address.budget)
+        try:
+            tags = () if raw is None else tags_of(_envelope.unpack(raw))
+        except DecodeError:
+            return found
+        if tags == address.tags:
+            return found
+        other = Address(self.plain, address.key, "", address.digest, tags, budget=address.budget)
+        there = yield from self.shared.look(other)
+        # else what the look-up saw of the call's own address is what its computation begins from
+        return there if there.now < there.expires else found
+
     def _count(self, hits: int = 0, misses: int = 0) -> None:
         """Count the misses among look-ups of plain keys (the store has counted the hits), and tell of all."""
         if misses:
@@ -93,6 +138,8 @@ class KeyValue:
             yield from self.resolver.store.put(address, record)
         except Unstorable as refusal:
             raise EncodeError(f"the value cannot be stored: {refusal.detail or refusal.cause}") from None
+        finally:
+            self._void_plain((key,))
 
     def _ttl(self, ttl: Any) -> float:
         made = ttl_setting(ttl)
@@ -109,6 +156,7 @@ class KeyValue:
             if entry is not None and self.shared is not None and (entry is not address or store is not self.shared):
                 yield from self.shared.forget(entry)
         finally:
+            self._void_plain((key,))
             if entry is not None:
                 self._void(entry)
         self.engine.leader.gone(address, store, INVALIDATED)
@@ -192,6 +240,8 @@ class KeyValue:
                 yield from self.shared.put_many(records)
         except Unstorable as refusal:
             raise EncodeError(f"a value cannot be stored: {refusal.detail or refusal.cause}") from None
+        finally:
+            self._void_plain(mapping)
 
     def delete_many(self, keys: Iterable[str]) -> S:
         """Remove keys; how many were there."""
@@ -203,5 +253,13 @@ class KeyValue:
             return count
         spots = [self.shared.spot(self._address(key)) for key in wanted]
         there = yield from self.get_many(wanted, counting=False)
-        yield self.resolver.ask("delete", [name for s in spots for name in (s.entry, s.witness, s.lease)])
+        try:
+            yield self.resolver.ask("delete", [name for s in spots for name in (s.entry, s.witness, s.lease)])
+        finally:
+            self._void_plain(wanted)
         return len(there)
+
+    def _void_plain(self, keys: Iterable[str]) -> None:
+        """Let no computation of these keys that began before be joined or stored."""
+        for key in keys:
+            self.engine.flights.void(("", key))
