@@ -185,5 +185,5 @@ class Store(Protocol):
         ...
 
     def forget(self, address: Address) -> Steps[bool]:
-        """Remove the entry and void computations of it; whether it was there. Raises `BackendError`."""
+        """Remove the entry and void computations of it; whether there was anything. Raises `BackendError`."""
         ...

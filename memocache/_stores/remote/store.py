@@ -241,11 +241,10 @@ class SharedStore(Shelf):
         return conflict is None
 
     def forget(self, address: Address) -> Generator[Effect, Any, bool]:
-        """Remove entry, witness and lease in one command."""
+        """Remove entry, witness and lease in one command, which tells whether one of them was there."""
         spot = self.spot(address)
-        found = yield from self.look(address)
-        yield self.guard.io("delete", [spot.entry, spot.witness, spot.lease], budget=address.budget)
-        return found.load is not None
+        removed = yield self.guard.io("delete", [spot.entry, spot.witness, spot.lease], budget=address.budget)
+        return bool(removed)
 
     def sealed_guards(self, spot: Spot, generations: bytes) -> list[Guard]:
         size = _envelope.MARKER_BYTES

@@ -121,6 +121,21 @@ def test_a_miss_is_at_most_three_round_trips(cache: Cache, counted: Counted, tag
     assert counted(*SCRIPTED) == {"mget": 1, "evalsha": 2}
 
 
+def test_to_forget_a_call_is_one_command(cache: Cache, counted: Counted) -> None:
+    """`f.invalidate(x)` removes the entry without a look at it first, and it is gone."""
+
+    @cache.cached(name="f")
+    def f(n: int) -> int:
+        return n
+
+    f(1)
+    counted.reset()
+    f.invalidate(1)
+    f.invalidate(2)
+    assert counted() == {"unlink": 2}
+    assert f.peek(1) is MISSING
+
+
 def _fill(client: Any, key: str, name: str, many: int) -> None:
     """Have `many` keys of a function (or plain keys) on the server: copies of one entry's bytes under other names."""
     raw, pipe = client.get(key), client.pipeline(transaction=False)
