@@ -139,7 +139,7 @@ class Binding:
         self._digest = blake2b(self._seed, digest_size=DIGEST_BYTES, key=places.secret)
         self._plain_key = function.options.key is None and not self._excludes and not self._defaults
         self.counters: Counters = self.table.counters
-        self._named_twice: bool | None = None if function.options.name is not None else False
+        self.named_twice: bool | None = None if function.options.name is not None else False  # None: not checked yet
 
     def _place(self, identity: bytes) -> tuple[bytes, Table]:
         """What the digests of the function's calls begin with, and the table of their entries."""
@@ -176,12 +176,12 @@ class Binding:
 
     def check_name(self) -> None:
         """Warn once of another function of the same `name=` and the same keys, which was called before."""
-        if self._named_twice is not None:
+        if self.named_twice is not None:
             return
         name, code = self.function.name, self.function.code()
         known = self.places.named.setdefault((name, self._seed), code)
-        self._named_twice = known != code
-        if self._named_twice and known:
+        self.named_twice = known != code
+        if self.named_twice and known:
             self.places.named[name, self._seed] = b""  # told
             self.warn(
                 "duplicate name",

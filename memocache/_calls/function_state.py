@@ -18,6 +18,7 @@ from memocache._calls.cache_core import Core
 from memocache._calls.call_key import Binding
 from memocache._calls.fast_path import FastPath, Soon
 from memocache._calls.function import Function
+from memocache._calls.memory_miss import MissPath, PlainMiss
 from memocache._calls.signature import PlainOnly
 from memocache._runtime.disabled import DISABLED
 from memocache._runtime.drivers import arun, run, unwrap
@@ -76,7 +77,9 @@ class State:
             name("off"): DISABLED.get,
             name("call"): self.call,
             name("unfit"): self.unfit_soon if function.is_async else self.unfit,
+            name("plain"): function.plain,
             name("Outcome"): Outcome,
+            name("PlainMiss"): PlainMiss,
             name("Soon"): Soon,
             name("UNFIT"): UNFIT,
             name("nobody"): _Nobody,
@@ -175,10 +178,16 @@ class State:
         return self.fast_path(core, binding)(values)
 
     def fast_path(self, core: Core, binding: Binding) -> Callable[[tuple[Any, ...]], Any]:
-        """What looks before the engine does: an `Outcome` or a `Soon` to serve, or what `call` begins with."""
-        if not FastPath.looks(core.engine, binding):
+        """What looks before the engine does: an `Outcome` or a `Soon` to serve, a `PlainMiss` to
+        compute, or what `call` begins with.
+        """
+        path: FastPath | MissPath
+        if MissPath.serves(core.engine, binding):
+            path = MissPath(core.engine, binding)
+        elif FastPath.looks(core.engine, binding):
+            path = FastPath(core.engine, binding)
+        else:
             return no_look
-        path = FastPath(core.engine, binding)
         return path.look_soon if self.function.is_async else path.look
 
     def unfit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

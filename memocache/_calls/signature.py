@@ -19,11 +19,13 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
+import textwrap
 import types
 from collections.abc import Callable, Mapping
 from inspect import Parameter
 from typing import Any
 
+from memocache._calls.lookup_source import COMPUTE, LOOKUP, METHOD_KEY, MISS_ASYNC, MISS_SYNC, SPELLED
 from memocache._runtime import free_threading
 
 _LONGEST = 1024
@@ -41,52 +43,6 @@ if sys.version_info >= (3, 14):
     from annotationlib import Format
 
     _UNEVALUATED["annotation_format"] = Format.FORWARDREF
-
-_LOOKUP = """\
-{a}def {name}({signature}):
-    try:
-        {p}entry = {p}entries[{key}]
-    except {p}RecursionError:
-        raise
-    except {p}Exception:
-        pass
-    else:
-        {p}now = {p}monotonic()
-        if {p}off() is None and {p}entry.fresh_until > {p}now{guard}:
-            {count}{p}entry.hits += 1
-            {p}entry.last = {p}now
-            if {p}entry.thaw is None:
-                return {p}entry.value
-            return {p}entry.thaw({p}entry.value)
-{miss}"""
-_MISS_SYNC = """\
-    {p}outcome = {p}look({values})
-    if {p}type({p}outcome) is not {p}Outcome:
-        {p}outcome = {p}run({p}call({values}, {p}outcome))
-    if {p}outcome.error is None:
-        return {p}outcome.value
-    return {p}unwrap({p}outcome)
-"""
-_MISS_ASYNC = """\
-    {p}begun = {p}look({values})
-    if {p}type({p}begun) is {p}Soon:
-        {p}value = {p}begun.value(await {p}begun.reply)
-        if {p}value is not {p}UNFIT:
-            return {p}value
-        {p}begun = {p}begun.rest()
-    return {p}unwrap(await {p}run({p}call({values}, {p}begun)))
-"""
-_SPELLED = """\
-{a}def {name}(*{p}args, **{p}kwargs):
-    {p}bound = {p}fit({p}args, {p}kwargs)
-    if {p}bound is None:
-        return {wait}{p}unfit({p}args, {p}kwargs)
-    {names} = {p}bound
-"""
-_METHOD_KEY = """\
-        {p}tracked = {p}identities[{p}id({me})]
-        {p}entry = {p}entries[{key}] if {p}tracked() is {me} else {p}nobody
-"""
 
 
 class PlainOnly:
@@ -189,9 +145,9 @@ class Signature:
     def lookup(self, included: list[str], namespace: dict[str, Any], *, colour: str, method: bool, tagged: bool) -> Any:
         """Compile the function that serves a hit from the process and otherwise hands the call's values to the engine.
 
-        `namespace` gives ``entries, monotonic, off, unwrap, run, call, look, Outcome, UNFIT`` (and ``identities,
-        nobody`` for a method, ``marks`` if tagged, ``unfit`` if `spelled`); the caller may exchange them later.
-        `colour` is "sync" or "async".
+        `namespace` gives ``entries, monotonic, off, unwrap, run, call, look, plain, Outcome, PlainMiss, UNFIT`` (and
+        ``identities, nobody`` for a method, ``marks`` if tagged, ``unfit`` if `spelled`); the caller may exchange them
+        later. `colour` is "sync" or "async".
 
         Between the last look at the entry and the count on it there is no call: Python changes threads at calls, so
         what takes the entry away comes before both or after both.
@@ -204,7 +160,10 @@ class Signature:
             guard += f" and not {self.var_keyword}"
         if tagged:
             guard += f" and {p}entry.epoch == {p}marks.epoch"
-        source = _LOOKUP.format(
+        wait = "await " if colour == "async" else ""
+        compute = COMPUTE.format(p=p, wait=wait, args=self._passed())
+        miss, depth = (MISS_ASYNC, 8) if colour == "async" else (MISS_SYNC, 12)
+        source = LOOKUP.format(
             a="async " if colour == "async" else "",
             name="lookup",
             signature=self._text(),
@@ -212,12 +171,12 @@ class Signature:
             key=key,
             guard=guard,
             count=f"with {p}counting: " if free_threading.FREE_THREADED else "",
-            miss=(_MISS_ASYNC if colour == "async" else _MISS_SYNC).format(p=p, values=values),
+            miss=miss.format(p=p, values=values, compute=textwrap.indent(compute, " " * depth)),
         )
         if self.spelled:
-            head = _SPELLED.format(
+            head = SPELLED.format(
                 a="async " if colour == "async" else "",
-                wait="await " if colour == "async" else "",
+                wait=wait,
                 name="lookup",
                 p=p,
                 names=f"({names})" if names else f"{p}values",
@@ -226,7 +185,7 @@ class Signature:
             namespace[f"{p}fit"] = self.fit
         if method:
             before, _, after = source.partition(f"        {p}entry = {p}entries[{key}]\n")
-            source = before + _METHOD_KEY.format(p=p, me=self.names[0], key=key) + after
+            source = before + METHOD_KEY.format(p=p, me=self.names[0], key=key) + after
         return self._compile(source, "lookup", namespace)
 
     def _key(self, included: list[str], method: bool) -> str:
@@ -310,13 +269,22 @@ class Signature:
                     parts.append("/")
         return ", ".join(parts)
 
+    def _passed(self) -> str:
+        """The arguments of a call of the function by the values of its parameters, as source."""
+        text: dict[Any, str] = {
+            Parameter.VAR_POSITIONAL: "*{0}",
+            Parameter.VAR_KEYWORD: "**{0}",
+            Parameter.KEYWORD_ONLY: "{0}={0}",
+        }
+        return ", ".join(text.get(parameter.kind, "{0}").format(parameter.name) for parameter in self.parameters)
+
     def _compile(self, source: str, name: str, namespace: dict[str, Any]) -> Any:
         p = self._prefix
         for index, parameter in enumerate(self.parameters):
             if parameter.default is not Parameter.empty:
                 namespace[f"{p}d{index}"] = parameter.default
         namespace |= {f"{p}type": type, f"{p}map": map, f"{p}id": id, f"{p}Exception": Exception, f"{p}SELF": SELF}
-        namespace[f"{p}RecursionError"] = RecursionError
+        namespace |= {f"{p}RecursionError": RecursionError, f"{p}BaseException": BaseException}
         namespace[f"{p}counting"] = free_threading.COUNTING
         # the arguments' names and the prefix make the source: no text of the user's but identifiers is compiled
         exec(_code(source), namespace)

@@ -79,9 +79,11 @@ def run(steps: Steps[T]) -> T:
 
 async def arun(steps: Steps[T]) -> T:
     """Carry out `steps` in this task. Raises RuntimeError under another async library than asyncio."""
-    sniffio = sys.modules.get("sniffio")
-    if sniffio is not None:
-        _refuse_other_library(sniffio, steps)
+    try:
+        refuse_other_library()
+    except RuntimeError:
+        steps.close()
+        raise
     send = steps.send
     reply: Any = None
     try:
@@ -109,13 +111,16 @@ async def arun(steps: Steps[T]) -> T:
         steps.close()
 
 
-def _refuse_other_library(sniffio: Any, steps: Steps[Any]) -> None:
+def refuse_other_library() -> None:
+    """Raise RuntimeError under another async library than asyncio."""
+    sniffio = sys.modules.get("sniffio")
+    if sniffio is None:
+        return
     try:
         library = sniffio.current_async_library()
     except sniffio.AsyncLibraryNotFoundError:
         return  # driven by hand
     if library != "asyncio":
-        steps.close()
         raise RuntimeError(
             f"memocache's async functions run under asyncio (uvloop too), and this is {library}: call a sync function "
             "decorated with cached() in a worker thread instead"

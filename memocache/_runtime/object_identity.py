@@ -156,9 +156,9 @@ class Identities:
         self._salt = os.urandom(8)
         self._numbers = itertools.count(1)
         self._tracked: dict[int, _Tracked] = {}
-        self._dead: deque[int] = deque()
+        self.dead: deque[int] = deque()
         self._held: dict[_Slot, tuple[_Filed, ...]] = {}
-        self._emptied: deque[_Slot] = deque()
+        self.emptied: deque[_Slot] = deque()
         self._lock = threading.Lock()
 
     def token(self, obj: object) -> int | Held:
@@ -197,14 +197,14 @@ class Identities:
 
     def drain_dead(self) -> list[int]:
         """Return the numbers whose objects died since the last call, each once; of those that nobody had to hold."""
-        if self._emptied:
+        if self.emptied:
             self._forget_emptied()
         numbers: list[int] = []
-        if not self._dead:
+        if not self.dead:
             return numbers
         try:
             while True:
-                numbers.append(self._dead.popleft())
+                numbers.append(self.dead.popleft())
         except IndexError:
             return numbers
 
@@ -226,7 +226,7 @@ class Identities:
         # The address cannot have a new owner yet: memory is released after the callbacks.
         if self._tracked.get(tracked.address) is tracked:
             del self._tracked[tracked.address]
-            self._dead.append(tracked.number)
+            self.dead.append(tracked.number)
 
     def _hold(self, obj: object, slot: _Slot, *, by_identity: bool) -> Held:
         held: Held | None = None
@@ -251,12 +251,12 @@ class Identities:
 
     def _note_emptied(self, filed: _Filed) -> None:
         """Note that nobody holds an object any more; as `_forget`, at any moment."""
-        self._emptied.append(filed.slot)
+        self.emptied.append(filed.slot)
 
     def _forget_emptied(self) -> None:
-        while self._emptied:
+        while self.emptied:
             try:
-                slot = self._emptied.popleft()
+                slot = self.emptied.popleft()
             except IndexError:
                 return
             with self._lock:

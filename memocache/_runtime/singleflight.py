@@ -87,11 +87,16 @@ class Token:
     __slots__ = ("__weakref__",)
 
 
-class FlightHolder(Protocol):
+class FlightLeader(Protocol):
     """Whoever leads a flight, and ends it."""
 
     flight: Flight
     token: Token | None
+
+
+class FlightHolder(FlightLeader, Protocol):
+    """A leader whose computation may be a stream that others read along."""
+
     recording: Any
 
 
@@ -215,6 +220,15 @@ class Flights:
                 flight.recording = holder.recording
             self._joinable[key] = flight
             return flight, Role.LEAD, token
+
+    def lead(self, key: Hashable, marks: tuple[Mark, ...], holder: FlightLeader) -> bool:
+        """As `enter`, for who leads or leaves it: whether the holder leads a flight now."""
+        with self._lock:
+            if key in self._joinable:
+                return False
+            holder.flight, holder.token = flight, _ = self._new(key, marks)
+            self._joinable[key] = flight
+            return True
 
     def solo(self, key: Hashable, marks: tuple[Mark, ...], holder: FlightHolder | None = None) -> tuple[Flight, Token]:
         """Lead a flight that nobody may join, but which an invalidation of `key` voids."""

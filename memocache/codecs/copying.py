@@ -65,9 +65,9 @@ def copier(
     EncodeError where some part of it can be used once.
     """
     kind = type(value)
-    if kind in _IMMUTABLE or _is_immutable(value):
-        return value, None
     copy = _FLAT.get(kind)
+    if kind in _IMMUTABLE or (copy is None and _is_immutable(value)):
+        return value, None
     if copy is not None and not getattr(value, "__dict__", None):
         parts: Iterable[Any] = chain(value, value.values()) if kind in _MAPPINGS else value
         if kind is bytearray or _all_immutable(parts):

@@ -162,9 +162,18 @@ class LocalStore:
             except EncodeError as refused:
                 raise Unstorable("unencodable", str(refused)) from None
         try:
-            if record.share:
-                single_use.refuse_single_use(value)
-                return value, None
-            return copier(value, self.codec, record.told)
+            return freezer(self.codec, record.share)(value, told=record.told)
         except EncodeError as refused:
             raise Unstorable("unencodable", str(refused)) from None
+
+
+def freezer(codec: Codec, share: bool) -> Callable[..., tuple[Any, Callable[[Any], Any] | None]]:
+    """What makes of a value (and of whom to tell) what the process holds for it, as `copier`; with `share` it is the
+    value itself. Raises `EncodeError`.
+    """
+    return _shared if share else partial(copier, codec=codec)
+
+
+def _shared(value: Any, told: Callable[[str], None] | None) -> tuple[Any, None]:
+    single_use.refuse_single_use(value)
+    return value, None

@@ -1,8 +1,7 @@
 """The process tier: entries held as objects, found without a lock.
 
-It serves ``memory://`` and, on a shared backend, the entries that no other process could name. Each function identity
-has a `Table` (a dict of entries). The compiled look-up of a decorated function reads it directly. Everything that
-changes a table takes the tier's lock. Rules:
+It serves ``memory://`` and, on a shared backend, the entries that no other process could name. The compiled look-up
+reads the `Table` of its function directly. Everything that changes a table takes the tier's lock. Rules:
 
 1. An entry's outcome is never updated in place; a new outcome is a new entry. Under the lock, and only while it is in
    its table, its ttl may change; its hit count and last access change without.
@@ -22,6 +21,7 @@ from typing import Any, Final
 
 from memocache._runtime.generations import Mark, Marks
 from memocache._runtime.object_identity import Held
+from memocache._runtime.singleflight import Flight
 from memocache._stores.entry import NEVER, Entry, MarkedEntry, SlidingEntry, Table, Thaw
 from memocache._stores.memory.miss_reasons import REMEMBERED, Causes
 from memocache._stores.memory.space_saving import SpaceSaving
@@ -208,7 +208,6 @@ class LocalTier(TierCounts):
 
         `marks` are those read before the outcome was computed; the entry keeps the tags' (a function's entries are
         removed when it is invalidated, a tag's are found out).
-
         `tags` are the declared ones, `tokens` are the identity tokens the key is made of: the entry goes when one of
         their objects dies, and holds those that it must. Unread for `idle` seconds (0: that is no matter) it is gone.
         """
@@ -223,33 +222,49 @@ class LocalTier(TierCounts):
                     epoch=self.all_marks.epoch, sealed=sealed, tags=tags, arguments=arguments,
                 )  # fmt: skip
             elif len(marks) > 2 or tags or sealed is not None or arguments:
-                epoch = self.all_marks.epoch
                 entry = MarkedEntry(
                     table, key, value, thaw, now=now, ttl=ttl, compute=compute,
-                    marks=marks[2:], epoch=epoch, sealed=sealed, tags=tags, arguments=arguments,
+                    marks=marks[2:], epoch=self.all_marks.epoch, sealed=sealed, tags=tags, arguments=arguments,
                 )  # fmt: skip
             else:
                 entry = Entry(table, key, value, thaw, now=now, ttl=ttl, compute=compute)
-            self._sweep()
-            old = table.entries.get(key)
-            if old is not None:
-                table.pool.remove(old)
-            gone = table.pool.add(entry, 0 if old is None else old.hits)
-            for evicted in gone:
-                cause = "expired" if self._past(evicted) else "size"
-                self._unlink(evicted)
-                self._count_gone(cause, evicted)
-            table.entries[key] = entry
-            if old is not None:
-                # dead before its hits are read: whoever still holds it looks again
-                old.fresh_until = -inf
-                entry.hits += old.hits
-                entry.last = entry.last or old.last
-                self.lifetimes.part(old)
+            dead = self._place(entry)
             self.lifetimes.name(entry, tokens)
-        del gone, old  # destructors of values run outside the lock
+        del dead  # destructors of values run outside the lock
         self.release()
         return True
+
+    def hold(self, entry: Entry, flight: Flight) -> bool:
+        """As `put`, for an entry without marks and tokens of its own: False if its flight or a mark of it is void."""
+        with self.lock:
+            prefix, function = flight.marks
+            if flight.void or not (prefix.alive and function.alive):
+                return False
+            dead = self._place(entry)
+        del dead  # as in `put`
+        self.release()
+        return True
+
+    def _place(self, entry: Entry) -> list[Entry]:
+        """Let an entry be the one under its key; those that had to go for it, of which others know nothing more."""
+        self._sweep()
+        table, key = entry.table, entry.key
+        old = table.entries.get(key)
+        if old is not None:
+            table.pool.remove(old)
+        gone = table.pool.add(entry, 0 if old is None else old.hits)
+        for evicted in gone:
+            self._count_gone("expired" if self._past(evicted) else "size", evicted)
+            self._unlink(evicted)
+        table.entries[key] = entry
+        if old is not None:
+            # dead before its hits are read: whoever still holds it looks again
+            old.fresh_until = -inf
+            entry.hits += old.hits
+            entry.last = entry.last or old.last
+            self.lifetimes.part(old)
+            gone.append(old)
+        return gone
 
     def expire(self, table: Table, key: Hashable, ttl: float) -> bool:
         """Give an entry another ttl from now; whether it was there."""
@@ -317,7 +332,7 @@ class LocalTier(TierCounts):
 
     def release(self) -> None:
         """Let go of the arguments of entries that left; who changes something under the lock calls it after that."""
-        if not self.lock._is_owned():  # type: ignore[attr-defined]  # what Condition asks it, too
+        if self.lifetimes.parted and not self.lock._is_owned():  # type: ignore[attr-defined]  # as Condition asks
             self.lifetimes.release()
 
     def _past(self, entry: Entry) -> bool:
@@ -326,6 +341,13 @@ class LocalTier(TierCounts):
 
     def _sweep(self) -> None:
         """Remove what expired, what belonged to dead objects, and unused tables; amortised constant time a put."""
+        if self.lifetimes.left or self.identities.dead or self.identities.emptied:
+            self._sweep_dead()
+        self._since_sweep += 1
+        if self._since_sweep >= self._sweep_at:
+            self.sweep()
+
+    def _sweep_dead(self) -> None:
         for entry in self.lifetimes.orphans():
             if entry.table.entries.get(entry.key) is entry:
                 self._drop(entry)
@@ -335,29 +357,22 @@ class LocalTier(TierCounts):
                     self._drop(entry)
                 table.pool.removed_many()
                 self._retire(table)
-        self._since_sweep += 1
-        if self._since_sweep >= self._sweep_at:
-            self.sweep()
 
     def sweep(self) -> int:
         """Remove everything that is past keeping; how many entries."""
         with self.lock:
-            before = self.expired
-            self._sweep_all()
+            before, self._since_sweep = self.expired, 0
+            for table in list(self._tables.values()):
+                for entry in [e for e in table.entries.values() if self._past(e)]:
+                    self._drop(entry)
+                    self._count_gone("expired", entry)
+                if not table.entries and not table.users and table.name and table.identity is not None:
+                    self._retire(table)
+            self._sweep_at = 64 + sum(len(table.entries) for table in self._tables.values())
+            self.lifetimes.prune()
             swept = self.expired - before
         self.release()
         return swept
-
-    def _sweep_all(self) -> None:
-        self._since_sweep = 0
-        for table in list(self._tables.values()):
-            for entry in [e for e in table.entries.values() if self._past(e)]:
-                self._drop(entry)
-                self._count_gone("expired", entry)
-            if not table.entries and not table.users and table.name and table.identity is not None:
-                self._retire(table)
-        self._sweep_at = 64 + sum(len(table.entries) for table in self._tables.values())
-        self.lifetimes.prune()
 
     def _retire(self, table: Table) -> None:
         """Forget a table without entries and users; what it counted stays counted, under the name alone."""

@@ -22,9 +22,9 @@ class Lifetimes:
     def __init__(self) -> None:
         self.identities = Identities()
         self._entries: dict[int, list[Entry]] = {}
-        self._parted: list[tuple[Held, ...]] = []
+        self.parted: list[tuple[Held, ...]] = []
         # tables that lost a user; noted at any moment, within deallocation
-        self._left: deque[Table] = deque()
+        self.left: deque[Table] = deque()
 
     def use(self, table: Table, user: Any, *, alone: bool) -> None:
         """Note a user of a table, until it dies; the last user of an identity that stands `alone` takes the entries
@@ -32,7 +32,7 @@ class Lifetimes:
         """
         table.users.add(user)
         if alone:
-            weakref.finalize(user, self._left.append, table).atexit = False
+            weakref.finalize(user, self.left.append, table).atexit = False
 
     def name(self, entry: Entry, tokens: tuple[int | Held, ...]) -> None:
         """Note of which objects an entry's key is made."""
@@ -47,8 +47,8 @@ class Lifetimes:
 
     def abandoned(self) -> Iterator[Table]:
         """The tables that lost the last of their users."""
-        while self._left:
-            table = self._left.popleft()
+        while self.left:
+            table = self.left.popleft()
             if not table.users:
                 yield table
 
@@ -64,13 +64,13 @@ class Lifetimes:
     def part(self, entry: Entry) -> None:
         """Take its arguments from an entry that left: the queues may know it for a while."""
         if isinstance(entry, MarkedEntry) and entry.arguments:
-            self._parted.append(entry.arguments)
+            self.parted.append(entry.arguments)
             entry.arguments = ()
 
     def release(self) -> None:
         """Let go of the arguments of entries that left."""
-        if self._parted:
-            self._parted = []
+        if self.parted:
+            self.parted = []
 
     def after_fork(self) -> None:
         """In a child: other threads are gone."""

@@ -27,6 +27,7 @@ _CORE = tuple(
         "_calls/call",
         "_calls/engine",
         "_calls/leading",
+        "_calls/memory_miss",
         "_runtime/singleflight",
         "_runtime/drivers",
         "_stores/remote/envelope_io",
