@@ -40,6 +40,40 @@ def _describe_dtype(dtype: Any) -> Any:
     }
 
 
+def _describe_texts(dtype: Any) -> list[Any]:
+    return [_TEXTS, bool(dtype.coerce), *([dtype.na_object] if hasattr(dtype, "na_object") else [])]
+
+
+def _make_texts(description: list[Any]) -> Any:
+    np = import_module("numpy")
+    _, coerce, *missing = expect_list(description, 2, 3)
+    if missing and not (type(missing[0]) in (type(None), str, float) or type(missing[0]).__name__ == "NAType"):
+        raise DecodeError("payload holds a type of texts with an unknown mark for what is missing")
+    return np.dtypes.StringDType(coerce=expect(bool, coerce), **({"na_object": missing[0]} if missing else {}))
+
+
+def _text(item: object, *missing: object) -> object:
+    """Return `item` if it is a text or stands for one that is missing."""
+    return item if missing and type(item) is type(missing[0]) else expect(str, item)
+
+
+def make_any_dtype(description: Any) -> Any:
+    """As `make_dtype`, also of texts of any length and of objects, of which nobody makes elements from bytes."""
+    np = import_module("numpy")
+    if description == "O":
+        return np.dtype("O")
+    if type(description) is list and description[:1] == [_TEXTS]:
+        return _make_texts(description)
+    return make_dtype(description)
+
+
+def any_dtype(dtype: Any) -> Any:
+    """As `checked_dtype`, also of texts of any length and of objects."""
+    if dtype.char == "T":
+        return _describe_texts(dtype)
+    return "O" if dtype.char == "O" and dtype.metadata is None else checked_dtype(dtype)
+
+
 def make_dtype(description: Any) -> Any:
     """Return the dtype that a payload describes; DecodeError for one that is not stored."""
     np = import_module("numpy")
@@ -79,8 +113,8 @@ def dump_array(value: Any, pack: Pack) -> Body:
     if value.dtype.char == "O" and value.dtype.metadata is None:
         header = pack([None, *facts, *value.ravel(order).tolist()])
         return struct.pack(">I", len(header)) + header
-    if value.dtype.char == "T" and not hasattr(value.dtype, "na_object"):
-        header = pack([[_TEXTS, bool(value.dtype.coerce)], *facts, *value.ravel(order).tolist()])
+    if value.dtype.char == "T":
+        header = pack([_describe_texts(value.dtype), *facts, *value.ravel(order).tolist()])
         return struct.pack(">I", len(header)) + header
     np = import_module("numpy")
     header = pack([checked_dtype(value), *facts])
@@ -101,8 +135,8 @@ def load_array(header: Buffer, elements: Buffer, unpack: Unpack) -> Any:
     if description is None:
         array = _objects(size, items).reshape(shape, order=order)
     elif type(description) is list and description[:1] == [_TEXTS]:
-        dtype = np.dtypes.StringDType(coerce=expect(bool, description[1]))
-        texts = _objects(size, [expect(str, item) for item in items])
+        dtype = _make_texts(description)
+        texts = _objects(size, [_text(item, *description[2:]) for item in items])
         array = texts.astype(dtype).reshape(shape, order=order)
     else:
         dtype = make_dtype(description)
@@ -150,7 +184,8 @@ def dump_scalar(value: Any, pack: Pack) -> bytes:
     header = pack(checked_dtype(value))
     body: bytes = struct.pack(">I", len(header)) + header + value.tobytes()
     # Texts lose trailing NULs, and C's second name for a 64-bit integer is a type of its own.
-    again = _make_scalar(value.dtype.str if value.dtype.names is None else value.dtype, value.tobytes())
+    # A record is a type of its own, too.
+    again = _make_scalar(make_dtype(checked_dtype(value)), value.tobytes())
     if type(again) is not type(value) or again.tobytes() != value.tobytes() or _length(again) != _length(value):
         raise Unfit(value, "a scalar of this type cannot be stored")
     return body

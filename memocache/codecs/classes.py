@@ -15,6 +15,7 @@ import builtins
 import dataclasses
 import enum
 import importlib
+import struct
 import sys
 import typing
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -26,8 +27,11 @@ from memocache.codecs.ext_types import ATTRS, DATACLASS, ENUM, MSGSPEC, NAMEDTUP
 from memocache.exceptions import DecodeError
 
 _HEAPTYPE = 1 << 9
+_WORD = struct.calcsize("P")
 # attrs keeps a hash here, which means nothing in another process; None has it computed anew.
 _ATTRS_HASH = "_attrs_cached_hash"
+# Where `typing` notes as which generic class an instance was made, `Page[Item](...)`; no state of the instance.
+_ORIGIN = "__orig_class__"
 
 
 class Shape(NamedTuple):
@@ -154,13 +158,15 @@ def _record(code: int, name: str, cls: type, fields: tuple[str, ...]) -> Shape:
     def dump(value: Any) -> list[Any]:
         state = state_of(value, slots)
         if code == NAMEDTUPLE:
-            if len(value) != len(fields):
+            # what a class makes of its length and its items is not asked: `platform.uname_result` adds one
+            if tuple.__len__(value) != len(fields):
                 raise Unfit(value, "a namedtuple of another length than its class's cannot be stored")
-            state |= zip(fields, value, strict=True)
+            state |= zip(fields, tuple.__iter__(value), strict=True)
         elif code == MSGSPEC:
             state |= {field: getattr(value, field) for field in fields}
         elif _ATTRS_HASH in state:
             state[_ATTRS_HASH] = None
+        state.pop(_ORIGIN, None)
         held = {field: state.pop(field) for field in fields if field in state}
         parts = [held, state, [field for field in fields if field not in held]]
         while not parts[-1] and len(parts) > 1:
@@ -307,11 +313,27 @@ def load_error(cls: type[Exception], args: list[Any], attributes: dict[str, Any]
     return error
 
 
-def _error_slots(cls: type[Exception]) -> dict[str, MemberDescriptorType]:
+def _error_slots(cls: type[BaseException]) -> dict[str, MemberDescriptorType]:
     """The slots of an exception's class that can be put back: a group's exceptions are among its args."""
     left_out = {"__suppress_context__", "obj"} if issubclass(cls, AttributeError) else {"__suppress_context__"}
     left_out |= {"message", "exceptions"} if issubclass(cls, BaseExceptionGroup) else set()
     return {name: slot for name, slot in slots_of(cls).items() if name not in left_out}
+
+
+def error_state(error: BaseException) -> dict[str, Any] | None:
+    """Return all that an exception holds beside its args; None if its class holds more than Python can see."""
+    cls = type(error)
+    slots = _error_slots(cls)
+    return None if has_hidden_state(cls) else state_of(error, slots)
+
+
+def has_hidden_state(cls: type) -> bool:
+    """Whether instances of an exception's class are larger than what Python sees of them: an extension's are."""
+    if cls.__module__ == "builtins":
+        return False
+    base = next(base for base in cls.__mro__ if base.__module__ == "builtins")
+    seen = len(slots_of(cls)) - len(slots_of(base))
+    return cls.__basicsize__ - base.__basicsize__ > _WORD * (seen + 2)  # and a dict and weak references
 
 
 def errors_in(error: Exception) -> Iterator[Exception]:

@@ -217,7 +217,7 @@ class Codec:
         return self._kinds[cls]
 
     def _trust_error(self, cls: type) -> Kind | None:
-        if not issubclass(cls, Exception):
+        if not issubclass(cls, Exception) or _classes.has_hidden_state(cls):
             return None
         name = _classes.name_of(cls)
         if not _classes.is_builtin_error(cls):

@@ -28,7 +28,7 @@ def kind_of(cls: type) -> Kind | None:
         np = sys.modules["numpy"]
         if cls is np.ndarray:
             return Kind(48, _arrays.dump_array)
-        return Kind(49, _arrays.dump_scalar) if issubclass(cls, np.generic) else None
+        return Kind(49, _arrays.dump_scalar) if issubclass(cls, np.generic) and cls is not np.record else None
     if module in ("pandas", "polars"):
         entry = _FRAMES.get((module, name))
         found: Any = getattr(sys.modules[module], name, None)

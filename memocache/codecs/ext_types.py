@@ -12,9 +12,9 @@ code  type                body (`[…]`, `{…}` are nested payloads; numbers ar
 4     bytearray           the bytes
 5     int over 64 bits    two's complement
 6     complex             real, imaginary: two doubles
-7     OrderedDict         {key: value}
+7     OrderedDict         {key: value}; [{key: value}, {attribute: value}] where it has attributes
 8     Counter             {key: value}
-9     defaultdict         [index of the factory in `standard_types.FACTORIES`, {key: value}]
+9     defaultdict         [index of the factory in `standard_types.FACTORIES`, or a partial of one, {key: value}]
 10    deque               [maxlen, item, …]
 11    Decimal             its text in capitals
 12    Fraction            [numerator, denominator]

@@ -11,8 +11,9 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 from pathlib import PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
-from types import BuiltinFunctionType, FunctionType
+from types import BuiltinFunctionType, FunctionType, GenericAlias
 from typing import Any, Final
 from uuid import UUID, SafeUUID
 from zoneinfo import ZoneInfo
@@ -25,6 +26,8 @@ FACTORIES: Final = (
     list, tuple, dict, set, frozenset, OrderedDict, Counter, deque,
 )  # fmt: skip
 PATHS: Final = (PurePosixPath, PureWindowsPath, PosixPath, WindowsPath)
+
+_CALLABLES: Final = (FunctionType, BuiltinFunctionType, type, partial, GenericAlias)
 
 _DATETIME = struct.Struct(">HBBBBBIB")
 _DATE = struct.Struct(">HBB")
@@ -66,8 +69,21 @@ def _dump_dict(value: Any, pack: Pack) -> bytes:
     return pack(dict(value.items()))
 
 
+def _dump_ordered(value: OrderedDict[Any, Any], pack: Pack) -> bytes:
+    items = dict(value.items())
+    return pack([items, vars(value)] if vars(value) else items)
+
+
 def _load_ordered(data: Buffer, unpack: Unpack) -> OrderedDict[Any, Any]:
-    return OrderedDict(expect(dict, unpack(data)))
+    parts = unpack(data)
+    if type(parts) is dict:
+        return OrderedDict(parts)
+    items, attributes = (expect(dict, part) for part in expect_list(parts, 2))  # as `state_dict()` of torch
+    if not {str}.issuperset(map(type, attributes)):
+        raise DecodeError("payload holds malformed attributes")
+    made: OrderedDict[Any, Any] = OrderedDict(items)
+    vars(made).update(attributes)
+    return made
 
 
 def _load_counter(data: Buffer, unpack: Unpack) -> Counter[Any]:
@@ -78,16 +94,20 @@ def _dump_defaultdict(value: defaultdict[Any, Any], pack: Pack) -> bytes:
     for index, factory in enumerate(FACTORIES):
         if value.default_factory is factory:
             return pack([index, dict(value)])
-    try:
-        return pack([value.default_factory, dict(value)])  # in the process, where anything can be held
-    except Unfit:
-        raise Unfit(value, "a defaultdict whose factory is not a built-in type cannot be stored") from None
+    if isinstance(value.default_factory, _CALLABLES):
+        try:
+            return pack([value.default_factory, dict(value)])  # in the process, where anything can be held
+        except Unfit as unfit:
+            if unfit.culprit is not value.default_factory:
+                raise
+    raise Unfit(value, "a defaultdict whose factory is not a built-in type cannot be stored; return dict(value)")
 
 
 def _load_defaultdict(data: Buffer, unpack: Unpack) -> defaultdict[Any, Any]:
     index, items = expect_list(unpack(data), 2)
-    if isinstance(index, FunctionType | BuiltinFunctionType | type):  # of this process: no payload holds one
-        return defaultdict(index, expect(dict, items))
+    if isinstance(index, _CALLABLES):  # a partial of a built-in type; of this process: no payload holds another
+        factory: Any = index
+        return defaultdict(factory, expect(dict, items))
     if not 0 <= expect(int, index) < len(FACTORIES):
         raise DecodeError("payload holds an unknown factory")
     return defaultdict(FACTORIES[index], expect(dict, items))
@@ -267,7 +287,7 @@ DUMPS: Final[dict[type, Kind]] = {
     bytearray: Kind(4, lambda value, pack: bytes(value)),
     int: Kind(5, _dump_int),
     complex: Kind(6, _dump_complex),
-    OrderedDict: Kind(7, _dump_dict),
+    OrderedDict: Kind(7, _dump_ordered),
     Counter: Kind(8, _dump_dict),
     defaultdict: Kind(9, _dump_defaultdict),
     deque: Kind(10, _dump_deque),

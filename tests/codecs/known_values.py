@@ -113,6 +113,27 @@ def masked(np: Any) -> list[Any]:
     return [*made, np.ma.array([(1, 2.0)], dtype=[("a", "<i4"), ("b", "<f8")], mask=[(1, 0)])]
 
 
+T, U, P, Ts = typing.TypeVar("T"), typing.TypeVar("U"), typing.ParamSpec("P"), typing.TypeVarTuple("Ts")
+UserId = typing.NewType("UserId", int)
+
+
+class Box(typing.Generic[T]):
+    """A generic class."""
+
+
+def hints(_: Any) -> list[Any]:
+    """Type hints that are known as arguments alone."""
+    elsewhere = [typing.TypeVar("E", bound=bound) for bound in (int, str)]  # type: ignore[misc]  # no name leads to them
+    return [
+        T, U, P, P.args, P.kwargs, Ts, UserId, *elsewhere, typing.Unpack[Ts], typing.Annotated[int, "a"],
+        typing.Annotated[int, "b"], typing.Annotated[str, "a"], typing.List[int], typing.List[str], typing.List,  # noqa: UP006
+        typing.Callable[[int], str], typing.Callable[[str], str], typing.Callable[..., str],
+        typing.NoReturn, typing.Self, typing.Generic[T], typing.Concatenate[int, P], Box[int], Box[str], Box[T],
+        typing.ForwardRef("Box"), typing.ForwardRef("Other"), typing.ClassVar[int], Callable[[int], str],
+        Callable[[str], str],
+    ]  # fmt: skip
+
+
 MOMENT = datetime.datetime(2024, 7, 1, 12)
 STAT = os.stat(__file__)
 # By number in the table: the package, and values that differ from each other.
@@ -160,6 +181,7 @@ VALUES: dict[int, tuple[str, Callable[[Any], list[Any]]]] = {
     23: ("", lambda _: [{1: [2]}.values()]),
     24: ("", lambda _: [memoryview(b"abc"), memoryview(bytearray(b"x")), memoryview(b"c").cast("c")]),
     25: ("", lambda _: [...]),
+    26: ("", hints),
     32: ("dateutil", lambda _: [import_module("dateutil.tz").tzutc()]),
     33: ("dateutil", lambda _: [import_module("dateutil.tz").tzoffset(name, 3600) for name in ("a", None)]),
     34: ("dateutil", lambda _: [import_module("dateutil.tz").gettz(name) for name in ("Europe/Paris", "Asia/Tokyo")]),
@@ -213,8 +235,17 @@ VALUES: dict[int, tuple[str, Callable[[Any], list[Any]]]] = {
         "numpy",
         lambda np: [np.dtype("<i4"), np.dtype("M8[ns]"), np.dtype([("a", "<i4"), ("b", "<f8", (2,))]), np.dtype("<U3")],
     ),
+    67: ("numpy", lambda np: [np.rec.array([(at, 2.0)], dtype=[("a", "<i4"), ("b", "<f8")])[0] for at in (1, 2)]),
     68: ("scipy", sparse),
     72: ("torch", tensors),
+    76: (
+        "torch",
+        lambda torch: [
+            torch.nn.Parameter(torch.ones(2)),
+            torch.nn.Parameter(torch.ones(3)),
+            torch.nn.Parameter(torch.ones(2), requires_grad=False),
+        ],
+    ),
     73: ("torch", lambda torch: [torch.float32, torch.bfloat16, torch.bool]),
     74: ("torch", lambda torch: [torch.Size([1, 2]), torch.Size([])]),
     75: ("torch", lambda torch: [torch.device("cpu"), torch.device("cuda:1")]),

@@ -482,8 +482,8 @@ class Zone(tzinfo):
     pass
 
 
-OrderedWithAttribute = OrderedDict(a=1)
-OrderedWithAttribute.x = 1  # type: ignore[attr-defined]
+CounterWithAttribute = Counter(a=1)
+CounterWithAttribute.x = 1  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -491,7 +491,7 @@ OrderedWithAttribute.x = 1  # type: ignore[attr-defined]
     [
         SubList(), SubStr("x"), SubInt(1), Plain(), Plain, len, (i for i in ()), threading.Lock(), re.compile("x"),
         KeyboardInterrupt(), object(), sys, defaultdict(lambda: 1),
-        datetime(2020, 1, 1, tzinfo=Zone()), OrderedWithAttribute, Fraction(1, 1 << 70_000),
+        datetime(2020, 1, 1, tzinfo=Zone()), CounterWithAttribute, Fraction(1, 1 << 70_000),
         type("Point", (), {"__module__": __name__})(), functools.partial(len), iter([]), open,
     ],
     ids=lambda value: type(value).__name__,

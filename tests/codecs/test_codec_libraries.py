@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import struct
 from datetime import UTC, date, datetime, time, timedelta
@@ -220,7 +221,7 @@ def test_what_numpy_cannot_bring_back_is_refused(codec: Codec) -> None:
     """Machine-dependent types, subclasses and objects without a code are refused."""
     np = pytest.importorskip("numpy")
     for value in (
-        np.longdouble(1), np.array([1], np.longdouble), np.str_("a\0"), np.zeros(1, "V0"), np.dtype("O"),
+        np.longdouble(1), np.array([1], np.longdouble), np.str_("a\0"), np.zeros(1, "V0"), np.dtype("g"),
         np.array([object()]), np.zeros(1, [("o", "O")]), np.zeros(1).view(np.matrix), np.ma.array([np.longdouble(1)]),
     ):  # fmt: skip
         with pytest.raises(EncodeError):
@@ -449,17 +450,26 @@ def test_a_sparse_column_is_bounded(codec: Codec) -> None:
 
 
 def test_texts_of_any_length_come_back(codec: Codec) -> None:
-    """numpy's StringDType, in any shape and order; with an object for what is missing it is refused."""
+    """numpy's StringDType, in any shape and order, with a mark for what is missing; and the dtype itself."""
     np = pytest.importorskip("numpy")
     for array in (
         np.array(["a", "ü" * 50], np.dtypes.StringDType()),
         np.array([["a"], ["b"]], np.dtypes.StringDType()).T,
+        np.array(["a", None], np.dtypes.StringDType(na_object=None, coerce=False)),
+        np.array(["a", "none"], np.dtypes.StringDType(na_object="none")),
     ):
         again: Any = codec.decode(codec.encode([array]))[0]  # type: ignore[index]  # it is a list
         assert again.dtype == array.dtype
         assert again.tolist() == array.tolist()
-    with pytest.raises(EncodeError):
-        codec.encode(np.array(["a"], np.dtypes.StringDType(na_object=None)))
+        assert codec.decode(codec.encode(array.dtype)) == array.dtype
+    unknown: Any = codec.decode(codec.encode(np.array(["a", math.nan], np.dtypes.StringDType(na_object=math.nan))))
+    assert unknown.dtype == np.dtypes.StringDType(na_object=math.nan)
+    assert unknown[0] == "a"
+    assert math.isnan(unknown[1])
+    assert codec.decode(codec.encode(np.dtype("O"))) == np.dtype("O")
+    for parts in (["text", 1], ["text", True, [1]], ["text"], ["text", True, 1]):
+        with pytest.raises(DecodeError):
+            _arrays.make_any_dtype(parts)
 
 
 def test_generic_models_made_concrete_come_back(codec: Codec) -> None:

@@ -1,4 +1,4 @@
-"""docs/values.md lists the known types as the table has them: ``python -m tests.codecs.test_values_page``."""
+"""docs/values.md lists the known types as the table has them: ``python -m tests.codecs.test_known_values_page``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from memocache.codecs.known.table import TABLE
 
 PAGE = Path(__file__).parents[2] / "docs" / "values.md"
-BEGIN = "<!-- known types: made by python -m tests.codecs.test_values_page -->\n"
+BEGIN = "<!-- known types: made by python -m tests.codecs.test_known_values_page -->\n"
 END = "<!-- end of known types -->\n"
 _SHOWN = {"builtins": "Python", "typing": "Python", "types": "Python"}
 

@@ -25,6 +25,7 @@ from memocache._calls.keys import libraries, newer_types
 from memocache._calls.keys.instance_state import shape_of
 from memocache._runtime.object_identity import NoIdentity, inherited, mro_of
 from memocache.codecs import registered
+from memocache.codecs.classes import error_state
 from memocache.codecs.known import table as known_types
 
 
@@ -46,11 +47,19 @@ def lowered(value: Any, cls: Any) -> tuple[Any, ...] | None:
     shape = shape_of(cls)
     if shape is None:
         made = libraries.lowered(value, cls, ancestors) or known_types.key_of(value, cls)
+        if made is None and id(BaseException) in ancestors:
+            return _lowered_error(value, cls)
         return made or _derived(value, cls)
     more = shape.added(value, cls)
     parts = tuple([getattr(value, name, _ABSENT) for name in shape.names])
     made = "fields", cls, shape.names, parts, _base(value, cls)[1]
     return made if more is None else (*made, more)
+
+
+def _lowered_error(value: BaseException, cls: type) -> tuple[Any, ...] | None:
+    """Class, args and attributes; not its traceback, its cause and its context."""
+    state = error_state(value)
+    return None if state is None else ("error", cls, value.args, state)
 
 
 def _derived(value: Any, cls: type) -> tuple[Any, ...] | None:

@@ -20,7 +20,8 @@ class KnownType(NamedTuple):
     classes spell it. `apart` gives values that have codes themselves, `together` takes what `apart` gave, checks it,
     and may raise whatever it likes. `key` is what identifies a value as an argument (left out: what `apart` gives).
     `immutable`: it can be handed to any number of callers. `family`: its library's subclasses are taken apart alike.
-    `note` is what docs/values.md says beside its name.
+    `results`: they can be stored; left so if they are known as arguments alone. `key` may answer None for a value that
+    has no identity across processes. `note` is what docs/values.md says beside its name.
     """
 
     number: int
@@ -31,6 +32,7 @@ class KnownType(NamedTuple):
     immutable: bool = False
     family: bool = False
     note: str = ""
+    results: bool = True
 
 
 def loaded(name: str) -> Any:

@@ -56,12 +56,15 @@ def _record_together(parts: Any) -> Any:
     return parts.view(loaded("numpy:recarray"))
 
 
-def _dtype_together(parts: Any) -> Any:
-    return _arrays.make_dtype(parts)
+def _one_record_apart(value: Any) -> Any:
+    return _record_apart(loaded("numpy:asarray")(value))
 
 
-def _dtype_apart(value: Any) -> Any:
-    return _arrays.checked_dtype(value)
+def _one_record_together(parts: Any) -> Any:
+    array = _record_together(parts)
+    if array.shape != ():
+        raise DecodeError("payload holds several records where one belongs")
+    return array.view(loaded("numpy:dtype")((loaded("numpy:record"), array.dtype)))[()]
 
 
 # scipy: the arrays of each format, which its own check goes through before anybody's C code does.
@@ -237,6 +240,10 @@ def _named(kind: str, number: int) -> KnownType:
     )
 
 
+def _parameter_apart(value: Any) -> Any:
+    raise Unfit(value, "a parameter belongs to its model; return parameter.detach(), or the model's state_dict()")
+
+
 def _size_together(parts: Any) -> Any:
     return loaded("torch:Size")([expect(int, length) for length in expect(list, parts)])
 
@@ -244,12 +251,16 @@ def _size_together(parts: Any) -> Any:
 TYPES: Final = (
     KnownType(64, ("numpy.ma.core:MaskedArray", "numpy.ma:MaskedArray"), _masked_apart, _masked_together),
     KnownType(65, ("numpy:recarray", "numpy.rec:recarray"), _record_apart, _record_together),
-    KnownType(66, ("numpy:dtype",), _dtype_apart, _dtype_together, immutable=True, family=True),
+    KnownType(66, ("numpy:dtype",), _arrays.any_dtype, _arrays.make_any_dtype, immutable=True, family=True),
+    KnownType(67, ("numpy:record", "numpy.rec:record"), _one_record_apart, _one_record_together),
     KnownType(68, tuple(_SPARSE_CLASSES), _sparse_apart, _sparse_together, _sparse_key,
               note="csr, csc, bsr, coo, dia; arrays and matrices"),
     KnownType(72, ("torch:Tensor",), _tensor_apart, _tensor_together,
               note="strided ones, bfloat16 and float8 too; contiguous and without gradient when they come back; on "
               "their device, or where that is not there on the CPU with one warning"),
+    KnownType(76, ("torch.nn.parameter:Parameter", "torch.nn.parameter:Buffer"), _parameter_apart, _tensor_together,
+              lambda value: [type(value).__name__, value.requires_grad, *_tensor_apart(value)], results=False,
+              note="as an argument, by content"),
     _named("dtype", 73),
     KnownType(74, ("torch:Size",), lambda value: list(map(int, value)), _size_together, immutable=True),
     KnownType(75, ("torch:device",), str, lambda parts: loaded("torch:device")(expect(str, parts)), immutable=True),

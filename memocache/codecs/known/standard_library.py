@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import types
-import typing
 from typing import Any, Final
 
 from memocache.codecs.ext_types import Unfit, expect, expect_list
@@ -120,102 +119,6 @@ def _normal_together(parts: Any) -> Any:
     return loaded("statistics:NormalDist")(mean, deviation)
 
 
-# Type hints. As results, of classes that everybody has; as arguments, of any class that has a name.
-
-_HINT_MODULES: Final = (
-    "builtins", "collections", "collections.abc", "datetime", "decimal", "fractions", "numbers", "pathlib", "types",
-    "typing", "uuid",
-)  # fmt: skip
-_MOST_HINTS: Final = 1000
-
-
-def _hint_apart(hint: Any) -> Any:
-    if hint is None or hint is type(None):
-        return None
-    if hint is ...:
-        return ["..."]
-    if type(hint) is types.GenericAlias:
-        return ["alias", _hint_apart(typing.get_origin(hint)), [_hint_apart(arg) for arg in typing.get_args(hint)]]
-    if type(hint) is types.UnionType:
-        return ["|", [_hint_apart(arg) for arg in hint.__args__]]
-    if typing.get_origin(hint) is typing.Union:
-        return ["Union", [_hint_apart(arg) for arg in hint.__args__]]
-    if typing.get_origin(hint) is typing.Literal:
-        return ["Literal", list(hint.__args__)]
-    if isinstance(hint, list | tuple):  # the parameters of a Callable
-        return ["[]", [_hint_apart(arg) for arg in hint]]
-    if isinstance(hint, type) and hint.__module__ in _HINT_MODULES and _class_of(hint.__module__, hint.__qualname__):
-        return ["class", hint.__module__, hint.__qualname__]
-    raise Unfit(hint, "a type hint of this kind cannot be stored; return its text")
-
-
-def _class_of(module: str, name: str) -> Any:
-    found = vars(sys.modules[module]).get(name) if module in _HINT_MODULES and module in sys.modules else None
-    return found if isinstance(found, type) else None
-
-
-def _hint_together(parts: Any) -> Any:
-    if parts is None:
-        return type(None)
-    kind, *rest = expect(list, parts)
-    if kind == "class":
-        found = _class_of(*(expect(str, part) for part in rest))
-        if found is None:
-            raise DecodeError("payload names a class that is not trusted")
-        return found
-    if kind == "...":
-        return ...
-    if kind == "alias":
-        origin, args = expect_list(rest, 2)
-        return types.GenericAlias(_hint_together(origin), tuple(map(_hint_together, _few(args))))
-    (args,) = expect_list(rest, 1)
-    if kind == "[]":
-        return list(map(_hint_together, _few(args)))
-    if kind == "Literal":
-        return typing.Literal[tuple(_few(args))]
-    made = tuple(map(_hint_together, _few(args)))
-    if kind == "Union":
-        return typing.Union[made]  # noqa: UP007  # the type that it was
-    if kind != "|" or len(made) < 2:
-        raise DecodeError("payload holds a malformed type hint")
-    union = made[0]
-    for arg in made[1:]:
-        union |= arg
-    return union
-
-
-def _few(args: Any) -> list[Any]:
-    if len(expect(list, args)) > _MOST_HINTS:
-        raise DecodeError("payload holds too long a type hint")
-    return args  # type: ignore[no-any-return]  # checked above
-
-
-def _hint_key(hint: Any) -> Any:
-    """What identifies a type hint: its kind, and what it is made of, classes as they are."""
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if isinstance(hint, typing.TypeVar):
-        return "TypeVar", hint.__module__, hint.__name__
-    if origin is None:
-        return hint
-    if origin is typing.Literal:
-        return "Literal", [(type(arg).__name__, arg) for arg in args]
-    parts = [_hint_key(list(arg) if isinstance(arg, list) else arg) for arg in args if not isinstance(arg, list)]
-    lists = [[_hint_key(inner) for inner in arg] for arg in args if isinstance(arg, list)]
-    named = getattr(hint, "_name", None)  # List[int] is not list[int]
-    if origin in (typing.Union, types.UnionType):
-        # int | str and Union[str, int] are equal, and so may share
-        return "Union", frozenset(parts) if _hashable(parts) else parts
-    metadata = getattr(hint, "__metadata__", ())
-    return type(hint).__name__, named, getattr(origin, "__name__", str(origin)), origin, parts, lists, metadata
-
-
-def _hashable(parts: list[Any]) -> bool:
-    try:
-        return bool(frozenset(parts)) or True
-    except TypeError:
-        return False
-
-
 # Callables of plain parts.
 
 
@@ -291,11 +194,6 @@ TYPES: Final = (
     KnownType(
         16, ("statistics:NormalDist",), lambda value: [float(value.mean), float(value.stdev)], _normal_together,
         immutable=True,
-    ),
-    KnownType(
-        17, ("types:GenericAlias", "types:UnionType", "typing:_UnionGenericAlias", "typing:_LiteralGenericAlias"),
-        _hint_apart, _hint_together, _hint_key, immutable=True,
-        note="`list[int]`, `int | None`, `Literal`, of built-in classes; as arguments of any class with a name",
     ),
     KnownType(
         18, ("functools:partial",), _partial_apart, _partial_together, _partial_key,

@@ -9,13 +9,14 @@ from functools import partial
 from typing import Any, Final
 
 from memocache.codecs.ext_types import Buffer, Kind, Pack, Unpack, expect, expect_list
-from memocache.codecs.known import arrow, science, standard_library, time_libraries, web_and_databases
+from memocache.codecs.known import arrow, science, standard_library, time_libraries, type_hints, web_and_databases
 from memocache.codecs.known.known_type import KnownType, find_loaded
 from memocache.exceptions import DecodeError
 
 KNOWN: Final = 40
 TABLE: Final[tuple[KnownType, ...]] = (
     *standard_library.TYPES,
+    *type_hints.TYPES,
     *time_libraries.TYPES,
     *web_and_databases.TYPES,
     *science.TYPES,
@@ -58,7 +59,8 @@ def key_of(value: Any, cls: type) -> tuple[Any, ...] | None:
     known = known_type(cls)
     if known is None:
         return None
-    return "known", known.number, (known.key or known.apart)(value)
+    identity = (known.key or known.apart)(value)
+    return None if identity is None and known.key is not None else ("known", known.number, identity)
 
 
 def is_immutable(cls: type) -> bool:
