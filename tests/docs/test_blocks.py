@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import runpy
@@ -21,8 +22,12 @@ import memocache.testing
 from memocache.testing import servers
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-_FENCE = re.compile(r"^(?P<why><!-- not run: [^\n]+ -->\n)?```(?P<language>\w+)\n(?P<code>.*?)^```$", re.M | re.S)
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+_FENCE = re.compile(
+    r"^(?P<why><!-- not run: [^\n]+ -->\n)?(?:<!-- needs: (?P<needs>\w+) -->\n)?"
+    r"```(?P<language>\w+)\n(?P<code>.*?)^```$",
+    re.M | re.S,
+)
 _LOCAL_SERVER = re.compile(r"(redis|valkey)://localhost(:6379)?(/0)?")
 
 
@@ -32,19 +37,22 @@ def at_hand(code: str, server_url: str, tmp_path: Path) -> str:
 
 
 class Block(NamedTuple):
-    """A fenced block: where it begins, its language, its text, and whether the page says that it is not to be run."""
+    """A fenced block: where it begins, its language, its text, whether the page says that it is not to be run, and
+    the package that it and the following ones need.
+    """
 
     line: int
     language: str
     code: str
     skipped: bool
+    needs: str | None
 
 
 def blocks(page: Path) -> Iterator[Block]:
     text = page.read_text(encoding="utf-8")
     for found in _FENCE.finditer(text):
         line = text.count("\n", 0, found.start("code")) + 1
-        yield Block(line, found["language"], found["code"], found["why"] is not None)
+        yield Block(line, found["language"], found["code"], found["why"] is not None, found["needs"])
 
 
 @pytest.fixture
@@ -77,6 +85,8 @@ def test_python_blocks(page: Path, server_url: str, tmp_path: Path, monkeypatch:
     try:
         for block in blocks(page):
             if block.language == "python" and not block.skipped:
+                if block.needs is not None:
+                    pytest.importorskip(block.needs)
                 code = at_hand(block.code, server_url, tmp_path)
                 exec(compile("\n" * (block.line - 1) + code, str(page), "exec"), vars(module))
     finally:
@@ -176,6 +186,30 @@ def test_a_skipped_block_hides_no_other() -> None:
     why = "<!-- not run: because -->\n"
     text = f"{why}```bash\na\n```\n\n```python\nb\n```\n\n{why}```bash\nc\n```\n"
     assert [found["code"] for found in _FENCE.finditer(text)] == ["a\n", "b\n", "c\n"]
+
+
+def _texts_of_the_package() -> str:
+    """Every text that the package may say, what is filled in left out."""
+    texts = []
+    for source in (ROOT / "memocache").rglob("*.py"):
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                texts.append(
+                    "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
+                )
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    return "\n".join(texts)
+
+
+def test_messages_on_the_troubleshooting_page_are_said() -> None:
+    """Each message that the page explains is a part of a text of the package, word for word."""
+    page = (ROOT / "docs" / "how-to" / "troubleshooting.md").read_text(encoding="utf-8")
+    said = _texts_of_the_package()
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    messages = [message for row in rows for message in re.findall(r"`([^`]+)`", re.sub(r"\(`\w+`\)", "", row))]
+    assert len(messages) > 25
+    assert [message for message in messages if message not in said] == []
 
 
 def test_every_public_name_is_in_the_api_reference() -> None:
