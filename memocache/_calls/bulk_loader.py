@@ -270,12 +270,12 @@ class _Load:
         for one, call in todo.items():
             address = call.address
             marks, key = engine.tier.marks(address.name, address.tags), address.flight_key
-            claim = self._claims[one] = Lead(address, call.store)
+            entered = self._claims[one] = Lead(address, call.store)
             if alone:
-                engine.flights.solo(key, marks, claim)
-                self._calls[one].flight = claim.flight
+                engine.flights.solo(key, marks, entered)
+                self._calls[one].flight = entered.flight
             else:
-                flight, role, _ = engine.flights.enter(key, marks, self._leading, claim)
+                flight, role, _ = engine.flights.enter(key, marks, self._leading, entered)
                 self._calls[one].flight = flight
                 if role is not Role.LEAD:
                     del self._claims[one]
@@ -291,9 +291,15 @@ class _Load:
         self._lead_claims()
         if coalesced:
             counters.add(coalesced=coalesced)
+        asked = [(self._claims[one], todo[one].found) for one in mine if todo[one].reachable]
+        try:
+            yield from engine.leader.begin_many(asked, patient)
+        except BackendError as fault:
+            engine.leader.fault(counters, fault)
+            return  # it need not refuse each
         for one in mine:
             claim, call = self._claims[one], todo[one]
-            if not call.reachable:
+            if claim.lease is not None or not call.reachable:
                 continue
             try:
                 got = yield from claim.store.begin(claim.address, call.found, claim.flight, patient=patient)
@@ -318,9 +324,9 @@ class _Load:
             error = TypeError(f"{binding.function.name} is to return a mapping of ids to values, not {kind}")
             loaded = Outcome(None, error)
         failure = None
-        for one in wanted:
-            outcome, record = self._result(one, loaded, seconds)
-            claim = self._claims.get(one)
+        results = [(one, self._claims.get(one), *self._result(one, loaded, seconds)) for one in wanted]
+        yield from engine.leader.commit_many([(claim, record) for _, claim, _, record in results if claim is not None])
+        for one, claim, outcome, record in results:
             if claim is not None:
                 outcome = yield from engine.leader.settle(binding, claim, record, outcome, force=force)
             if outcome.error is None:

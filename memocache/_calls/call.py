@@ -16,7 +16,7 @@ from memocache._runtime.budget import Budget
 from memocache._runtime.outcome import Outcome
 from memocache._runtime.singleflight import NO_FLIGHT, Flight, Token
 from memocache._stores.store import Address, Found, Store
-from memocache.exceptions import DecodeError
+from memocache.exceptions import BackendError, DecodeError
 from memocache.stats import UNREADABLE, bucket
 
 NOTHING_FOUND = Found()
@@ -101,7 +101,19 @@ class Call:
 class Lead:
     """A flight that a computation leads; `memocache._calls.leading.Leader.end` ends it, whatever happened."""
 
-    __slots__ = ("address", "apart", "flight", "lease", "outcome", "raised", "recording", "store", "token", "waited")
+    __slots__ = (
+        "address",
+        "apart",
+        "committed",
+        "flight",
+        "lease",
+        "outcome",
+        "raised",
+        "recording",
+        "store",
+        "token",
+        "waited",
+    )
 
     def __init__(self, address: Address, store: Store) -> None:
         self.address = address
@@ -115,6 +127,8 @@ class Lead:
         """Whether steps in the background lead, and end the flight."""
         self.lease: Any = None
         """The right to store, where the store has given one."""
+        self.committed: bool | BackendError = False
+        """Whether its outcome is stored already, as one of many; or how the backend failed at that."""
         self.outcome: Outcome | None = None
         """For the caller for whom it computes, once it is stored."""
         self.waited = False

@@ -7,7 +7,7 @@ A `Leader` promises that the flight of a `Lead` ends, whatever its steps or the 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from memocache._calls.call import Call, Lead
@@ -88,6 +88,23 @@ class Leader:
         lead.lease = got
         return True
 
+    def begin_many(self, leads: Sequence[tuple[Lead, Found]], patient: float | None) -> Steps[None]:
+        """Ask for many rights to store at once; a lead that has no `lease` then is left for `begin`.
+
+        Raises `BackendError`. What stays in the process has nothing to ask for together.
+        """
+        shared = [(lead, found) for lead, found in leads if isinstance(lead.store, SharedStore)]
+        if len(shared) > 1:
+            yield from shared[0][0].store.begin_many(shared, lead=patient is None)  # type: ignore[attr-defined]  # it is shared
+
+    def commit_many(self, done: Sequence[tuple[Lead, Record | None]]) -> Steps[None]:
+        """Store many outcomes at once; `settle` stores what is not `committed` then, and ends the flights."""
+        shared = [one for one in done if one[0].lease is not None and isinstance(one[0].store, SharedStore)]
+        if len(shared) > 1:
+            for lead, _ in shared:  # as in `settle`
+                self.flights.seal(lead.flight)
+            yield from shared[0][0].store.commit_many(shared)  # type: ignore[attr-defined]  # it is shared
+
     def compute(self, binding: Binding, values: Values) -> Steps[tuple[Outcome, float]]:
         """Run the function: its outcome and the seconds it took."""
         args, kwargs = binding.function.signature.split(values)
@@ -140,7 +157,9 @@ class Leader:
         now = self.tier.clock.monotonic()
         try:
             try:
-                valid = yield from store.commit(address, lease, record, lead.flight)
+                if isinstance(lead.committed, BackendError):
+                    raise lead.committed
+                valid = lead.committed or (yield from store.commit(address, lease, record, lead.flight))
             except Unstorable as refusal:
                 counters.add(rejected=1)
                 self.gone(address, store, REJECTED)

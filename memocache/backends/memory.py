@@ -67,7 +67,8 @@ class MemoryBackend(BaseBackend):
                 self._cells[key] = _Cell(with_member(self._get(key), member), None)
             if len(self._cells) > self._sweep_at:
                 self._sweep()
-            wakes = list(self._wakes.get(publish, ())) if publish is not None else []
+            channels = publish.split("\n") if publish is not None else ()
+            wakes = [wake for channel in channels for wake in self._wakes.get(channel, ())]
         for wake in wakes:
             wake()
         return None

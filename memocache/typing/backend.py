@@ -133,7 +133,8 @@ class Backend(Protocol):
         """Apply all writes at once if every guard holds, and return None; else change nothing and return the guards'
         values.
 
-        `members` adds strings to sets (`(key, member)`), `publish` wakes the listeners of a channel after the writes.
+        `members` adds strings to sets (`(key, member)`), `publish` wakes the listeners of a channel (of several, one a
+        line) after the writes.
         All keys of one call live in one bucket (see docs/keys), so that a cluster can do it on one node.
         """
         ...

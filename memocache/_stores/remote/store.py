@@ -23,7 +23,7 @@ from memocache._runtime.effects import Effect
 from memocache._runtime.outcome import Outcome
 from memocache._stores.entry import Table
 from memocache._stores.remote import envelope as _envelope
-from memocache._stores.remote import lease, reader
+from memocache._stores.remote import lease, lease_batch, reader
 from memocache._stores.remote.compression import Compression
 from memocache._stores.remote.envelope_io import Shelf, milliseconds
 from memocache._stores.remote.guard import BackendGuard
@@ -159,10 +159,14 @@ class SharedStore(Shelf):
         tags_from = len(spot.members) + 1
         for index, (key, value) in enumerate(zip(spot.markers, markers, strict=True)):
             if value is None or len(value) != _envelope.MARKER_BYTES:
-                value = os.urandom(_envelope.MARKER_BYTES)
-                puts.append(Put(key, value, None if index < tags_from else TAG_MARKER_SECONDS * 1000))
+                puts.append(self.new_marker(key, of_tag=index >= tags_from))
+                value = puts[-1].value
             generations.append(value)
         return guards, puts, b"".join(generations)
+
+    def new_marker(self, key: str, *, of_tag: bool) -> Put:
+        """The put that makes a marker."""
+        return Put(key, os.urandom(_envelope.MARKER_BYTES), TAG_MARKER_SECONDS * 1000 if of_tag else None)
 
     # -- computing
 
@@ -172,7 +176,9 @@ class SharedStore(Shelf):
         return self.guard.cut_off
 
     begin = lease.begin
+    begin_many = lease_batch.begin_many
     commit = lease.commit
+    commit_many = lease_batch.commit_many
     stands = lease.stands
     give_up = lease.give_up
 

@@ -117,8 +117,10 @@ class Commands:
         for (key, member), reply in zip(members, done[len(done) - len(members) :], strict=True):
             if isinstance(reply, ReplyError) and reply.code == "WRONGTYPE":
                 yield Ask(command_bytes("UNLINK", key) + command_bytes("SADD", key, member), 2)
-        if publish is not None:
-            yield Ask(command_bytes(self._publish, publish, b""), 1)  # refused by ACL or not: the writes are done
+        if publish:
+            channels = publish.split("\n")
+            payload = b"".join([command_bytes(self._publish, channel, b"") for channel in channels])
+            yield Ask(payload, len(channels))  # refused by ACL or not: the writes are done
         return None
 
     def delete(self, keys: Sequence[str]) -> Op[int]:

@@ -5,8 +5,9 @@
 TRANSACT:
 
 KEYS are guards, puts, deletes and member sets, in this order. ARGV begins with how many there are of each and the
-channel to publish on (empty for none); then one string per guard (``a`` absent, ``h`` and the head), two per put
-(value, milliseconds or empty) and one per member. It returns 1, or the guards' values if one of them did not hold.
+channels to publish on (one a line, empty for none); then one string per guard (``a`` absent, ``h`` and the head), two
+per put (value, milliseconds or empty) and one per member. It returns 1, or the guards' values if one of them did not
+hold.
 
 A value of a foreign type at one of our keys counts as absent and is overwritten, so that it heals. Puts come before
 deletes: when memory is short the first put fails and nothing has been applied. A publish refused by ACL is ignored,
@@ -64,8 +65,8 @@ for i = 1, members do
     redis.call('SADD', KEYS[k + i], ARGV[a + i])
   end
 end
-if ARGV[5] ~= '' then
-  redis.pcall('PUBLISH', ARGV[5], '')
+for channel in string.gmatch(ARGV[5], '[^\\n]+') do
+  redis.pcall('PUBLISH', channel, '')
 end
 return 1
 """
