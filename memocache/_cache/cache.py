@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 
 from memocache._cache.aio import AsyncCache, describe_as
 from memocache._cache.invalidation import Count
-from memocache._cache.settings import backend_of, checked
+from memocache._cache.settings import Settings, backend_of, checked
 from memocache._cache.wiring import wire
 from memocache._calls.decorators import Decorator, LoaderDecorator
 from memocache._calls.function import name_or_none
@@ -85,7 +85,7 @@ class Cache:
         exclude: str | type | Iterable[str | type] = (),
     ) -> None:
         made = backend_of(backend, credentials, tls)
-        self._settings = settings = checked(
+        settings = checked(
             prefix=prefix,
             default_ttl=default_ttl,
             local=local,
@@ -103,7 +103,12 @@ class Cache:
         if not isinstance(trust, Iterable):
             raise ConfigurationError("trust takes the names of modules, as in trust=['shop.models']")
         self._codec = Codec(trust=trust, max_bytes=max(settings.max_value_bytes, CODEC_BYTES))
-        parts = wire(made, settings, self._codec, owned=isinstance(backend, str))
+        self._connect(made, settings, owned=isinstance(backend, str))
+
+    def _connect(self, made: Any, settings: Settings, *, owned: bool) -> None:
+        """Wire the parts on a backend; `memocache.testing.in_memory` does so again. Decorated functions hold a core."""
+        self._settings = settings
+        parts = wire(made, settings, self._codec, owned=owned)
         self._core, self._operations, self._guard, self._near, self._lifetime = parts
         self._places, self._engine, self._tier = self._core.places, self._core.engine, self._core.tier
         self._flights = self._engine.flights

@@ -1,6 +1,6 @@
 """Helpers for tests: of your own code that uses memocache, and of backends.
 
-* For your code: `assert_hits`, `assert_computed` and `FakeClock`, besides the pytest plugin's fixtures.
+* For your code: `assert_hits`, `assert_computed`, `in_memory` and `FakeClock`, besides the pytest plugin's fixtures.
 * For backends: `BackendContract` is the suite that each must pass. `FailingBackend` and `SlowBackend` wrap a backend,
   `FaultProxy` stands between a client and a real server, and `FakeServer` gives the answers that it is told to give.
 * `ClusterServer` and `SentinelTrio` are fleets of real servers on loopback.
@@ -18,6 +18,7 @@ from memocache.testing.asserts import assert_computed, assert_hits
 from memocache.testing.clock import FakeClock
 
 if TYPE_CHECKING:
+    from memocache.testing.cache_swap import in_memory
     from memocache.testing.contract import BackendContract
     from memocache.testing.fake_server import FakeServer
     from memocache.testing.faults import FailingBackend, SlowBackend
@@ -35,6 +36,7 @@ __all__ = [
     "SlowBackend",
     "assert_computed",
     "assert_hits",
+    "in_memory",
 ]
 
 _HOMES = {
@@ -45,6 +47,7 @@ _HOMES = {
     "FaultProxy": "proxy",
     "SentinelTrio": "server_topologies",
     "SlowBackend": "faults",
+    "in_memory": "cache_swap",
 }
 
 

@@ -1,7 +1,8 @@
 """The pytest plugin: fixtures and a marker for tests of code that uses memocache's default cache.
 
-``@pytest.mark.memocache("disabled")``, ``("memory")`` and ``("strict")`` ask for the fixtures of those names. pytest
-finds the plugin wherever memocache is installed; memocache itself is loaded only when a fixture is used.
+``@pytest.mark.memocache("disabled")``, ``("memory")`` and ``("strict")`` ask for the fixtures of those names.
+``("memory", cache)`` keeps a module's own cache in the process, as `memocache.testing.in_memory` does. pytest finds
+the plugin wherever memocache is installed. memocache itself is loaded only when a fixture is used.
 """
 
 from __future__ import annotations
@@ -17,18 +18,29 @@ if TYPE_CHECKING:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known."""
-    config.addinivalue_line("markers", "memocache(kind): run with memocache 'disabled', in 'memory', or 'strict'")
+    config.addinivalue_line(
+        "markers", "memocache(kind, *caches): run with memocache 'disabled', in 'memory', or 'strict'"
+    )
 
 
 @pytest.fixture(autouse=True)
-def _memocache_marked(request: pytest.FixtureRequest) -> None:
+def _memocache_marked(request: pytest.FixtureRequest) -> Iterator[None]:
     marker = request.node.get_closest_marker("memocache")
     if marker is None:
+        yield
         return
     kinds = ("disabled", "memory", "strict")
-    if len(marker.args) != 1 or marker.args[0] not in kinds:
-        raise pytest.UsageError(f"the marker memocache takes one of {', '.join(kinds)}")
-    request.getfixturevalue(f"memocache_{marker.args[0]}")
+    kind, *caches = marker.args or ("",)
+    if kind not in kinds or (caches and kind != "memory"):
+        raise pytest.UsageError(f"the marker memocache takes one of {', '.join(kinds)}; 'memory' may be given caches")
+    if not caches:
+        request.getfixturevalue(f"memocache_{kind}")
+        yield
+        return
+    from memocache.testing.cache_swap import in_memory
+
+    with in_memory(*caches):
+        yield
 
 
 @pytest.fixture
