@@ -19,6 +19,7 @@ def _patient_init(self: Budget, seconds: float = SECONDS) -> None:
     self.left = max(seconds, SECONDS)
 
 
+_init = Budget.__init__
 _read_soon = BackendGuard.read_soon
 
 
@@ -39,6 +40,13 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let calls wait for their backend while a test runs; imported by the conftest of each folder that wants it."""
     monkeypatch.setattr(Budget, "__init__", _patient_init)
     monkeypatch.setattr(BackendGuard, "read_soon", _patient_read_soon)
+
+
+@pytest.fixture
+def hurried(patient: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give calls the time of users' calls, in a test of a folder that is patient."""
+    monkeypatch.setattr(Budget, "__init__", _init)
+    monkeypatch.setattr(BackendGuard, "read_soon", _read_soon)
 
 
 def unhurried(url: str) -> str:

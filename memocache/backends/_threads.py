@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextvars
 import os
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -21,6 +22,8 @@ MOST_THREADS: Final = 32
 _IDLE_SECONDS = 0.5
 _TOLD: Final = 0.9
 """The share of its time that a method is told."""
+_STOOD_STILL: Final = 0.05
+"""Seconds by which a loop is late that did not run meanwhile."""
 
 
 class Workers:
@@ -94,21 +97,24 @@ async def in_thread_unhurried(method: Callable[..., Any], *args: Any) -> Any:
 async def _await(call: Callable[[], Any], timeout: float | None) -> Any:
     import asyncio  # not when memocache is imported
 
-    begun = False
-    context = contextvars.copy_context()
-
-    def work() -> Any:
-        nonlocal begun
-        begun = True
-        return context.run(call)
-
+    submitted = _workers.submit(partial(contextvars.copy_context().run, call))
+    future = asyncio.wrap_future(submitted)
     try:
-        async with asyncio.timeout(timeout):
-            return await asyncio.wrap_future(_workers.submit(work))
-    except TimeoutError:
-        if begun:
-            raise
-        raise Busy("every thread for blocking calls is in use") from None
+        due = None if timeout is None else time.monotonic() + timeout
+        await asyncio.wait((future,), timeout=timeout)
+        # a loop, or a process, that stood still gave the call less time than it says: that much is to be had once more
+        if due is not None and not future.done() and time.monotonic() - due > _STOOD_STILL:
+            await asyncio.wait((future,), timeout=timeout)
+        if future.done():
+            return future.result()
+        if submitted.cancel():
+            raise Busy("every thread for blocking calls is in use")
+        raise TimeoutError
+    finally:
+        submitted.cancel()  # at once, where the other's would come a turn of the loop later
+        if not future.cancel():
+            future.exception()  # it ended, and the caller may have been cancelled: nobody else will ask
+        del future, submitted  # an error's traceback holds this frame, and they the error
 
 
 def _after_fork() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def test_waiting_for_a_thread_is_busy() -> None:
         assert await asyncio.gather(*held) == [True, True]
         late = threading.Event()
         with pytest.raises(TimeoutError) as info:
-            await in_thread(_hold, late, timeout=0.01)
+            await in_thread(_hold, late, timeout=0.5)  # long enough for a busy machine to begin it
         late.set()
         assert not isinstance(info.value, Busy)
 
@@ -107,3 +108,53 @@ def test_the_context_goes_along() -> None:
         assert number.get() == 5
 
     asyncio.run(scenario())
+
+
+def test_the_time_that_the_loop_stood_still_is_nobodys_but_its_own() -> None:
+    """A call that ended while its loop was held up has its result; one that goes on is waited for as long again."""
+
+    async def scenario(*, done_meanwhile: bool) -> str:
+        begun, go = threading.Event(), threading.Event()
+
+        def method(timeout: float | None) -> str:
+            begun.set()
+            go.wait(_BOUND)
+            return "done"
+
+        def stand_still() -> None:
+            begun.wait(_BOUND)
+            if done_meanwhile:
+                go.set()
+            time.sleep(0.2)  # longer than the call has: what a stopped process does
+            loop.call_soon(loop.call_soon, go.set)
+
+        loop = asyncio.get_running_loop()
+        loop.call_soon(stand_still)
+        found: str = await in_thread(method, timeout=0.1)
+        return found
+
+    for done_meanwhile in (True, False):
+        assert asyncio.run(scenario(done_meanwhile=done_meanwhile)) == "done"
+
+
+def test_a_cancelled_wait_takes_back_what_has_not_begun() -> None:
+    """Whoever is cancelled while his call waits for a thread has it carried out by nobody."""
+    called = []
+
+    async def scenario() -> None:
+        gate = threading.Event()
+        held = [asyncio.ensure_future(in_thread(_hold, gate, timeout=_BOUND)) for _ in range(2)]
+        await asyncio.sleep(0)
+        waiting = asyncio.ensure_future(in_thread(lambda timeout: called.append(1), timeout=_BOUND))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        gate.set()
+        await asyncio.gather(*held)
+        await in_thread(lambda timeout: None, timeout=_BOUND)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_threads, "_workers", Workers(2))
+        asyncio.run(scenario())
+    assert called == []

@@ -61,11 +61,12 @@ def main() -> None:
         calls=0 if asked.rounds else asked.calls,
     )
     print(f"{asked.world}: {asked.processes} processes, seed {asked.seed}, faults: {', '.join(chosen) or 'none'}")
-    for name in ("calls", "hits", "invalidations", "puts", "cancelled", "refused"):
-        print(f"{name:22}{getattr(report, name):>12,}")
+    for name in ("calls", "hits", "invalidations", "puts", "cancelled", "refused", "cut_offs"):
+        print(f"{name.replace('_', ' '):22}{getattr(report, name):>12,}")
     print(f"{'faults brought about':22}{len(report.steps):>12,}")
     print(f"{'wrong':22}{len(report.wrong):>12,}")
     print(f"{'excused':22}{report.exempt:>12,}  promise 3.1: the server lost the invalidation that it had acknowledged")
+    print(f"{'':22}{report.cut_off:>12,}  limit of promise 3.1: the process was cut off, and shared what was under way")
     print(f"{'computations':22}{report.computations:>12,}")
     print(
         f"{'overlaps':22}{report.overlaps:>12,}  and {report.overlaps_excused:,} about faults, when leases may be lost"
@@ -73,8 +74,8 @@ def main() -> None:
     print(f"{'raised':22}{len(report.raised):>12,}")
     print(f"{'hung':22}{report.hung:>12,}")
     print(f"{'slowest call':22}{report.slowest:>12.3f} s")
-    for key, seen, floor, at, lost, _ in report.wrong[:10]:
-        print("wrong:", key, seen, floor, round(at, 3), [round(one, 3) for one in lost][-4:])
+    for history in report.histories[:10]:
+        print(history)
     for text in report.raised[:10]:
         print("raised:", text)
     sys.exit(bool(report.wrong or report.raised or report.hung))

@@ -38,6 +38,11 @@ _LOST = 1.0
 """Seconds before a fault in which replication may be behind, and after the new primary's first write."""
 
 
+_BEFORE = 2.0
+"""Seconds before a wrong call of which its history tells."""
+_SHOWN = 8
+
+
 _NOTICED = 5.0
 """Seconds within which we notice that the servers changed primaries by themselves."""
 
@@ -59,8 +64,9 @@ class Fault:
 
 @dataclass
 class Report:
-    """What a storm came to. `resumed`: for each fault, by how many seconds the last worker's first hit, of any key that
-    was out of reach, began later than the servers' own return.
+    """What a storm came to. `histories` tells what the process of a wrong answer, or of one excused because it was cut
+    off, saw of the key before. `resumed`: for each fault, by how many seconds the last worker's first hit, of any key
+    that was out of reach, began later than the servers' own return.
     """
 
     calls: int = 0
@@ -77,6 +83,9 @@ class Report:
     raised: list[str] = field(default_factory=list)
     wrong: list[Any] = field(default_factory=list)
     exempt: int = 0
+    cut_off: int = 0
+    cut_offs: int = 0
+    histories: list[Any] = field(default_factory=list)
     failovers: list[tuple[str, float]] = field(default_factory=list)
     resumed: list[tuple[str, float]] = field(default_factory=list)
     steps: list[tuple[str, float, float]] = field(default_factory=list)
@@ -449,18 +458,28 @@ class Storm:
         report.unasked = [at for at in self.changes if not any(a <= at <= b + 0.5 for a, b in ours)]
         lossy += self.lost + [(at - _NOTICED, at) for at in report.unasked]
         for tale in tales:
-            for name in ("calls", "hits", "invalidations", "refused", "puts", "cancelled", "hung"):
+            for name in ("calls", "hits", "invalidations", "refused", "puts", "cancelled", "hung", "cut_offs"):
                 setattr(report, name, getattr(report, name) + tale[name])
             report.slowest = max(report.slowest, tale["slowest"])
             report.raised += tale["raised"]
-            for key, seen, floor, begun in tale["stale"]:
+            for key, seen, floor, begun, cut_off, told in tale["stale"]:
                 since = [returned.get((key, version)) for version in range(seen + 1, floor + 1)]
                 # a version without an entry was not invalidated by itself, but with the next that was
                 lost = [at for at in since if at is not None]
                 if seen >= 0 and lost and all(any(a - _LOST <= at <= b + _LOST for a, b in lossy) for at in lost):
                     report.exempt += 1
+                elif seen >= 0 and cut_off:
+                    report.cut_off += 1
+                    report.histories.append(("cut off", key, seen, floor, begun, told))
                 else:
                     report.wrong.append((key, seen, floor, begun, lost, lossy))
+                    changes = sorted(
+                        one
+                        for other in tales
+                        for one in other["returned"]
+                        if one[0] == key and one[3] > begun - _BEFORE
+                    )
+                    report.histories.append(("wrong", key, seen, floor, begun, told, changes[:_SHOWN], lost))
         report.computations, report.overlaps, report.overlaps_excused = overlaps(
             [one for tale in tales for one in tale["computations"]],
             [(key, begun, at) for tale in tales for key, _, begun, at in tale["returned"]]

@@ -33,6 +33,8 @@ HUNG_SECONDS = 30.0
 _MAX_WAIT = 5.0
 _PAUSE = 0.002
 _COMPUTE = 0.001
+_REMEMBERED = 20
+_APART = 0.2  # seconds between two times of being cut off
 
 deliberate: contextvars.ContextVar[bool] = contextvars.ContextVar("deliberate", default=False)
 """Whether a computation is a refresh, which nobody can spare."""
@@ -67,10 +69,13 @@ class Worker:
         self.ended = threading.Event()
         self.computed = [0.0] * KEYS  # when a computation of the key in this process ended last
         self.seen: dict[str, Any] = dict.fromkeys(
-            ("calls", "hits", "slowest", "refused", "invalidations", "puts", "cancelled", "hung"), 0
+            ("calls", "hits", "slowest", "refused", "invalidations", "puts", "cancelled", "hung", "cut_offs"), 0
         )
         self.raised: list[str] = []
-        self.stale: list[tuple[int, int, int, float]] = []  # key, version seen, floor, when the call began
+        # key, version seen, floor, when the call began, whether the process was cut off meanwhile, what led to it
+        self.stale: list[tuple[int, int, int, float, bool, list[Any]]] = []
+        self.history: list[deque[tuple[float, str, Any]]] = [deque(maxlen=_REMEMBERED) for _ in range(KEYS)]
+        self.cut_off_at = float("-inf")  # when the backend was seen left alone last
         # key (-1: all), version, when its invalidation began and returned
         self.returned: list[tuple[int, int, float, float]] = []
         self.attempted: list[tuple[int, float, float]] = []  # the same, of those that raised
@@ -90,18 +95,19 @@ class Worker:
         """The function under test."""
         begun, version = time.monotonic(), self.truth.source[key]
         time.sleep(_COMPUTE)
-        self._computed(key, begun)
+        self._computed(key, begun, version)
         return [key, version]
 
     async def compute_later(self, key: int) -> list[int]:
         """Its async twin."""
         begun, version = time.monotonic(), self.truth.source[key]
         await asyncio.sleep(_COMPUTE)
-        self._computed(key, begun)
+        self._computed(key, begun, version)
         return [key, version]
 
-    def _computed(self, key: int, begun: float) -> None:
+    def _computed(self, key: int, begun: float, version: int) -> None:
         self.computed[key] = ended = time.monotonic()
+        self.history[key].append((begun, "computed", version))
         if not deliberate.get():
             self.computations.append((key, begun, ended))
 
@@ -118,6 +124,7 @@ class Worker:
         told: set[tuple[str, float]] = set()
         while not self.ended.wait(0.02):
             now = time.monotonic()
+            self.look_if_cut_off()
             if self.behind:
                 self.floors.append((now, list(self.truth.floor)))
                 if len(self.floors) > 10_000:
@@ -127,8 +134,17 @@ class Worker:
                     told.add(one)
                     self.seen["hung"] += 1
 
-    def judge(self, key: int, floor: int, begun: float, result: Any) -> None:
-        """Take in one answer."""
+    def look_if_cut_off(self) -> bool:
+        """Whether the backend, or a node of it, is left alone now after failures; noted, and counted once a time."""
+        cut_off = "open" in self.cache.breaker().values()
+        if cut_off:
+            now = time.monotonic()
+            self.seen["cut_offs"] += now - self.cut_off_at > _APART
+            self.cut_off_at = now
+        return cut_off
+
+    def judge(self, key: int, floor: int, begun: float, result: Any, way: str) -> None:
+        """Take in one answer, of a call made in this `way`."""
         now = time.monotonic()
         self.seen["calls"] += 1
         self.truth.calls[min(self.number, KEYS - 1)] += 1
@@ -136,12 +152,19 @@ class Worker:
         if isinstance(result, BaseException):
             self.raised.append(repr(result))
         elif not isinstance(result, list) or len(result) != 2 or result[0] != key:
-            self.stale.append((key, -1, floor, begun))
+            self.stale.append((key, -1, floor, begun, False, self._told(key, way)))
         elif result[1] < floor:
-            self.stale.append((key, result[1], floor, begun))
+            here = any(what == "computed" and version == result[1] for _, what, version in self.history[key])
+            cut_off = here and (self.look_if_cut_off() or self.cut_off_at >= begun)
+            self.stale.append((key, result[1], floor, begun, cut_off, self._told(key, way)))
+        self.history[key].append((begun, way, result[1] if isinstance(result, list) else repr(result)))
         if self.computed[key] < begun:
             self.seen["hits"] += 1
             self.hit_at[key] = int(begun * 1e9)
+
+    def _told(self, key: int, way: str) -> list[Any]:
+        """What this process saw of a key lately, for people to read."""
+        return [time.monotonic(), way, self.cut_off_at, *self.history[key]]
 
     # -- calls
 
@@ -155,15 +178,17 @@ class Worker:
                 keys = draw.sample(range(KEYS), 5)
             begun = time.monotonic()
             floors = [self.floor(key, begun) for key in keys]
+            self.look_if_cut_off()
             results: list[Any]
             try:
                 with self._at("call"):
+                    name = "call"
                     if len(keys) > 1:
-                        results = self.sync.map(keys)
+                        name, results = "map", self.sync.map(keys)
                     elif way < 0.15:
-                        results = [self._refresh(keys[0])]
+                        name, results = "refresh", [self._refresh(keys[0])]
                     elif way < 0.2:
-                        results = [self.sync.peek(keys[0])]
+                        name, results = "peek", [self.sync.peek(keys[0])]
                         if results[0] is MISSING:
                             continue
                     else:
@@ -174,7 +199,7 @@ class Worker:
             except BaseException as error:
                 results = [error] * len(keys)
             for key, floor, result in zip(keys, floors, results, strict=True):
-                self.judge(key, floor, begun, result)
+                self.judge(key, floor, begun, result, name)
 
     def _refresh(self, key: int) -> Any:
         token = deliberate.set(True)
@@ -192,6 +217,7 @@ class Worker:
                 keys = draw.sample(range(KEYS), 5) if draw.random() < 0.1 else [draw.randrange(KEYS)]
                 begun = time.monotonic()
                 floors = [self.floor(key, begun) for key in keys]
+                self.look_if_cut_off()
                 results: list[Any]
                 patience = draw.uniform(0.0, 0.003) if draw.random() < 0.1 else None
                 try:
@@ -204,7 +230,7 @@ class Worker:
                 except BaseException as error:
                     results = [error] * len(keys)
                 for key, floor, result in zip(keys, floors, results, strict=True):
-                    self.judge(key, floor, begun, result)
+                    self.judge(key, floor, begun, result, "await map" if len(keys) > 1 else "await")
 
         async def all_of_them() -> None:
             await asyncio.gather(*(one(random.Random(self.random.random())) for _ in range(3)))
@@ -251,6 +277,7 @@ class Worker:
             try:
                 with self._at("invalidate"):
                     if not together and draw.random() < 0.1:
+                        self.history[keys[0]].append((begun, "put", self.truth.source[keys[0]]))
                         self.sync.put([keys[0], self.truth.source[keys[0]]], keys[0])
                         self.seen["puts"] += 1
                     way(keys[0])

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from memocache.backends import disk
-from memocache.backends._disk import environment, store
+from memocache.backends._disk import environment, open_store
 from memocache.backends.disk import DiskBackend
 from memocache.typing import Put
 
@@ -20,7 +20,7 @@ class Machine:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.passed, self.began = 1000.0, 1_800_000_000.0
-        for module in (disk, environment, store):
+        for module in (disk, environment, open_store):
             monkeypatch.setattr(module, "since_boot", lambda: self.passed)
         monkeypatch.setattr(time, "time", lambda: self.began + self.passed)
 

@@ -11,7 +11,7 @@ import pytest
 from memocache import Cache
 from memocache.backends.memory import MemoryBackend
 from memocache.testing import servers
-from tests.patience import patient, unhurried  # noqa: F401  # the first is autouse
+from tests.patience import hurried, patient, unhurried  # noqa: F401  # the second is autouse
 from tests.worlds import SERVERS, several
 
 KINDS = ("memory", "object", *SERVERS[:1])

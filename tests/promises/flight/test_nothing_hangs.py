@@ -7,6 +7,7 @@ import gc
 import signal
 import sys
 import threading
+import time
 import types
 import weakref
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ import pytest
 
 from memocache import MISSING, BackendError, Cache
 from memocache._cache import default as defaults
+from memocache._runtime.budget import CALL_SECONDS
 from memocache._runtime.signal_exceptions import of_signal_handler
 from memocache.backends.base import Busy
 from memocache.backends.memory import MemoryBackend
@@ -270,6 +272,7 @@ def test_who_reaches_the_backend_takes_nothing_that_it_did_not_validate(
         assert (old, new) == (["old"], ["new"])
 
 
+@pytest.mark.usefixtures("hurried")
 def test_a_turn_that_another_process_has_opens_no_breaker(tmp_path: Path) -> None:
     """An async call that waits in vain for the writers' lock of a store on disk says nothing of the store's health."""
     with Cache(f"disk://{tmp_path}") as cache:
@@ -282,6 +285,39 @@ def test_a_turn_that_another_process_has_opens_no_breaker(tmp_path: Path) -> Non
             assert await f(1) == 1
             with cache.backend._store.turn(1.0):  # type: ignore[attr-defined]  # a store on disk has one
                 await asyncio.gather(*map(f, range(10, 14)))
+
+        asyncio.run(main())
+        assert cache.breaker() == {"disk": "closed"}
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_loop_that_stood_still_opens_no_breaker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that was stopped while it wrote to disk is not cut off, for then its calls could share what began
+    before an invalidation elsewhere.
+    """
+    begun = threading.Event()
+
+    with Cache(f"disk://{tmp_path}") as cache:
+        backend: Any = cache.backend
+        commit = backend.commit
+
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            begun.set()
+            return commit(*args, **kwargs)
+
+        @cache.cached(name="f")
+        async def f(x: int) -> int:
+            return x
+
+        async def main() -> None:
+            assert await f(1) == 1
+            monkeypatch.setattr(backend, "commit", noted)
+            with backend._store.turn(1.0):
+                call = asyncio.create_task(f(2))
+                while not begun.is_set():
+                    await asyncio.sleep(0)
+                time.sleep(2 * CALL_SECONDS)  # in the loop: as SIGSTOP has it
+            assert await call == 2
 
         asyncio.run(main())
         assert cache.breaker() == {"disk": "closed"}
