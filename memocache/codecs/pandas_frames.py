@@ -18,7 +18,8 @@ _LONGEST_INNER_RANGE = 1 << 16
 _LONGEST_SPARSE = 1 << 28
 
 
-def _parts_of_column(values: Any) -> list[Any]:
+def parts_of_column(values: Any) -> list[Any]:
+    """Return what an array of pandas is made of."""
     np, pd = import_module("numpy"), import_module("pandas")
 
     dtype = values.dtype
@@ -48,7 +49,8 @@ def _parts_of_column(values: Any) -> list[Any]:
     raise Unfit(values, "a pandas column of this type cannot be stored; convert it with astype")
 
 
-def _make_column(parts: Any) -> Any:
+def make_column(parts: Any) -> Any:
+    """Return the array of `parts_of_column`; one of numpy's where its type is."""
     np, pd = import_module("numpy"), import_module("pandas")
 
     kind, *rest = expect(list, parts)
@@ -128,11 +130,11 @@ def parts_of_index(index: Any) -> list[Any]:
     if cls in (pd.DatetimeIndex, pd.TimedeltaIndex):
         if index.freq is not None and pd.tseries.frequencies.to_offset(index.freqstr) != index.freq:
             raise Unfit(index, "a pandas index with a frequency of its own cannot be stored")
-        return ["time", _parts_of_column(index.array), index.freqstr, index.name]
+        return ["time", parts_of_column(index.array), index.freqstr, index.name]
     if cls is pd.PeriodIndex:
-        return ["index", _parts_of_column(index.array), index.name]
+        return ["index", parts_of_column(index.array), index.name]
     if cls in (pd.Index, pd.CategoricalIndex, pd.IntervalIndex):
-        return ["index", _parts_of_column(index.array), index.name]
+        return ["index", parts_of_column(index.array), index.name]
     raise Unfit(index, "a pandas index of this type cannot be stored")
 
 
@@ -149,12 +151,12 @@ def make_index(parts: Any) -> Any:
         return pd.MultiIndex([_make_inner_index(level) for level in expect(list, levels)], codes, names=names)
     if kind == "time":
         column, freq, name = rest
-        values = _make_column(column)
+        values = make_column(column)
         maker = pd.TimedeltaIndex if values.dtype.kind == "m" else pd.DatetimeIndex
         return maker(values, freq=freq, name=name)
     if kind == "index":
         column, name = rest
-        values = _make_column(column)
+        values = make_column(column)
         return pd.Index(values, dtype=values.dtype, name=name)
     raise DecodeError("payload holds an index of an unknown kind")
 
@@ -169,7 +171,7 @@ def _make_inner_index(parts: Any) -> Any:
 
 def parts_of_series(series: Any) -> list[Any]:
     """Return what a series is made of; what was noted on it, and its flag, only if there is something to say."""
-    return [_parts_of_column(series.array), parts_of_index(series.index), series.name, *_notes(series)]
+    return [parts_of_column(series.array), parts_of_index(series.index), series.name, *_notes(series)]
 
 
 def _notes(value: Any) -> list[Any]:
@@ -191,13 +193,13 @@ def make_series(parts: Any) -> Any:
     pd = import_module("pandas")
 
     column, index, name, *notes = expect_list(parts, 3, 5)
-    values = _make_column(column)
+    values = make_column(column)
     return _noted(pd.Series(values, index=make_index(index), dtype=values.dtype, name=name, copy=False), notes)
 
 
 def parts_of_frame(frame: Any) -> list[Any]:
     """Return what a frame is made of: columns, index, names of columns."""
-    columns = [_parts_of_column(frame.iloc[:, position].array) for position in range(frame.shape[1])]
+    columns = [parts_of_column(frame.iloc[:, position].array) for position in range(frame.shape[1])]
     return [columns, parts_of_index(frame.index), parts_of_index(frame.columns), *_notes(frame)]
 
 
@@ -207,7 +209,7 @@ def make_frame(parts: Any) -> Any:
 
     columns, index_parts, names, *notes = expect_list(parts, 3, 5)
     index = make_index(index_parts)
-    columns = [_make_column(column) for column in expect(list, columns)]
+    columns = [make_column(column) for column in expect(list, columns)]
     if any(len(column) != len(index) for column in columns):
         raise DecodeError("payload holds columns of different lengths")
     # the columns were made for this frame: it may have them as they are, one of them a map of a file

@@ -16,8 +16,8 @@ _ATOMS: Final = frozenset((type(None), bool, int, float, complex, str, bytes, by
 _LOOKS: Final = 100_000
 # Made to be entered again and again.
 LOCKS: Final = frozenset(("_thread", "threading", "asyncio.locks", "multiprocessing.synchronize"))
-# Classes of the standard library that are context managers only to be let go of early, or to no effect.
-_VALUES: Final = ("memoryview", "pathlib.", "os.DirEntry")
+# Classes that are context managers only to be let go of early, or to no effect.
+_VALUES: Final = ("memoryview", "pathlib.", "os.DirEntry", "PIL.", "xarray.")
 
 _AWAITABLE: Final = "it can be awaited once; decorate an async function that awaits it"
 _ASYNC_ITERATOR: Final = "it can be iterated once; return a list of its items"

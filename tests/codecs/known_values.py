@@ -113,6 +113,79 @@ def masked(np: Any) -> list[Any]:
     return [*made, np.ma.array([(1, 2.0)], dtype=[("a", "<i4"), ("b", "<f8")], mask=[(1, 0)])]
 
 
+def _bson(module: str) -> Any:
+    return import_module(f"bson.{module}")
+
+
+def times_of_whenever(whenever: Any) -> list[Any]:
+    """A time of each kind; of a zone, both of an hour that comes twice."""
+    return [
+        whenever.Instant.parse_iso("2024-01-01T00:00:00.000000001Z"),
+        whenever.ZonedDateTime.parse_iso("2024-10-27T02:30:00+02:00[Europe/Paris]"),
+        whenever.ZonedDateTime.parse_iso("2024-10-27T02:30:00+01:00[Europe/Paris]"),
+        whenever.OffsetDateTime.parse_iso("2024-10-27T02:30:00+01:00"),
+        whenever.PlainDateTime(2024, 1, 1, 12),
+        whenever.Date(2024, 1, 1),
+        whenever.Time(12, 30),
+        whenever.TimeDelta(hours=1),
+        whenever.YearMonth(2024, 1),
+        whenever.MonthDay(2, 29),
+    ]
+
+
+def arrays_of_jax(jax: Any) -> list[Any]:
+    """Arrays of types that numpy has and has not, of no elements, and a weakly typed scalar."""
+    jnp: Any = import_module("jax.numpy")
+    return [
+        jnp.arange(6).reshape(2, 3),
+        jnp.array([1.5, -2], jnp.bfloat16),
+        jnp.array([1.5]).astype(jnp.float8_e5m2),
+        jnp.array(1.5),
+        jnp.array(1.5, jnp.float32),
+        jnp.array([True]),
+        jnp.zeros((0, 3)),
+        jnp.array([1 + 2j]),
+    ]
+
+
+def pictures(_: Any) -> list[Any]:
+    """Pictures of several modes, with a palette, with notes, and of no pixels."""
+    image: Any = import_module("PIL.Image")
+    noted = image.new("RGB", (2, 1), "red")
+    noted.info["dpi"] = (72, 72)
+    modes = [image.new(mode, (3, 2)) for mode in ("1", "L", "P", "RGBA", "F", "I;16", "CMYK")]
+    several = noted.quantize(4)
+    return [noted, image.new("RGB", (2, 1), "red"), image.new("RGB", (2, 1)), *modes, several, image.new("L", (0, 5))]
+
+
+def messages(_: Any) -> list[Any]:
+    """Messages of protobuf's own modules."""
+    struct, timestamp = (import_module(f"google.protobuf.{name}_pb2") for name in ("struct", "timestamp"))
+    held = struct.Struct()
+    held.update({"a": 1, "b": [None, "x", {"c": True}]})
+    return [timestamp.Timestamp(seconds=1), timestamp.Timestamp(seconds=2), timestamp.Timestamp(), held]
+
+
+def dtypes_of_pandas(pd: Any) -> list[Any]:
+    """A dtype of each kind."""
+    made = [pd.CategoricalDtype(["a", "b"]), pd.CategoricalDtype(["a", "b"], ordered=True), pd.CategoricalDtype()]
+    plain = [pd.Int64Dtype(), pd.Float32Dtype(), pd.BooleanDtype(), pd.StringDtype("python")]
+    zoned = [pd.DatetimeTZDtype("ns", "UTC"), pd.PeriodDtype("M"), pd.IntervalDtype("int64", "right")]
+    return [*made, *plain, *zoned, pd.SparseDtype("float64"), pd.SparseDtype("int64", 7)]
+
+
+def arrays_of_pandas(pd: Any) -> list[Any]:
+    """An array of each kind."""
+    times = pd.date_range("2024", periods=2, freq="D", tz="Europe/Paris")
+    return [
+        pd.Categorical(["a", "b"]), pd.Categorical(["a", "b"], ordered=True), pd.array([1, None], dtype="Int64"),
+        pd.array([1.5, None], dtype="Float64"), pd.array([True, None], dtype="boolean"),
+        pd.array(["a", None], dtype=pd.StringDtype("python")), pd.arrays.NumpyExtensionArray(times.asi8), times.array,
+        times.tz_localize(None).array, (times - times[0]).array, pd.period_range("2024", periods=2, freq="M").array,
+        pd.interval_range(0, 2).array, pd.arrays.SparseArray([0, 0, 1]),
+    ]  # fmt: skip
+
+
 T, U, P, Ts = typing.TypeVar("T"), typing.TypeVar("U"), typing.ParamSpec("P"), typing.TypeVarTuple("Ts")
 UserId = typing.NewType("UserId", int)
 
@@ -222,6 +295,47 @@ VALUES: dict[int, tuple[str, Callable[[Any], list[Any]]]] = {
             pendulum.duration(weeks=3),
         ],
     ),
+    46: ("whenever", times_of_whenever),
+    47: (
+        "pydantic_core",
+        lambda core: [core.MultiHostUrl("redis://a:1,b:2/0"), core.MultiHostUrl("redis://a:1,b:2/1")],
+    ),
+    56: ("pydantic_core", lambda core: [core.TzInfo(seconds) for seconds in (0, 3600, -5400)]),
+    57: (
+        "pydantic",
+        lambda pydantic: [
+            pydantic.HttpUrl("http://a/b?c=%20d"),
+            pydantic.AnyUrl("http://a/b?c=%20d"),
+            pydantic.PostgresDsn("postgresql://u:p@a:1,b:2/d"),
+        ],
+    ),
+    58: ("pydantic_core", lambda core: [core.Url("http://a/b"), core.Url("http://a/c")]),
+    59: ("bson", lambda _: [_bson("tz_util").utc, _bson("tz_util").FixedOffset(60, "a")]),
+    60: ("bson", lambda _: [_bson("decimal128").Decimal128(text) for text in ("1.5", "1.50")]),
+    61: ("bson", lambda _: [_bson("int64").Int64(number) for number in (1, -(2**40))]),
+    62: ("bson", lambda _: [_bson("timestamp").Timestamp(1, count) for count in (2, 3)]),
+    63: ("bson", lambda _: [_bson("binary").Binary(b"a", subtype) for subtype in (0, 5)]),
+    70: ("jax", arrays_of_jax),
+    71: ("PIL", pictures),
+    78: ("google.protobuf", messages),
+    88: ("httpx", lambda httpx: [httpx.QueryParams("a=b"), httpx.QueryParams("a=b&a=c"), httpx.QueryParams()]),
+    90: ("pandas", lambda pd: [pd.Period("2024-01", "M"), pd.Period("2024-01-01", "D"), pd.Period("2024-02", "M")]),
+    91: (
+        "pandas",
+        lambda pd: [
+            pd.Interval(0, 1),
+            pd.Interval(0, 1, closed="left"),
+            pd.Interval(0.0, 1.0),
+            pd.Interval(pd.Timestamp("2024"), pd.Timestamp("2025")),
+        ],
+    ),
+    92: ("pandas", dtypes_of_pandas),
+    93: ("pandas", arrays_of_pandas),
+    94: ("pandas", lambda pd: [pd.offsets.MonthEnd(), pd.offsets.MonthEnd(2), pd.offsets.Minute(5), pd.offsets.BDay()]),
+    100: ("multidict", lambda md: [md.MultiDict([("a", 1), ("a", 2)]), md.MultiDict()]),
+    101: ("multidict", lambda md: [md.CIMultiDict([("A", 1)]), md.CIMultiDict()]),
+    102: ("multidict", lambda md: [md.MultiDictProxy(md.MultiDict(a=1)), md.MultiDictProxy(md.MultiDict())]),
+    103: ("multidict", lambda md: [md.CIMultiDictProxy(md.CIMultiDict(a=1)), md.CIMultiDictProxy(md.CIMultiDict())]),
     48: ("yarl", lambda yarl: [yarl.URL("http://a/b?c=%20d#e"), yarl.URL("/x"), yarl.URL("http://ü.de/%2F")]),
     49: ("httpx", lambda httpx: [httpx.URL("http://a/b?c=d"), httpx.URL("/x")]),
     50: ("httpx", lambda httpx: [httpx.Headers({"A": "b"}), httpx.Headers([("a", "b"), ("a", "c")])]),

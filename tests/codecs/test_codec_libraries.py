@@ -393,7 +393,7 @@ def test_parts_that_no_frame_is_made_of() -> None:
     pytest.importorskip("pandas")
     for parts in (["numpy", np.zeros((2, 2))], ["numpy", [1]], ["zoned", np.zeros(1, "i8"), "years", UTC]):
         with pytest.raises(DecodeError):
-            _pandas._make_column(parts)
+            _pandas.make_column(parts)
     assert _polars.make_frame([0, []]).equals(pl.DataFrame())
     with pytest.raises(DecodeError, match="another height"):
         _polars.make_frame([2, []])
@@ -443,10 +443,8 @@ def test_a_sparse_column_is_bounded(codec: Codec) -> None:
     for length, places in ((1 << 40, [0]), (3, [5]), (3, [-1]), (3, [1, 0])):
         parts = ["sparse", np.ones(len(places)), np.array(places, "i4"), length, np.dtype("f8"), 0.0]
         with pytest.raises((DecodeError, ValueError)):
-            _pandas._make_column(parts)
-    assert (
-        len(pd.Series(_pandas._make_column(["sparse", np.ones(1), np.array([1], "i4"), 3, np.dtype("f8"), 0.0]))) == 3
-    )
+            _pandas.make_column(parts)
+    assert len(pd.Series(_pandas.make_column(["sparse", np.ones(1), np.array([1], "i4"), 3, np.dtype("f8"), 0.0]))) == 3
 
 
 def test_texts_of_any_length_come_back(codec: Codec) -> None:

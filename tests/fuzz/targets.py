@@ -190,7 +190,10 @@ def _words() -> list[str]:
         "Date", "Time", "Null", "Categorical", "Binary", "class", "alias", "|", "Union", "Literal", "builtins", "list",
         "i", "d", "u", "csr_array", "coo_array", "bsr_array", "dia_array", "bfloat16", "float32", "int8", "int64",
         "string", "struct", "list", "dictionary", "timestamp", "map", "fixed", "decimal128", "cpu", "arrow", "period",
-        "sparse", "interval", "Europe/Paris", "a",
+        "sparse", "interval", "Europe/Paris", "a", "Instant", "ZonedDateTime", "TimeDelta", "2024-01-01T00:00:00Z",
+        "PT1H", "HttpUrl", "AnyUrl", "PostgresDsn", "http://a/b", "RGB", "L", "P", "1", "google.protobuf.Struct",
+        "google.protobuf.Timestamp", "bfloat16", "M", "D", "ME", "Sparse", "Interval", "Period", "Categorical", "Int64",
+        "DatetimeTZ", "Arrow", "right",
     ]  # fmt: skip
 
 

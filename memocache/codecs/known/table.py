@@ -9,7 +9,16 @@ from functools import partial
 from typing import Any, Final
 
 from memocache.codecs.ext_types import Buffer, Kind, Pack, Unpack, expect, expect_list
-from memocache.codecs.known import arrow, science, standard_library, time_libraries, type_hints, web_and_databases
+from memocache.codecs.known import (
+    arrow,
+    pandas_parts,
+    pictures_and_messages,
+    science,
+    standard_library,
+    time_libraries,
+    type_hints,
+    web_and_databases,
+)
 from memocache.codecs.known.known_type import KnownType, find_loaded
 from memocache.exceptions import DecodeError
 
@@ -21,10 +30,13 @@ TABLE: Final[tuple[KnownType, ...]] = (
     *web_and_databases.TYPES,
     *science.TYPES,
     *arrow.TYPES,
+    *pandas_parts.TYPES,
+    *pictures_and_messages.TYPES,
 )
 _BY_NUMBER: Final = {known.number: known for known in TABLE}
 _BY_NAME: Final = {name: known for known in TABLE for name in known.classes}
 _LIBRARIES: Final = frozenset(name.partition(":")[0].partition(".")[0] for name in _BY_NAME)
+_EVERYWHERE: Final = _BY_NAME["google.protobuf.message:Message"]
 # Classes of builtins that go by no name there.
 _NAMELESS: Final = {
     "builtins:mappingproxy": type(type.__dict__),
@@ -38,14 +50,22 @@ _NAMELESS: Final = {
 def known_type(cls: type) -> KnownType | None:
     """Return the entry of a class, or None; a class that only bears a known name has none."""
     if _library(cls) not in _LIBRARIES:
-        return None
+        return _EVERYWHERE if _is_message(cls) else None
     for base in type.__dict__["__mro__"].__get__(cls):
         name = f"{base.__module__}:{base.__qualname__}"
         known = _BY_NAME.get(name)
         if known is not None and (base is cls or (known.family and _library(cls) == _library(base))):
+            if known is _EVERYWHERE:
+                return known if _is_message(cls) else None
             found = _NAMELESS.get(name) or find_loaded(name)
             return known if found is base or type(found) is base else None
     return None
+
+
+def _is_message(cls: type) -> bool:
+    """Whether a class is a message of protobuf, which the program's own modules declare."""
+    base = find_loaded("google.protobuf.message:Message")
+    return base is not None and base is not cls and any(base is one for one in type.__dict__["__mro__"].__get__(cls))
 
 
 def kind_of(cls: type) -> Kind | None:

@@ -1,4 +1,7 @@
-"""Times and zones of dateutil, pytz and pendulum. A zone goes by its name, which is never a path to a file."""
+"""Times and zones of dateutil, pytz, pendulum, whenever, pydantic and bson.
+
+A zone goes by its name, which is never a path to a file.
+"""
 
 from __future__ import annotations
 
@@ -144,6 +147,71 @@ def _fixed_together(parts: Any) -> Any:
     return loaded("pendulum.tz.timezone:FixedTimezone")(expect(int, offset), expect(str, name))
 
 
+# whenever
+
+_WHENEVER: Final = (
+    "Instant", "ZonedDateTime", "OffsetDateTime", "PlainDateTime", "Date", "Time", "TimeDelta", "DateDelta",
+    "DateTimeDelta", "ItemizedDelta", "ItemizedDateDelta", "YearMonth", "MonthDay", "IsoWeekDate",
+)  # fmt: skip
+_LONGEST_TEXT: Final = 200
+_IN_BRACKETS: Final = re.compile(r"\[([^]]*)]")
+
+
+def _whenever_apart(value: Any) -> list[str]:
+    """The class and the text of a value: ISO 8601, which says everything but a zone that goes by no name."""
+    name = type(value).__name__
+    try:
+        parts = [name, value.format_iso()]
+        same = _exactly(_whenever_together(parts)) == _exactly(value)
+    except Exception:
+        same = False
+    if not same:
+        raise Unfit(value, "a time of whenever whose text says less than it cannot be stored; return an Instant")
+    return parts
+
+
+def _exactly(value: Any) -> Any:
+    return value.__reduce__()[1]
+
+
+def _whenever_together(parts: Any) -> Any:
+    name, text = expect_list(parts, 2)
+    if name not in _WHENEVER or len(expect(str, text)) > _LONGEST_TEXT:
+        raise DecodeError("payload holds a time of an unknown kind")
+    for zone in _IN_BRACKETS.findall(text):
+        _zone_name(zone)
+    return loaded(f"whenever:{name}").parse_iso(text)
+
+
+# pydantic
+
+
+def _pydantic_zone_apart(value: Any) -> int:
+    offset: timedelta = value.utcoffset(None)
+    return offset.days * 86_400 + offset.seconds
+
+
+def _pydantic_zone_together(parts: Any) -> Any:
+    if not -86_400 < expect(int, parts) < 86_400:
+        raise DecodeError("payload holds an impossible offset")
+    return loaded("pydantic_core._pydantic_core:TzInfo")(parts)
+
+
+# bson
+
+
+def _bson_zone_apart(value: Any) -> list[Any]:
+    return [value.utcoffset(None), value.tzname(None)]
+
+
+def _bson_zone_together(parts: Any) -> Any:
+    offset, name = expect_list(parts, 2)
+    utc = loaded("bson.tz_util:utc")
+    if (offset, name) == (timedelta(0), "UTC"):
+        return utc
+    return type(utc)(expect(timedelta, offset), name if name is None else expect(str, name))
+
+
 TYPES: Final = (
     KnownType(32, ("dateutil.tz.tz:tzutc",), lambda value: None, lambda parts: loaded("dateutil.tz.tz:tzutc")(),
               immutable=True, note="which boto3 returns"),
@@ -165,4 +233,10 @@ TYPES: Final = (
     KnownType(44, ("pendulum.tz.timezone:FixedTimezone",), lambda value: [value._offset, value._name],
               _fixed_together, immutable=True),
     KnownType(45, ("pendulum.duration:Duration",), _duration_apart, _duration_together, immutable=True),
+    KnownType(46, tuple(f"whenever:{name}" for name in _WHENEVER), _whenever_apart, _whenever_together, immutable=True,
+              note="by their ISO 8601 texts; since whenever 0.9"),
+    KnownType(56, ("pydantic_core._pydantic_core:TzInfo",), _pydantic_zone_apart, _pydantic_zone_together,
+              immutable=True, note="the zone of a datetime that pydantic read"),
+    KnownType(59, ("bson.tz_util:FixedOffset",), _bson_zone_apart, _bson_zone_together, immutable=True,
+              note="the zone of a datetime of MongoDB's"),
 )  # fmt: skip
