@@ -159,9 +159,9 @@ _IN_BRACKETS: Final = re.compile(r"\[([^]]*)]")
 
 def _whenever_apart(value: Any) -> list[str]:
     """The class and the text of a value: ISO 8601, which says everything but a zone that goes by no name."""
-    name = type(value).__name__
+    parts = [type(value).__name__, ""]
     try:
-        parts = [name, value.format_iso()]
+        parts[1] = value.format_iso()
         same = _exactly(_whenever_together(parts)) == _exactly(value)
     except Exception:
         same = False
