@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextvars import Token as Reset
+from functools import partial
 from inspect import Parameter
 from typing import Any, cast
 
@@ -112,9 +113,11 @@ class _MemoizedLoader(Memoized):
             return direct_with_status(core.engine, binding, values)
         return self._self_state.load(core, binding, values).with_status()
 
-    def _self_map(self, calls: list[tuple[Any, ...]], cached: Any, direct: Any, name: str) -> Any:
+    def _self_map(self, calls: list[tuple[Any, ...]], cached: Any, direct: Any, name: str, most: int) -> Any:
         ask = self._self_state.call if name == "map" else self._self_with_status
-        return self._self_result(_all([ask(self._self_values(args, {})) for args in calls]), name)
+        return self._self_result(
+            _many.in_order([partial(ask, self._self_values(args, {})) for args in calls], most), name
+        )
 
     def _self_do(
         self, what: Callable[..., Steps[Any]], args: tuple[Any, ...], kwargs: dict[str, Any], name: str
@@ -129,16 +132,6 @@ class _MemoizedLoader(Memoized):
         if not _hashable(one):
             raise TypeError(f"{self._self_function.name}: takes one id here, and this is a {type(one).__name__}")
         return values
-
-
-def _all(each: Iterable[Steps[Outcome]]) -> Generator[Effect, Any, Outcome]:
-    results = []
-    for steps in each:
-        outcome = yield from steps
-        if outcome.error is not None:
-            return outcome
-        results.append(outcome.value)
-    return Outcome(results)
 
 
 class _Load:

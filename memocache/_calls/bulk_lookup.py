@@ -6,7 +6,8 @@ All look-ups go out together, `BATCH` in a command; then only what is missing is
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 from memocache._calls.call import Call
@@ -15,8 +16,9 @@ from memocache._calls.engine import UNREACHABLE_FOUND, Engine
 from memocache._calls.fast_path import Question, address_of, question
 from memocache._calls.signature import Values
 from memocache._runtime.budget import Budget
-from memocache._runtime.effects import Effect
+from memocache._runtime.effects import Effect, Steps
 from memocache._runtime.outcome import Outcome
+from memocache._runtime.side_by_side import SideBySide
 from memocache._stores.layered.process_bound import ProcessBoundStore
 from memocache._stores.remote import envelope as _envelope
 from memocache._stores.remote.envelope_io import UNFIT
@@ -27,6 +29,8 @@ from memocache.stats import INVALIDATED
 
 BATCH = 1000
 """How many look-ups go out in one command: more would keep the server from its other callers."""
+CONCURRENCY = 64
+"""How many misses of an async function are computed at a time."""
 
 
 Asked: TypeAlias = tuple[Values, Question]
@@ -155,39 +159,79 @@ def _judged(engine: Engine, call: Call, found: Found, again: bool) -> Call:
 
 
 def map_calls(
-    engine: Engine, binding: Binding, calls: Sequence[Values], made: list[Call] | None = None
+    engine: Engine, binding: Binding, calls: Sequence[Values], most: int = 1, made: list[Call] | None = None
 ) -> Generator[Effect, Any, Outcome]:
     """The list of the results of calls, in order, or the first failure; only what is missing is computed, each under
-    single-flight. Each call is noted in `made`, where that is given.
+    single-flight and `most` of them at a time. Each call is noted in `made`, where that is given.
     """
     looked = yield from look_up(engine, binding, calls, whole=made is not None)
-    results = []
+    if made is not None:
+        made += [one for one in looked if not isinstance(one, Outcome)]
     asked: set[Any] = set()
+    if most > 1:
+        asked = yield from _compute_together(engine, binding, calls, looked, most)
+    results = []
     for values, one in zip(calls, looked, strict=True):
         if isinstance(one, Outcome):
             results.append(one.value)
             continue
-        if made is not None:
-            made.append(one)
         outcome = one.outcome
         if outcome is None:
-            # a stale value may be past serving by now, and a call made twice was answered the first time
-            if not one.reachable or one.found.load is not None or one.address.key in asked:
+            if one.address.key in asked:  # a call made twice was answered the first time
                 one.begin_anew()
             asked.add(one.address.key)
-            one.begun = time.monotonic()
-            outcome = yield from engine.call(binding, values, one)
+            outcome = yield from _made(engine, binding, values, one)
         if outcome.error is not None:
             return outcome
         results.append(outcome.value)
     return Outcome(results)
 
 
-def map_directly(engine: Engine, binding: Binding, calls: Sequence[Values]) -> Generator[Effect, Any, Outcome]:
+def _made(engine: Engine, binding: Binding, values: Values, call: Call) -> Steps[Outcome]:
+    """A call that was looked up with others, and is not fresh."""
+    # a stale value may be past serving by now
+    if not call.reachable or call.found.load is not None:
+        call.begin_anew()
+    call.begun = time.monotonic()
+    return (yield from engine.call(binding, values, call))
+
+
+def _compute_together(
+    engine: Engine, binding: Binding, calls: Sequence[Values], looked: list[Outcome | Call], most: int
+) -> Steps[set[Any]]:
+    """Give each call that is not fresh its outcome, as far as none of them fails; those made twice are left. Returns
+    the keys of those that have one.
+    """
+    missing: dict[Any, tuple[Values, Call]] = {}
+    for values, one in zip(calls, looked, strict=True):
+        if not isinstance(one, Outcome) and one.outcome is None:
+            missing.setdefault(one.address.key, (values, one))
+    if len(missing) < 2:
+        return set()
+    each = [partial(_made, engine, binding, *pair) for pair in missing.values()]
+    outcomes = yield SideBySide(each, most)
+    failed = [outcome for outcome in outcomes if outcome is not None and outcome.error is not None]
+    for (_, call), outcome in zip(missing.values(), outcomes, strict=True):
+        call.outcome = failed[0] if outcome is None else outcome  # the failure is for all that were cut short
+    return set(missing)
+
+
+def map_directly(
+    engine: Engine, binding: Binding, calls: Sequence[Values], most: int = 1
+) -> Generator[Effect, Any, Outcome]:
     """As `map_calls`, with caching disabled."""
+    return (yield from in_order([partial(engine.leader.direct, binding.function, values) for values in calls], most))
+
+
+def in_order(each: Sequence[Callable[[], Steps[Outcome]]], most: int) -> Generator[Effect, Any, Outcome]:
+    """The list of the values that steps come to, `most` of them at a time, or the first failure."""
+    if most > 1 and len(each) > 1:
+        outcomes = yield SideBySide(each, most)
+        failed = [outcome for outcome in outcomes if outcome is not None and outcome.error is not None]
+        return failed[0] if failed else Outcome([outcome.value for outcome in outcomes])
     results = []
-    for values in calls:
-        outcome = yield from engine.leader.direct(binding.function, values)
+    for make in each:
+        outcome = yield from make()
         if outcome.error is not None:
             return outcome
         results.append(outcome.value)

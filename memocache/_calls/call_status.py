@@ -6,8 +6,9 @@ They look by the engine's steps, which keep what was found; the plain call's own
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
-from memocache._calls.bulk_lookup import map_calls
+from memocache._calls.bulk_lookup import in_order, map_calls
 from memocache._calls.call import Call
 from memocache._calls.call_key import Binding
 from memocache._calls.engine import Engine
@@ -30,24 +31,20 @@ def direct_with_status(engine: Engine, binding: Binding, values: Values) -> Step
     return outcome if outcome.error is not None else Outcome((outcome.value, BYPASS))
 
 
-def map_with_status(engine: Engine, binding: Binding, calls: Sequence[Values]) -> Steps[Outcome]:
+def map_with_status(engine: Engine, binding: Binding, calls: Sequence[Values], most: int = 1) -> Steps[Outcome]:
     """As `memocache._calls.bulk_lookup.map_calls`: pairs of value and status."""
     made: list[Call] = []
-    outcome = yield from map_calls(engine, binding, calls, made)
+    outcome = yield from map_calls(engine, binding, calls, most, made)
     if outcome.error is not None:
         return outcome
     return Outcome([(value, status_of(call)) for value, call in zip(outcome.value, made, strict=True)])
 
 
-def map_directly_with_status(engine: Engine, binding: Binding, calls: Sequence[Values]) -> Steps[Outcome]:
+def map_directly_with_status(
+    engine: Engine, binding: Binding, calls: Sequence[Values], most: int = 1
+) -> Steps[Outcome]:
     """As `map_with_status`, with caching disabled."""
-    results = []
-    for values in calls:
-        outcome = yield from direct_with_status(engine, binding, values)
-        if outcome.error is not None:
-            return outcome
-        results.append(outcome.value)
-    return Outcome(results)
+    return (yield from in_order([partial(direct_with_status, engine, binding, values) for values in calls], most))
 
 
 def status_of(call: Call) -> CacheStatus:

@@ -161,11 +161,10 @@ class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wrap
         core, binding = self._self_state.bound()
         return self._self_run(put_call(core.engine, binding, self._self_values(args, kwargs), value), "put")
 
-    def map(self, *iterables: Iterable[Any]) -> Any:
+    def map(self, *iterables: Iterable[Any], concurrency: int | None = None) -> Any:
         """Like ``map``, but a list: one round trip of look-ups, then only the misses are computed."""
-        return self._self_map(
-            list(zip(*iterables, strict=False)), bulk_lookup.map_calls, bulk_lookup.map_directly, "map"
-        )
+        most, calls = self._self_most(concurrency), list(zip(*iterables, strict=False))
+        return self._self_map(calls, bulk_lookup.map_calls, bulk_lookup.map_directly, "map", most)
 
     def with_status(self, /, *args: Any, **kwargs: Any) -> Any:
         """The cached call: its value, and how the cache handled it."""
@@ -175,10 +174,23 @@ class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wrap
         ask = direct_with_status if core.off() else call_with_status
         return self._self_result(ask(core.engine, binding, values), "with_status")
 
-    def map_with_status(self, *iterables: Iterable[Any]) -> Any:
+    def map_with_status(self, *iterables: Iterable[Any], concurrency: int | None = None) -> Any:
         """As `map`: pairs of a value and how the cache handled its call."""
-        calls = list(zip(*iterables, strict=False))
-        return self._self_map(calls, map_with_status, map_directly_with_status, "map_with_status")
+        most, calls = self._self_most(concurrency), list(zip(*iterables, strict=False))
+        return self._self_map(calls, map_with_status, map_directly_with_status, "map_with_status", most)
+
+    def _self_most(self, concurrency: int | None) -> int:
+        """How many misses of a bulk call are computed at a time."""
+        if concurrency is None:
+            return bulk_lookup.CONCURRENCY if self._self_function.is_async else 1
+        if not self._self_function.is_async:
+            raise TypeError(
+                f"{self._self_function.name}: concurrency= is for async functions; this one's misses are computed one "
+                "after the other"
+            )
+        if type(concurrency) is not int or concurrency < 1:
+            raise ValueError("concurrency= takes an int of at least 1")
+        return concurrency
 
     def _self_map(
         self,
@@ -186,11 +198,12 @@ class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wrap
         cached: Callable[..., Steps[Outcome]],
         direct: Callable[..., Steps[Outcome]],
         name: str,
+        most: int,
     ) -> Any:
         core, binding = self._self_state.bound()
         # a thousand at once: the question of the class costs a call each, and is asked where there is one
         bind = self._self_values if self._self_function.wants_class else binding.function.signature.bind
-        steps = (direct if core.off() else cached)(core.engine, binding, [bind(args, {}) for args in calls])
+        steps = (direct if core.off() else cached)(core.engine, binding, [bind(args, {}) for args in calls], most)
         return self._self_result(steps, name)
 
     def _self_do(
@@ -253,17 +266,17 @@ class BoundMemoized(functools.partial):  # type: ignore[type-arg]  # what it ret
         """The key of a call as the backend sees it."""
         return self._memoized().key_for(*self.args, *args, **kwargs)
 
-    def map(self, *iterables: Iterable[Any]) -> Any:
+    def map(self, *iterables: Iterable[Any], concurrency: int | None = None) -> Any:
         """Like ``map``, but a list."""
-        return self._memoized().map(repeat(self.args[0]), *iterables)
+        return self._memoized().map(repeat(self.args[0]), *iterables, concurrency=concurrency)
 
     def with_status(self, /, *args: Any, **kwargs: Any) -> Any:
         """The cached call: its value, and how the cache handled it."""
         return self._memoized().with_status(*self.args, *args, **kwargs)
 
-    def map_with_status(self, *iterables: Iterable[Any]) -> Any:
+    def map_with_status(self, *iterables: Iterable[Any], concurrency: int | None = None) -> Any:
         """As `map`: pairs of a value and how the cache handled its call."""
-        return self._memoized().map_with_status(repeat(self.args[0]), *iterables)
+        return self._memoized().map_with_status(repeat(self.args[0]), *iterables, concurrency=concurrency)
 
     @property
     def __wrapped__(self) -> Any:

@@ -121,15 +121,18 @@ class _Async(_Decorated[P], Protocol[P, R_co]):  # type: ignore[misc]  # as `_Sy
         """Store a value for one call. Raises `BackendError`, `EncodeError`."""
         ...
 
-    async def map(self, *iterables: Iterable[Any]) -> list[R_co]:
-        """Like ``map``, but a list: one round trip of look-ups, then only the misses are computed."""
+    async def map(self, *iterables: Iterable[Any], concurrency: int = 64) -> list[R_co]:
+        """Like ``map``, but a list: one round trip of look-ups, then only the misses are computed, side by side.
+
+        `concurrency` is how many of them at a time. The first failure is raised, and cancels those that run.
+        """
         ...
 
     async def with_status(self, *args: P.args, **kwargs: P.kwargs) -> tuple[R_co, CacheStatus]:
         """The cached call: its value, and how the cache handled it."""
         ...
 
-    async def map_with_status(self, *iterables: Iterable[Any]) -> list[tuple[R_co, CacheStatus]]:
+    async def map_with_status(self, *iterables: Iterable[Any], concurrency: int = 64) -> list[tuple[R_co, CacheStatus]]:
         """As `map`: pairs of a value and how the cache handled its call."""
         ...
 
@@ -337,8 +340,8 @@ class AsyncCachedStream(_Streaming[P], Protocol[P, R]):
         """Store the items of one call. Raises `BackendError`, `EncodeError`."""
         ...
 
-    async def map(self, *iterables: Iterable[Any]) -> list[list[R]]:
-        """The lists of many calls: one round trip of look-ups, then only the misses are computed."""
+    async def map(self, *iterables: Iterable[Any], concurrency: int = 64) -> list[list[R]]:
+        """The lists of many calls: one round trip of look-ups, then only the misses are computed, side by side."""
         ...
 
     async def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:

@@ -134,7 +134,7 @@ def test_the_first_error_ends_it_and_what_was_computed_is_kept(world: World) -> 
         return a
 
     with pytest.raises(LookupError, match="2"):
-        world.call(f.map, range(5))
+        world.call(f.map, range(5), **({"concurrency": 1} if world.is_async else {}))
     assert calls == [0, 1, 2]
     assert world.call(f.map, [0, 1, 4]) == [0, 1, 4]
     assert calls == [0, 1, 2, 4]
