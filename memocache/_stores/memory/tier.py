@@ -25,6 +25,7 @@ from memocache._runtime.singleflight import Flight
 from memocache._stores.entry import NEVER, Entry, MarkedEntry, SlidingEntry, Table, Thaw
 from memocache._stores.memory.miss_reasons import REMEMBERED, Causes
 from memocache._stores.memory.space_saving import SpaceSaving
+from memocache._stores.memory.table_index import TableIndex
 from memocache._stores.memory.tier_counts import PART, TierCounts
 from memocache._stores.memory.weak_references import Lifetimes
 from memocache._stores.s3fifo import S3Fifo
@@ -52,10 +53,9 @@ class LocalTier(TierCounts):
         """The tier of the copies of what is in a backend, if there is one."""
         self.on_evict: Callable[[str, str], None] | None = None
         self.on_count: Callable[[], None] | None = None
-        self._tables: dict[Hashable, Table] = {}
+        self._tables = TableIndex()
         self._owned: dict[Hashable, list[Table]] = {}
-        self._since_sweep = 0
-        self._sweep_at = 64
+        self._since_sweep, self._sweep_at = 0, 64
 
     # -- tables
 
@@ -78,8 +78,9 @@ class LocalTier(TierCounts):
             table = self._tables.get((name, own))
             if table is None:
                 pool = self.pool if isinstance(maxsize, Missing) else S3Fifo[Entry](maxsize)
-                table = self._tables[name, own] = Table(name, pool, self.on_count)
+                table = Table(name, pool, self.on_count)
                 table.identity = own
+                self._tables.add(table)
                 if owner is not None:
                     self._owned.setdefault((name, identity), []).append(table)
             table.idle = max(table.idle, idle)
@@ -89,15 +90,15 @@ class LocalTier(TierCounts):
 
     def alike(self, table: Table) -> list[Table]:
         """The tables of the same identity: where else the entry of a call may be."""
-        identity = table.identity[0] if isinstance(table.identity, tuple) else table.identity
+        name, identity = table.name, table.identity[0] if isinstance(table.identity, tuple) else table.identity
         with self.lock:
-            shared = self._tables.get((table.name, identity))
-            return [*self._owned.get((table.name, identity), ()), *(() if shared is None else (shared,))]
+            shared = self._tables.get((name, identity))
+            return [*self._owned.get((name, identity), ()), *(() if shared is None else (shared,))]
 
     def tables(self, name: str | None = None) -> list[Table]:
         """All tables, or those of one function name."""
         with self.lock:
-            return [table for table in self._tables.values() if name is None or table.name == name]
+            return list(self._tables.values()) if name is None else self._tables.named(name)
 
     # -- looking
 
@@ -274,8 +275,7 @@ class LocalTier(TierCounts):
                 return False
             now, born = self.clock.monotonic(), entry.born
             until = now + min(ttl, NEVER)
-            entry.ttl = until - born
-            entry.fresh_until = until
+            entry.ttl, entry.fresh_until = until - born, until
             if isinstance(entry, SlidingEntry):
                 entry.end, entry.fresh_until = until, min(until, now + entry.idle)
             return True
@@ -379,7 +379,7 @@ class LocalTier(TierCounts):
         if self.near is not None and table.beside is not None:
             self.near.empty(table.beside)
         self.table(table.name, None).counters.absorb(table.counters)
-        del self._tables[table.name, table.identity]
+        self._tables.drop(table)
         if isinstance(table.identity, tuple):
             owned = self._owned[table.name, table.identity[0]]
             owned.remove(table)
