@@ -149,11 +149,24 @@ class FunctionDetails:
 
 
 @dataclass(frozen=True, slots=True)
+class OperationStats:
+    """How often one kind of operation was asked of the backend, how often in vain, and how long all of that took:
+    `seconds` in sum, one by one in the `histogram`.
+    """
+
+    count: int = 0
+    errors: int = 0
+    seconds: float = 0.0
+    histogram: Histogram = field(default_factory=Histogram)
+
+
+@dataclass(frozen=True, slots=True)
 class CacheStats:
     """The figures of a cache; None where a figure cannot be measured on this backend, or the backend is away.
 
     `average_ttl_seconds` is time remaining, over `ttl_sample_size` sampled entries that expire; `expired_keys` and
-    `evicted_keys` count this cache's entries; `most_accessed_keys` is hottest first.
+    `evicted_keys` count this cache's entries; `most_accessed_keys` is hottest first. `operations` are what was asked of
+    the backend: ``get``, ``set``, ``delete``, ``expire``, ``flush`` (`Cache.clear`), ``invalidate`` and ``scan``.
     """
 
     total_keys: int | None = 0
@@ -168,6 +181,7 @@ class CacheStats:
     ttl_sample_size: int = 0
     most_accessed_keys: list[str] = field(default_factory=list)
     functions: dict[str, FunctionStats] = field(default_factory=dict)
+    operations: dict[str, OperationStats] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from time import monotonic
 from typing import Any, Literal, Self, TypeVar, cast, overload
 
 from memocache._cache.closing import Lifetime
@@ -31,9 +32,13 @@ class AsyncCache:
         soon = self._get_soon(key)
         if soon is None:
             return await arun(self._operations.key_value.get(key, default))
+        begun = monotonic()
         answer = await soon
         value = self._glance(answer)
-        return value if value is not UNFIT else await arun(self._operations.key_value.get(key, default, answer))
+        if value is UNFIT:
+            return await arun(self._operations.key_value.get(key, default, answer, begun))
+        self._operations.key_value.got(monotonic() - begun)
+        return value
 
     async def set(self, key: str, value: Any, ttl: Any = MISSING, tags: Iterable[str] = ()) -> None:
         await arun(self._operations.key_value.set(key, value, ttl, tags))

@@ -73,7 +73,7 @@ class Invalidation:
                 layout = self.places.layout
                 rests = list(map(function_marker, names))
                 markers = [layout.key("g", bucket, rest) for bucket in layout.buckets for rest in rests]
-                removed = yield self._guard.io("delete", markers, budget=Budget(DIRECT_SECONDS))
+                removed = yield self._guard.io("delete", markers, budget=Budget(DIRECT_SECONDS), kind="invalidate")
         finally:
             for name in names:
                 self.tier.invalidate_function(name)
@@ -88,7 +88,7 @@ class Invalidation:
             if self._guard is not None:
                 layout = self.places.layout
                 markers = [layout.key("g", bucket, f"t:{hashed}") for bucket in layout.buckets]
-                yield self._guard.io("delete", markers, budget=Budget(DIRECT_SECONDS))
+                yield self._guard.io("delete", markers, budget=Budget(DIRECT_SECONDS), kind="invalidate")
         finally:
             self.tier.invalidate_tag(hashed)
 
@@ -106,7 +106,7 @@ class Invalidation:
             if self._guard is not None:
                 layout = self.places.layout
                 markers = [layout.key("g", bucket, "p") for bucket in layout.buckets]
-                yield self._guard.io("delete", markers, budget=Budget(DIRECT_SECONDS))
+                yield self._guard.io("delete", markers, budget=Budget(DIRECT_SECONDS), kind="flush")
         except BaseException:
             self.tier.clear()
             raise

@@ -41,6 +41,8 @@ class KeyValue:
         self._warned: set[str] = set()
         self.glance: Any = None if shared is None else partial(shared.glance, self.plain)
         """As `SharedStore.glance`, of a plain key."""
+        self.got: Any = None if shared is None else shared.gets.add
+        """Counts what `get_soon` asked, and how long that took."""
         self._read_soon: Callable[[str, Sequence[str], float], Awaitable[Answer] | None] | None = None
         # a copy in the process comes first, and observers are told from one place
         if shared is not None and shared.reads_soon and not shared.tiered and engine.emit is None:
@@ -56,11 +58,11 @@ class KeyValue:
             return None
         return self._read_soon(self._start + plain_rest(key), self._markers, DIRECT_SECONDS)
 
-    def get(self, key: str, default: Any, answer: Answer | None = None) -> S:
-        """The value of a key, or `default`; `answer` as of `get_soon`."""
+    def get(self, key: str, default: Any, answer: Answer | None = None, begun: float = 0.0) -> S:
+        """The value of a key, or `default`; `answer` as of `get_soon`, which was asked at `begun`."""
         values = None
         if answer is not None and self.shared is not None:
-            values = self.shared.replied(answer, Budget(DIRECT_SECONDS))
+            values = self.shared.replied(answer, Budget(DIRECT_SECONDS), begun)
         if self.shared is not None and self.shared.tiered:
             near = self.shared.near_outcome(self._address(key))
             if near is not None:

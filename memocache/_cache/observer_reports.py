@@ -32,6 +32,10 @@ class Reports:
         if self._observers:
             self.emit(events.BackendFault(None, operation, error, cause))
 
+    def on_asked(self, kind: str, seconds: float, error: str | None) -> None:
+        """Something was asked of the backend; there are observers."""
+        self.emit(events.Asked(None, kind, seconds, error))
+
     def on_evict(self, name: str, cause: str) -> None:
         """An entry of the process had to go."""
         self.emit(events.Evicted(name or None, cause))

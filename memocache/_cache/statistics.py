@@ -23,6 +23,7 @@ from memocache._cache.stats_reporter import StatsReporter
 from memocache._runtime.effects import Effect
 from memocache._stores.entry import Table
 from memocache._stores.memory.sizeof import sizeof
+from memocache._stores.remote.operation_counts import operation_stats
 from memocache.exceptions import BackendError, ConfigurationError
 from memocache.stats import COUNTED, CacheStats, EntryInfo, FunctionStats, function_stats
 
@@ -65,8 +66,9 @@ class Statistics:
         if scope not in ("process", "fleet"):
             raise ConfigurationError('scope= takes "process" or "fleet"')
         fleet = scope == "fleet" and self._reporter is not None
+        asked: dict[str, int] = {} if self._reporter is None else self._reporter.guard.operations.read()
         if fleet:
-            counts = yield from self._fleet()
+            counts, asked = yield from self._fleet()
             gone = counts.get("", {})
             plain = of_fleet("", gone)
             functions = {name: of_fleet(name, one) for name, one in counts.items() if name and one}
@@ -95,6 +97,7 @@ class Statistics:
             expired_keys=gone.get("expired", 0),
             evicted_keys=gone.get("evicted", 0),
             functions=functions,
+            operations=operation_stats(asked),
         )
 
     def _of_entries(self, fleet: bool, counted: bool) -> S:
@@ -170,14 +173,16 @@ class Statistics:
         return heapq.nlargest(TOP_KEYS, [*top, *gone], key=itemgetter(0))
 
     def _fleet(self) -> S:
-        """The counters by function name ("" for plain keys), of all processes, as far as they have sent them."""
+        """The counters by function name ("" for plain keys), and what was asked of the backend, of all processes, as
+        far as they have sent them.
+        """
         reporter = self._reporter
         assert reporter is not None
         yield from self.send()
         names = ["", *sorted((yield from self._names.known()))]
         keys = [reporter.keys.function(name) for name in names]
-        replies = yield self._ask("counts", keys)
-        return dict(zip(names, replies, strict=True))
+        *replies, asked = yield self._ask("counts", [*keys, reporter.keys.operations()])
+        return dict(zip(names, replies, strict=True)), asked
 
     def send(self) -> S:
         """Send what this process has counted, so that its own figures are in the fleet's."""

@@ -35,6 +35,10 @@ class StatsKeys:
         escaped = escape(name)
         return self._layout.key("s", self._layout.bucket(f"f:{escaped}"), f"{letter}:{escaped}")
 
+    def operations(self) -> str:
+        """Where what was asked of the backend is added up."""
+        return self._layout.key("s", self._layout.bucket("o"), "o")
+
     def hot(self, day: int) -> str:
         """Where a day's hottest keys are added up."""
         rest = f"h:{day}"

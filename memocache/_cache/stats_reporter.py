@@ -102,6 +102,8 @@ class StatsReporter:
         # what was counted up to the last flush, by function name: counters, and what they are made of
         self._sent: dict[str, dict[str, int]] = {}
         self._sent_details: dict[str, dict[str, int]] = {}
+        self._sent_operations = self.guard.operations.read()
+        self._closed = False
         self._flushing = threading.Lock()
         # held by the thread while it sends: who ends the process waits for that, for it would be cut off half way
         self._under_way = threading.Lock()
@@ -158,6 +160,7 @@ class StatsReporter:
     def wake(self) -> None:
         """See that somebody flushes."""
         with self._waking:
+            self._closed = False
             if self.thread is None:
                 _flush_when_child_ends(self)
                 self.thread = threading.Thread(target=self._work, name="memocache-tally", daemon=True)
@@ -228,6 +231,11 @@ class StatsReporter:
             self._gather()
             counts, details = counts_of(self._tier), details_of(self._tier)
             functions, made_of = deltas_of(counts, self._sent), deltas_of(details, self._sent_details)
+            asked, operations = {"": self.guard.operations.read()}, {}
+            # to close asks for a few things too: they are no reason to open the backend again
+            if functions or self._unsent or not self._closed:
+                operations = deltas_of(asked, {"": self._sent_operations})
+                self._sent_operations = asked[""]
             self._sent, self._sent_details = counts, details
             touched = dict(islice(self._unsent.items(), _MOST_KEYS))
             for key in touched:
@@ -243,6 +251,7 @@ class StatsReporter:
             sender = self._senders.pop() if self._senders else Sender()
         tallies = [Tally(self.keys.function(name), delta, {}) for name, delta in functions.items()]
         tallies += [Tally(self.keys.details(name), delta, {}) for name, delta in made_of.items()]
+        tallies += [Tally(self.keys.operations(), delta, {}) for delta in operations.values()]
         tallies += [Tally(self.keys.hot(day), counts, {}, 3 * DAY * 1000) for day, counts in days.items()]
         tallies += [
             Tally(self.keys.access(key), {"n": hits}, {"last": int(last * 1000)}, DAY * 1000)
@@ -306,6 +315,7 @@ class StatsReporter:
         self._stop.set()
         self._stop, self.thread = threading.Event(), None
         self.flush(_LAST_SECONDS)
+        self._closed = True
         self._forget_senders()
 
     async def aclose(self) -> None:
@@ -314,6 +324,7 @@ class StatsReporter:
         self._stop, self.thread = threading.Event(), None
         with contextlib.suppress(BackendError):  # kept, and sent at the next occasion
             await arun(self.sending(_LAST_SECONDS))
+        self._closed = True
         keys = self._done_senders()
         if keys:
             with contextlib.suppress(BackendError):

@@ -104,7 +104,7 @@ def _remote(
     backend: Any, settings: Settings, codec: Codec, layout: Layout, tier: LocalTier, reports: Reports
 ) -> _Remote:
     """The store of a backend behind its guard, with a near tier in front where ``local=`` asks for one."""
-    guard = BackendGuard(backend, reports.on_fault)
+    guard = BackendGuard(backend, reports.on_fault, reports.on_asked if settings.observers else None)
     reporter = StatsReporter(guard, layout, tier, settings.clock)
     near: NearTier | None = None
     make_store: Any = SharedStore

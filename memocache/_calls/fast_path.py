@@ -165,15 +165,20 @@ class Soon:
         if value is UNFIT:
             self._answer = answer
             return UNFIT
-        times, index = path._binding.counters.hit_times, int((monotonic() - self._begun) * 1e6).bit_length()
-        times[index if index < BUCKETS else -1] += 1
+        took, gets = monotonic() - self._begun, path._shared.gets
+        index = int(took * 1e6).bit_length()
+        if index >= BUCKETS:
+            index = -1
+        path._binding.counters.hit_times[index] += 1
+        gets.times[index] += 1
+        gets.seconds += took
         return value
 
     def rest(self) -> Call:
         """What `Engine.call` goes on with."""
         path = self._path
         try:
-            reply: Any = path._shared.replied(self._answer, budgets.Budget())
+            reply: Any = path._shared.replied(self._answer, budgets.Budget(), self._begun)
         except BackendError as fault:
             reply = fault
         return path._rest(self._values, self._asked, reply, self._begun)

@@ -79,6 +79,17 @@ class Evicted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Asked(Event):
+    """The backend was asked for something of a `kind` ("get", "set", "delete", "expire", "flush", "invalidate" or
+    "scan"), for `seconds`; `error` names what it failed with, never its text (None: it did not).
+    """
+
+    kind: str
+    seconds: float = field(compare=False)
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class BackendFault(Event):
     """The backend failed or answered nonsense: the `operation`, the `error`'s class name (never its text), and the
     `cause` in words of our own.

@@ -46,6 +46,9 @@ _COLUMNS = {
 """Each figure's heading, and how much room it needs: 3, that of a wide terminal; 0, none."""
 _BARS = {3: 12, 2: 5, 1: 5, 0: 0}
 """The width of a bar where there is so much room."""
+OperationsOption = Annotated[
+    bool, typer.Option("--operations", "-o", help="Also what was asked of the backend, by kind, and how long it took.")
+]
 EveryOption = Annotated[float, typer.Option("--every", min=0.2, metavar="SECONDS", help="How often to look.")]
 
 
@@ -55,6 +58,7 @@ def stats(
     fleet: FleetOption = True,
     watch: WatchOption = False,
     every: EveryOption = 2.0,
+    operations: OperationsOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show each function's hits, misses, time computed and saved."""
@@ -63,12 +67,12 @@ def stats(
     scope: Literal["fleet", "process"] = "fleet" if fleet else "process"
     with opened(url, prefix) as cache:
         if watch:
-            _live(lambda: _pages(cache, scope, url, every), every)
+            _live(lambda: _pages(cache, scope, url, every, operations), every)
         figures = cache.stats(scope)
         if as_json:
             print_json(figures)
         else:
-            console().print(_page(figures, url))
+            console().print(_page(figures, url, operations))
 
 
 def top(
@@ -109,13 +113,32 @@ def _live(begin: Callable[[], Iterator[RenderableType]], every: float) -> NoRetu
         live.stop()
 
 
-def _pages(cache: Cache, scope: Literal["fleet", "process"], url: str, every: float) -> Iterator[RenderableType]:
+def _pages(
+    cache: Cache, scope: Literal["fleet", "process"], url: str, every: float, operations: bool
+) -> Iterator[RenderableType]:
     while True:
-        yield _page(cache.stats(scope, entries=False), url)
+        yield _page(cache.stats(scope, entries=False), url, operations)
         time.sleep(every)
 
 
-def _page(figures: CacheStats, url: str) -> RenderableType:
+def _page(figures: CacheStats, url: str, operations: bool) -> RenderableType:
+    page = _of_functions(figures, url)
+    return Group(page, _operations(figures)) if operations else page
+
+
+def _operations(figures: CacheStats) -> RenderableType:
+    table = Table(title="asked of the backend", title_justify="left")
+    table.add_column("operation")
+    for heading in ("count", "errors", "mean", "half within", "99% within"):
+        table.add_column(heading, justify="right")
+    for kind, one in figures.operations.items():
+        if one.count:
+            times = (one.seconds / one.count, one.histogram.quantile(0.5), one.histogram.quantile(0.99))
+            table.add_row(kind, f"{one.count:,}", f"{one.errors:,}", *map(duration, times))
+    return table if table.row_count else text("nothing has been asked of the backend yet")
+
+
+def _of_functions(figures: CacheStats, url: str) -> RenderableType:
     out = console()
     unbound = out.options.update(width=10_000)
     # the widest that leaves every name whole, or the narrowest; `--json` has it all

@@ -303,13 +303,15 @@ class Pages:
         return self._page(request, "key.html", key=key, info=info, left=left, value=value)
 
     async def health(self, request: Request) -> Response:
-        """What `doctor` finds."""
+        """What `doctor` finds, and what was asked of the backend."""
         await self.poller.watch()
         try:
             findings, problem = await run_in_threadpool(examine, self.cache), ""
         except (MemocacheError, OSError) as error:
             findings, problem = [], str(error)
-        return self._page(request, "health.html", 503 if problem else 200, findings=findings, problem=problem)
+        operations = list(self.poller.stats.operations.items()) if self.poller.stats else []
+        status = 503 if problem else 200
+        return self._page(request, "health.html", status, findings=findings, problem=problem, operations=operations)
 
     async def audit(self, request: Request) -> Response:
         """What was done from here."""

@@ -6,6 +6,7 @@ value.
 """
 
 from memocache._runtime.events import (
+    Asked,
     BackendFault,
     Computed,
     Event,
@@ -19,5 +20,6 @@ from memocache._runtime.events import (
 )
 
 __all__ = [
-    "BackendFault", "Computed", "Event", "Evicted", "Hit", "Miss", "Refreshed", "Rejected", "StaleHit", "Stored",
+    "Asked", "BackendFault", "Computed", "Event", "Evicted", "Hit", "Miss", "Refreshed", "Rejected", "StaleHit",
+    "Stored",
 ]  # fmt: skip

@@ -34,5 +34,7 @@ FIGURES = (
     Figure("compute_seconds", "s", "Time the functions ran."),
 )
 
+OPERATIONS = "Time of questions to the backend by kind: get, set, delete, expire, flush, invalidate or scan."
+
 SECONDS = (0.00001, 0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0)
 """Upper bounds of histogram buckets, from a hit in the process to a long computation."""

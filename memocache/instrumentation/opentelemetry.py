@@ -23,8 +23,8 @@ from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observa
 from opentelemetry.trace import SpanKind, Status, StatusCode, TracerProvider
 
 from memocache.exceptions import BackendError
-from memocache.instrumentation import BackendFault, Computed, Event, Hit, Miss, StaleHit
-from memocache.instrumentation._metrics import FIGURES, SECONDS, Figure
+from memocache.instrumentation import Asked, BackendFault, Computed, Event, Hit, Miss, StaleHit
+from memocache.instrumentation._metrics import FIGURES, OPERATIONS, SECONDS, Figure
 
 if TYPE_CHECKING:
     from memocache import Cache
@@ -72,7 +72,8 @@ def observe(
 
 
 class OpenTelemetryObserver:
-    """Histograms of call and computation times, a counter of faults, and a span for each computation.
+    """Histograms of the times of calls, computations and questions to the backend, a counter of faults, and a span for
+    each computation.
 
     A computation's span is a child of whatever span is current where the cached call was made. With any observer,
     hits in the process leave the compiled fast path: a few microseconds each.
@@ -89,6 +90,9 @@ class OpenTelemetryObserver:
         )
         self._computations = meter.create_histogram(
             "memocache.computation.duration", "s", "Time functions ran.", explicit_bucket_boundaries_advisory=bounds
+        )
+        self._operations = meter.create_histogram(
+            "memocache.operation.duration", "s", OPERATIONS, explicit_bucket_boundaries_advisory=bounds
         )
         self._faults = meter.create_counter("memocache.backend.faults", "{fault}", "Requests that failed.")
 
@@ -112,6 +116,9 @@ class OpenTelemetryObserver:
                 if failed:
                     span.set_status(Status(StatusCode.ERROR))
                 span.end(ended)
+            case Asked(kind=kind, seconds=seconds, error=error):
+                failed = {} if error is None else {_ERROR: error}
+                self._operations.record(seconds, {"memocache.operation": kind, **failed})
             case BackendFault(operation=operation, error=error):
                 self._faults.add(1, {"memocache.backend.operation": operation, _ERROR: error})
 

@@ -13,15 +13,17 @@ Names follow Prometheus' conventions: base units, ``_total`` for counters. Label
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import TYPE_CHECKING, Literal
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from memocache.exceptions import BackendError
 from memocache.instrumentation import BackendFault, Computed, Event, Hit, Miss, Rejected, StaleHit
-from memocache.instrumentation._metrics import FIGURES, SECONDS
+from memocache.instrumentation._metrics import FIGURES, OPERATIONS, SECONDS
+from memocache.stats import CacheStats
 
 if TYPE_CHECKING:
     from memocache import Cache
@@ -44,7 +46,7 @@ class PrometheusCollector(Collector):
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
-        """One family for each figure, labelled by function."""
+        """One family for each figure, labelled by function, and the operations on the backend."""
         try:
             stats = self._cache.stats(self._scope, entries=False)
         except BackendError:
@@ -58,11 +60,25 @@ class PrometheusCollector(Collector):
             for name, one in stats.functions.items():
                 family.add_metric([name], figure.of(one))
             yield family
+        yield from self._operations(stats)
         yield CounterMetricFamily(self._start + "expired_keys", "Entries dropped past their ttl.", stats.expired_keys)
         yield CounterMetricFamily(self._start + "evicted_keys", "Entries dropped for space.", stats.evicted_keys)
         if stats.memory_usage_bytes is not None:
             about = "Memory of the entries, or of the whole server where there is one."
             yield self._gauge("memory_bytes", about, stats.memory_usage_bytes)
+
+    def _operations(self, stats: CacheStats) -> Iterator[Metric]:
+        times = HistogramMetricFamily(self._start + "operation_seconds", OPERATIONS, labels=["operation"])
+        errors = CounterMetricFamily(
+            self._start + "operation_errors", "Questions to the backend that failed.", labels=["operation"]
+        )
+        for kind, one in stats.operations.items():
+            ends = [f"{bound:g}" for bound in one.histogram.bounds[:-1]] + ["+Inf"]
+            reached = accumulate(one.histogram.counts)
+            times.add_metric([kind], [*zip(ends, map(float, reached), strict=True)], one.seconds)
+            errors.add_metric([kind], one.errors)
+        yield times
+        yield errors
 
     def _gauge(self, name: str, about: str, value: float) -> GaugeMetricFamily:
         return GaugeMetricFamily(self._start + name, about, value)

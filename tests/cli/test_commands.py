@@ -119,6 +119,12 @@ def test_stats(url: str, in_pipe: Pipe) -> None:
     assert figures["functions"]["shop.report"]["misses"] == 30
     assert figures["total_keys"] == 39
     assert "no function has been called yet" in told(in_pipe("stats", "--url", url, "--process"))
+    assert "asked of the backend" not in text
+    for text in (told(in_pipe("stats", "-o", "--url", url)), shown(at_terminal("stats", "--operations", "--url", url))):
+        assert "asked of the backend" in text
+        assert re.search(r"get +[\d,]+ +0 +[\d.]+ .?s", text) or re.search(r"get.+0.+s", text)
+    assert figures["operations"]["get"]["count"] > 0
+    assert "nothing has been asked of the backend yet" in told(in_pipe("stats", "--operations"))
     assert "no function has been called yet" in told(in_pipe("stats"))
     assert "not with --watch" in refused(in_pipe("stats", "--watch", "--json", "--url", url), 2)
 

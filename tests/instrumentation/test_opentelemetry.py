@@ -92,8 +92,15 @@ def test_histograms_spans_and_faults() -> None:
         point.attributes.get("error.type"): point.count for point in telemetry.points("memocache.computation.duration")
     }
     assert runs == {None: 1, "ZeroDivisionError": 1}
+    kinds = {
+        point.attributes["memocache.operation"]: point for point in telemetry.points("memocache.operation.duration")
+    }
+    assert set(kinds) == {"get", "set"}
+    assert kinds["get"].count == cache.stats(entries=False).operations["get"].count
     backend.active = True
     f(2)
+    failed = [p for p in telemetry.points("memocache.operation.duration") if "error.type" in p.attributes]
+    assert failed
     fault = telemetry.points("memocache.backend.faults")[0]
     assert set(fault.attributes) == {"memocache.backend.operation", "error.type"}
 
@@ -132,6 +139,7 @@ def test_names_and_units() -> None:
         "memocache.decode_errors": "{entry}",
         "memocache.computation.time": "s",
         "memocache.computation.duration": "s",
+        "memocache.operation.duration": "s",
     }
     data = telemetry.reader.get_metrics_data()
     assert data is not None

@@ -64,6 +64,28 @@ def test_the_fleet() -> None:
     assert scraped(registry) == {("memocache_fleet_up",): 0}
 
 
+def test_operations() -> None:
+    """What was asked of the backend is a histogram by kind, without an observer; what failed is counted beside it."""
+    registry = prometheus_client.CollectorRegistry()
+    backend = FailingBackend(MemoryBackend())
+    backend.active = False
+    cache = Cache(backend)
+    registry.register(PrometheusCollector(cache))
+    cache.set("k", 1), cache.get("k"), cache.clear()
+    backend.active = True
+    with pytest.raises(ConnectionError):
+        cache.get("k")
+    samples = scraped(registry)
+    stats = cache.stats(entries=False).operations
+    assert samples["memocache_operation_seconds_count", "get"] == stats["get"].count == 3
+    assert samples["memocache_operation_seconds_sum", "get"] == pytest.approx(stats["get"].seconds)
+    assert samples["memocache_operation_seconds_bucket", "+Inf", "get"] == 3
+    assert samples["memocache_operation_seconds_count", "flush"] == 1
+    assert samples["memocache_operation_errors_total", "get"] == 1
+    assert samples["memocache_operation_errors_total", "set"] == 0
+    cache.close()
+
+
 def test_histograms_and_faults() -> None:
     """The observer times calls by outcome and computations, and counts faults and rejections; no argument is named."""
     registry = prometheus_client.CollectorRegistry()

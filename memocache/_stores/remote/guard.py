@@ -20,6 +20,7 @@ from memocache._runtime.circuit_breaker import Breaker
 from memocache._runtime.effects import Io, Steps
 from memocache._runtime.randomness import random
 from memocache._runtime.signal_exceptions import of_signal_handler
+from memocache._stores.remote.operation_counts import KIND_OF, OperationCounts
 from memocache.backends._failures import cause_of
 from memocache.backends._threads import in_thread
 from memocache.backends.base import NO_ROOM, Busy, NodeFailure, NotAccepted, NotReached, ReplyError
@@ -61,8 +62,15 @@ class NoRoom(BackendError):
 class BackendGuard:
     """A backend, its breaker and its probe."""
 
-    def __init__(self, backend: Backend, on_fault: Callable[[str, str, str], None] | None = None) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        on_fault: Callable[[str, str, str], None] | None = None,
+        on_asked: Callable[[str, float, str | None], None] | None = None,
+    ) -> None:
         self.backend = backend
+        self.operations = OperationCounts()
+        self._on_asked = on_asked
         self.cause = ""
         """Why it failed last, in words."""
         self._opened_at = 0.0
@@ -80,9 +88,11 @@ class BackendGuard:
         self._logging = threading.Lock()
         self._logged_at = float("-inf")
 
-    def io(self, operation: str, *args: Any, budget: Budget, **kwargs: Any) -> Io:
-        """The effect of asking the backend for `operation`; its failure is a `BackendError`."""
-        return _Request(self, operation, args, kwargs, budget)
+    def io(self, operation: str, *args: Any, budget: Budget, kind: str | None = None, **kwargs: Any) -> Io:
+        """The effect of asking the backend for `operation`; its failure is a `BackendError`. It is counted under `kind`
+        (None: what such operations are).
+        """
+        return _Request(self, operation, args, kwargs, budget, kind or _kind(operation, args))
 
     @property
     def cut_off(self) -> bool:
@@ -128,30 +138,35 @@ class BackendGuard:
             answers.append((yield self.io(operation, *args, budget=budget, **kwargs)))
         return answers
 
-    def blocking(self, operation: str, args: Any, kwargs: Any, budget: Budget) -> Any:
+    def blocking(self, operation: str, args: Any, kwargs: Any, budget: Budget, kind: str | None) -> Any:
         """Ask in this thread."""
         begun = self._begin(operation, budget)
         try:
             reply = getattr(self.backend, operation)(*args, timeout=budget.left, **kwargs)
         except Exception as error:
-            self.failed(operation, error, budget, begun)
-        self._answered(begun, budget)
+            self.failed(operation, error, budget, begun, kind)
+        self._answered(begun, budget, kind)
         return reply
 
-    async def awaiting(self, operation: str, args: Any, kwargs: Any, budget: Budget) -> Any:
+    async def awaiting(self, operation: str, args: Any, kwargs: Any, budget: Budget, kind: str | None) -> Any:
         """Ask in this task."""
         begun = self._begin(operation, budget)
         try:
             reply = await self._ask(operation, *args, timeout=budget.left, **kwargs)
         except Exception as error:
-            self.failed(operation, error, budget, begun)
-        self._answered(begun, budget)
+            self.failed(operation, error, budget, begun, kind)
+        self._answered(begun, budget, kind)
         return reply
 
-    def _answered(self, begun: float, budget: Budget) -> None:
+    def _answered(self, begun: float, budget: Budget, kind: str | None) -> None:
         now = time.monotonic()
-        budget.left -= now - begun
+        took = now - begun
+        budget.left -= took
         self.breaker.succeeded(now)
+        if kind is not None:
+            self.operations.by_kind[kind].add(took)
+            if self._on_asked is not None:
+                self._on_asked(kind, took, None)
 
     def subscribe(self, channel: str, wake: Callable[[], None]) -> Callable[[], None] | None:
         """As `Backend.subscribe`; None, so that the caller polls, also where the backend raises."""
@@ -210,15 +225,24 @@ class BackendGuard:
             raise BackendError(f"no time left for {_DOING.get(operation, operation)}")
         return time.monotonic()
 
-    def failed(self, operation: str, error: Exception, budget: Budget, begun: float) -> NoReturn:
+    def failed(
+        self, operation: str, error: Exception, budget: Budget, begun: float, kind: str | None = "get"
+    ) -> NoReturn:
         """Weigh what the backend raised in an operation that began at `begun`; raises `BackendError`."""
         now = time.monotonic()
-        budget.left -= now - begun
+        took = now - begun
+        budget.left -= took
         if isinstance(error, MemocacheError) or of_signal_handler(error):
             raise error
         name = _NAMES.get(type(error), type(error).__name__)
         if isinstance(error, ReplyError | NodeFailure):
             name += f" {error.code}"
+        if kind is not None:
+            counter = self.operations.by_kind[kind]
+            counter.errors += 1
+            counter.add(took)
+            if self._on_asked is not None:
+                self._on_asked(kind, took, name)
         if isinstance(error, ReplyError):
             # the server lives; a refused write says nothing about reads, a refused client or a sick server does
             counts, timeout = error.code in _SICK or error.code in _REFUSALS, False
@@ -282,23 +306,26 @@ class BackendGuard:
 class _Request(Io):
     """One request to a guarded backend."""
 
-    __slots__ = ("_args", "_budget", "_guard", "_kwargs", "_operation")
+    __slots__ = ("_args", "_budget", "_guard", "_kind", "_kwargs", "_operation")
 
-    def __init__(self, guard: BackendGuard, operation: str, args: Any, kwargs: Any, budget: Budget) -> None:
+    def __init__(
+        self, guard: BackendGuard, operation: str, args: Any, kwargs: Any, budget: Budget, kind: str | None
+    ) -> None:
         self._guard = guard
         self._operation = operation
         self._args = args
         self._kwargs = kwargs
         self._budget = budget
+        self._kind = kind
 
     def blocking(self) -> Any:
         try:
-            return self._guard.blocking(self._operation, self._args, self._kwargs, self._budget)
+            return self._guard.blocking(self._operation, self._args, self._kwargs, self._budget, self._kind)
         finally:
             self._written()
 
     def awaiting(self) -> Awaitable[Any]:
-        asked = self._guard.awaiting(self._operation, self._args, self._kwargs, self._budget)
+        asked = self._guard.awaiting(self._operation, self._args, self._kwargs, self._budget, self._kind)
         return self._then_written(asked) if self._operation in _WRITES and _watchers else asked
 
     async def _then_written(self, asked: Awaitable[Any]) -> Any:
@@ -315,6 +342,11 @@ class _Request(Io):
             watcher = ref()
             if watcher is not None:
                 watcher.changed(keys)
+
+
+def _kind(operation: str, args: Sequence[Any]) -> str | None:
+    """What an operation is counted under; several at once under what the first of them is, for they are of one kind."""
+    return KIND_OF.get(args[0][0][0] if operation == "together" else operation)
 
 
 def _written_keys(operation: str, args: Sequence[Any]) -> list[str]:

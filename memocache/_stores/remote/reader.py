@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Any, Protocol
 
 from memocache._runtime.budget import Budget
@@ -19,7 +20,9 @@ from memocache._stores.entry import Table
 from memocache._stores.remote.envelope import echo_start, fresh_payload
 from memocache._stores.remote.envelope_io import UNFIT
 from memocache._stores.remote.guard import BackendGuard
+from memocache._stores.remote.operation_counts import OperationCounter
 from memocache.exceptions import DecodeError
+from memocache.stats import BUCKETS
 from memocache.typing import Answer, Backend
 
 ReadNow = Callable[[Sequence[str]], "Sequence[Any] | None"]
@@ -44,6 +47,7 @@ class HitLog(Protocol):
 class ReadingStore(Protocol):
     """The store that is read."""
 
+    gets: OperationCounter
     guard: BackendGuard
     hits: HitLog
     max_value_bytes: int
@@ -66,12 +70,18 @@ def look_now(
     keys = [entry, *markers]
     values = None
     if not self.outcomes:  # while nothing fails there is nothing to weigh
+        asked = monotonic()
         try:
             values = self.read_now(keys)
         except Exception as error:
             self.guard.failed("read", error, Budget(), begun)
+        if values is not None:
+            took, gets = monotonic() - asked, self.gets
+            gets.seconds += took
+            index = int(took * 1e6).bit_length()
+            gets.times[index if index < BUCKETS else -1] += 1
     if values is None:
-        values = self.guard.blocking("read", (keys,), {}, Budget())
+        values = self.guard.blocking("read", (keys,), {}, Budget(), "get")
     raw, key = values[0], entry.encode()
     if type(raw) is not bytes or self.sealed or len(raw) > self.max_value_bytes:
         return None, values
@@ -129,11 +139,13 @@ def glance(self: ReadingStore, table: Table, answer: Answer) -> Any:
     return value
 
 
-def replied(self: ReadingStore, answer: Answer, budget: Budget) -> Sequence[bytes | None]:
-    """An answer of `read_soon` as of `Backend.read`. Raises `BackendError`, as the guard does."""
+def replied(self: ReadingStore, answer: Answer, budget: Budget, begun: float) -> Sequence[bytes | None]:
+    """An answer of `read_soon`, asked at `begun`, as of `Backend.read`. Raises `BackendError`, as the guard does."""
+    now = monotonic()
     if isinstance(answer, Exception):
-        self.guard.failed("read", answer, budget, time.monotonic())
-    self.guard.breaker.succeeded(time.monotonic())
+        self.guard.failed("read", answer, budget, begun)
+    self.guard.breaker.succeeded(now)
+    self.gets.add(now - begun)
     _, raw, marks = answer
     return [raw, *marks]
 

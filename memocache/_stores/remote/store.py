@@ -65,6 +65,7 @@ class SharedStore(Shelf):
         self.read_now = reader.read_now_of(guard.backend)
         self.read_soon, self.reads_soon = guard.read_soon, guard.reads_soon
         self.outcomes: Any = guard.breaker.outcomes
+        self.gets = guard.operations.gets
         self.together: tuple[Any, bytes, float] = None, b"", 0.0
         self.touched_at = 0.0
         self.time: Callable[[], float] = clock.time
@@ -243,7 +244,8 @@ class SharedStore(Shelf):
         expires = self.clock.time() + seconds
         changed = envelope._replace(expires_at=expires, stale_until=expires, store_id=os.urandom(8))
         put = Put(spot.entry, self.sealer.write(changed), milliseconds(seconds))
-        conflict = yield self.guard.io("transact", [Guard(spot.entry, head)], [put], budget=address.budget)
+        guards = [Guard(spot.entry, head)]
+        conflict = yield self.guard.io("transact", guards, [put], budget=address.budget, kind="expire")
         return conflict is None
 
     def forget(self, address: Address) -> Generator[Effect, Any, bool]:

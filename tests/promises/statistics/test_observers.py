@@ -23,15 +23,18 @@ SECRET = "s3cr3t-argument"
 
 
 class Watch:
-    """An observer that keeps what it was told, computations apart from what calls came to."""
+    """An observer that keeps what it was told of calls and entries, computations and questions apart from that."""
 
     def __init__(self) -> None:
         self.seen: list[events.Event] = []
         self.computed: list[events.Computed] = []
+        self.asked: list[events.Asked] = []
 
     def __call__(self, event: events.Event) -> None:
         if isinstance(event, events.Computed):
             self.computed.append(event)
+        elif isinstance(event, events.Asked):
+            self.asked.append(event)
         else:
             self.seen.append(event)
 
@@ -370,7 +373,14 @@ def test_the_logging_observer(caplog: pytest.LogCaptureFixture) -> None:
         cache.get(SECRET)
         backend.failing = ("read",)
         f(SECRET)
-    ours = [record for record in caplog.records if record.name == "memocache"]
+    records = [record for record in caplog.records if record.name == "memocache"]
+    ours = [record for record in records if not record.getMessage().startswith("Asked")]
+    asked = {re.sub(r"\d\.\d{6}", "T", record.getMessage()) for record in records if record not in ours}
+    assert asked == {
+        "Asked - kind=get seconds=T",
+        "Asked - kind=set seconds=T",
+        "Asked - kind=get seconds=T error=OSError",
+    }
     lines = [record.getMessage() for record in ours]
     assert [re.sub(r"\d\.\d{6}$", "T", line) for line in lines[1:4]] == [
         "Stored shop.f compute_seconds=T",
