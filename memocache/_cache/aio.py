@@ -13,7 +13,7 @@ from memocache._calls.function import name_or_none
 from memocache._calls.options import Ttl
 from memocache._runtime.drivers import arun, unwrap
 from memocache._stores.remote.envelope_io import UNFIT
-from memocache.stats import CacheStats, EntryInfo, FunctionDetails, Health, KeysPage
+from memocache.stats import CacheStats, CacheStatus, EntryInfo, FunctionDetails, Health, KeysPage
 from memocache.typing import MISSING, Missing
 
 T = TypeVar("T")
@@ -57,6 +57,10 @@ class AsyncCache:
 
     async def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
         return cast("dict[str, Any]", await arun(self._operations.key_value.get_many(keys)))
+
+    async def get_many_with_status(self, keys: Iterable[str]) -> dict[str, tuple[Any, CacheStatus]]:
+        found = await arun(self._operations.key_value.get_many_with_status(keys))
+        return cast("dict[str, tuple[Any, CacheStatus]]", found)
 
     async def set_many(self, mapping: Mapping[str, Any], ttl: Any = MISSING, tags: Iterable[str] = ()) -> None:
         await arun(self._operations.key_value.set_many(mapping, ttl, tags))

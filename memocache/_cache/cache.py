@@ -18,7 +18,7 @@ from memocache._runtime import disabled as _disabled
 from memocache._runtime.drivers import run, unwrap
 from memocache.codecs.codec import Codec
 from memocache.exceptions import ConfigurationError
-from memocache.stats import CacheStats, EntryInfo, FunctionDetails, Health, KeysPage
+from memocache.stats import CacheStats, CacheStatus, EntryInfo, FunctionDetails, Health, KeysPage
 from memocache.typing import MISSING, Backend, Clock, Missing, Observer
 
 if TYPE_CHECKING:
@@ -185,6 +185,13 @@ class Cache:
     def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
         """The values of those of `keys` that have one, in one round trip a node. Raises `BackendError`."""
         return cast("dict[str, Any]", run(self._operations.key_value.get_many(keys)))
+
+    def get_many_with_status(self, keys: Iterable[str]) -> dict[str, tuple[Any, CacheStatus]]:
+        """Of each key its value (`MISSING` if it has none) and how it was found, as by `get_many`. Raises
+        `BackendError`.
+        """
+        found = run(self._operations.key_value.get_many_with_status(keys))
+        return cast("dict[str, tuple[Any, CacheStatus]]", found)
 
     def set_many(self, mapping: Mapping[str, Any], ttl: Any = MISSING, tags: Iterable[str] = ()) -> None:
         """Store every value of `mapping`. Raises `BackendError`, `EncodeError`, `ValueError`."""

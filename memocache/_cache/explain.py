@@ -27,7 +27,8 @@ class Explanation:
     `verdict` is "hit", "stale hit" or "miss", and `why` says it in words; `left` is seconds of freshness (infinite
     without ttl, None where nothing stands); `markers` are (what for, how it stands) on a shared backend; `computing`
     says that some process holds the lease; `depends` names what would change the key, `ignored` the parameters that
-    would not.
+    would not. Unread for `idle` seconds an entry is gone (None: it is not); `stream` says that it holds a stream's
+    items.
     """
 
     function: str
@@ -44,6 +45,8 @@ class Explanation:
     computing: bool
     depends: tuple[str, ...]
     ignored: tuple[str, ...]
+    idle: float | None = None
+    stream: bool = False
 
 
 def explain_call(function: Memoized, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Explanation:
@@ -88,6 +91,8 @@ def explain(resolver: KeyResolver, binding: Binding, values: Values) -> Generato
         computing=computing,
         depends=(*depends, *_identity(binding)),
         ignored=tuple(name for name in names if depends and name not in depends),
+        idle=options.idle or None,
+        stream=options.stream,
     )
 
 

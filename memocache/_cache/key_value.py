@@ -23,7 +23,7 @@ from memocache._stores.remote import envelope as _envelope
 from memocache._stores.remote.keyspace import plain_rest
 from memocache._stores.store import Address, Found, Record, Unstorable
 from memocache.exceptions import BackendError, DecodeError, EncodeError
-from memocache.stats import INVALIDATED
+from memocache.stats import INVALIDATED, CacheStatus
 from memocache.typing import MISSING, Answer
 
 
@@ -197,9 +197,26 @@ class KeyValue:
             if changed:
                 return True
 
-    def get_many(self, keys: Iterable[str], *, counting: bool = True) -> S:
+    def get_many_with_status(self, keys: Iterable[str]) -> S:
+        """Value (or MISSING) and status of each key, in one round trip a node."""
+        statuses: dict[str, CacheStatus] = {}
+        wanted = list(dict.fromkeys(keys))
+        values = yield from self.get_many(wanted, statuses=statuses)
+        return {key: (values.get(key, MISSING), statuses.get(key) or self._absent(key)) for key in wanted}
+
+    def _absent(self, key: str) -> CacheStatus:
+        return CacheStatus(False, "miss", key=self._entry_key(key))
+
+    def _entry_key(self, key: str) -> str:
+        """The key of a plain entry as the backend sees it."""
+        rest, layout = plain_rest(key), self.places.layout
+        return layout.key("k", layout.bucket(rest), rest)
+
+    def get_many(
+        self, keys: Iterable[str], *, counting: bool = True, statuses: dict[str, CacheStatus] | None = None
+    ) -> S:
         """The values of those keys that have one, in one round trip a node; look-ups of the user's unless `counting` is
-        off.
+        off. How each was found is noted in `statuses`, where that is given.
         """
         wanted = list(dict.fromkeys(keys))
         values: dict[str, Any] = {}
@@ -208,6 +225,8 @@ class KeyValue:
                 value = yield from self.get(key, MISSING)
                 if value is not MISSING:
                     values[key] = value
+                    if statuses is not None:
+                        statuses[key] = CacheStatus(True, ttl=(yield from self.ttl(key)), key=self._entry_key(key))
             return values
         addresses = [self._address(key) for key in wanted]
         standing = yield from self.resolver.read(addresses)
@@ -218,6 +237,9 @@ class KeyValue:
                     outcome = found.load()
                     if outcome.error is None:
                         values[key] = outcome.value
+                        if statuses is not None:
+                            left = found.expires - found.now
+                            statuses[key] = CacheStatus(True, ttl=left, key=self._entry_key(key))
                         if counting:
                             self.shared.touch(address, found)
             except DecodeError:

@@ -59,16 +59,20 @@ def inspect(
     """Show what is known about one entry; never its value."""
     with opened(url, prefix) as cache:
         info = cache.inspect(key)
+        of = None if info is None or info.function is None else cache.details(info.function, "fleet", entries=False)
     if info is None:
         raise Failure("there is no entry under this key (now); `memocache keys` prints those there are")
     if as_json:
         print_json(info)
         return
+    settings = of.settings if of is not None and of.settings else {}
     table = Table(show_header=False)
     for name, shown in (
         ("function", info.function or "none: a plain key"),
         ("created", _moment(info.created_at)),
         ("expires", "never" if isinf(info.expires_at) else _moment(info.expires_at)),
+        *([("gone if unread for", f"{settings['idle']} s")] if settings.get("idle", "None") != "None" else []),
+        *([("holds", "the items of a stream, as a list")] if settings.get("stream") == "True" else []),
         ("hits", f"{info.access_count:,}"),
         ("last hit", "never" if info.last_accessed is None else _moment(info.last_accessed)),
         ("version", info.version or "-"),

@@ -105,6 +105,8 @@ def _page(one: Explanation) -> Table:
         ("kept in", "the backend" if one.shared else "this process alone"),
         ("now it is", f"a {one.verdict}: {one.why}"),
         ("fresh for", duration(one.left) if one.left is None or one.left > 0 else f"ended {duration(-one.left)} ago"),
+        *([("gone if unread for", duration(one.idle))] if one.idle else []),
+        *([("holds", "the items of a stream, as a list")] if one.stream else []),
         ("computed", "-" if moment is None else f"{moment.isoformat(' ', 'seconds')}"),
         ("took", duration(one.compute_seconds)),
         ("size", size(one.size_bytes)),

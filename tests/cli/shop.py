@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 
 from memocache import cached, configure, default_cache
 from tests.patience import be_patient
@@ -16,6 +17,11 @@ def price(item: int, currency: str = "EUR", *, trace: str = "") -> float:
 @cached(ttl="1h", name="shop.report")
 def report(month: int) -> list[int]:
     return list(range(month * 100))
+
+
+@cached(ttl="1h", idle="10m", stream=True, name="shop.tokens")
+def tokens(prompt: str) -> Iterator[str]:
+    yield from prompt.split()
 
 
 def plain(item: int) -> int:

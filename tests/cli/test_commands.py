@@ -289,6 +289,26 @@ def test_explain(url: str, in_pipe: Pipe) -> None:
     assert json.loads(told(in_pipe("explain", f"{SHOP}:price", "99", "--json")))["verdict"] == "miss"
 
 
+def test_idle_and_stream_are_said(url: str, in_pipe: Pipe) -> None:
+    """`explain` and `inspect` say of an entry that it goes when nobody reads it, and that it holds a stream's items;
+    of others they say neither.
+    """
+    with Cache(url) as cache:
+        tokens = cache.cached(ttl="1h", idle="10m", stream=True, name="shop.tokens")(lambda prompt: (yield prompt))
+        assert list(tokens("why")) == ["why"]
+        key, other = tokens.key_for("why"), next(cache.keys("shop.price"))
+        cache.stats("fleet")  # sends the settings too
+    for words in (("explain", f"{SHOP}:tokens", "why"), ("inspect", key)):
+        page = told(in_pipe(*words, "--url", url))
+        assert re.search(r"gone if unread for\W+(10.0 min|600)", page), page
+        assert "the items of a stream" in page
+    assert json.loads(told(in_pipe("explain", f"{SHOP}:tokens", "why", "--url", url, "--json")))["idle"] == 600
+    for words in (("explain", f"{SHOP}:price", "3"), ("inspect", other)):
+        page = told(in_pipe(*words, "--url", url))
+        assert "unread" not in page
+        assert "stream" not in page
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [

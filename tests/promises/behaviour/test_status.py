@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memocache import CacheStatus, disabled
+from memocache import MISSING, CacheStatus, disabled
 from memocache.stats import summary
-from tests.promises.behaviour.world import World
+from tests.promises.behaviour.world import World, unbucketed
 from tests.promises.flight.support import until
 
 # RFC 8941: a list of one item whose parameters are keys with tokens, integers, or nothing (true); RFC 9211, section 2
@@ -246,3 +246,29 @@ def test_the_status_of_many_is_their_least(statuses: list[CacheStatus]) -> None:
     assert one.hit == all(status.hit for status in statuses)
     assert (one.fwd is None) == all(status.fwd is None for status in statuses)
     assert one.ttl == min((status.ttl for status in statuses if status.ttl is not None), default=None)
+
+
+def test_plain_keys_in_bulk(world: World) -> None:
+    """Each key that is asked has a value (or MISSING) and a status: a hit with what is left, or a miss."""
+    world.ask("set", "a", None, ttl=60)
+    world.ask("set", "b", 2, ttl=None)
+    found = world.ask("get_many_with_status", ["a", "x", "b", "a"])
+    assert {key: value for key, (value, _) in found.items()} == {"a": None, "x": MISSING, "b": 2}
+    statuses = {key: status for key, (_, status) in found.items()}
+    assert list(statuses) == ["a", "x", "b"]
+    assert [(s.hit, s.fwd, s.stored, s.collapsed) for s in statuses.values()] == [
+        (True, None, False, False),
+        (False, "miss", False, False),
+        (True, None, False, False),
+    ]
+    assert statuses["a"].ttl == pytest.approx(60)
+    assert (statuses["x"].ttl, statuses["b"].ttl) == (None, math.inf)
+    assert [unbucketed(status.key or "") for status in statuses.values()] == ["memo:k:a", "memo:k:x", "memo:k:b"]
+    stats = world.ask("stats", entries=False)
+    assert (stats.hits, stats.misses) == (2, 1)
+    world.clock.advance(61)
+    world.settle()
+    assert world.ask("get_many_with_status", ["a"])["a"][1].hit is False
+    assert world.ask("get_many_with_status", []) == {}
+    with pytest.raises(TypeError, match="key"):
+        world.ask("get_many_with_status", [1])
