@@ -23,6 +23,7 @@ from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from memocache import BackendError, Cache
+from memocache.backends.memory import MemoryBackend
 from memocache.dashboard import dashboard
 from memocache.dashboard._sessions import HELD_SECONDS
 
@@ -466,6 +467,17 @@ def test_mounted_under_a_path(cache: Cache) -> None:
     done = forget(client, "glob", "shop.*", root="/ops/cache")
     assert done.headers["location"].startswith("/ops/cache/audit")
     assert "Path=/ops/cache/" in client_of(client.app).get("/ops/cache/audit").headers["set-cookie"]
+
+
+def test_health_shows_what_was_asked_of_the_backend(cache: Cache, client: TestClient) -> None:
+    """A row for each kind that was asked, with how often and how long; on memory:// it says that nothing was."""
+    assert "No process has told" in client.get("/health").text
+    with Cache(MemoryBackend()) as shared, client_of(dashboard(shared)) as other:
+        shared.set("k", 1), shared.get("k"), shared.clear()
+        page = other.get("/health").text
+        for kind in ("get", "set", "flush"):
+            assert f'<th scope="row">{kind}</th>' in page
+        assert '<th scope="row">delete</th>' not in page
 
 
 def test_a_backend_that_is_down_is_told(running_server: Any) -> None:
