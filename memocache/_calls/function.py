@@ -10,6 +10,7 @@ import functools
 import inspect
 import itertools
 import os
+import sys
 import types
 from collections.abc import Callable
 from typing import Any
@@ -95,6 +96,8 @@ class Function:
     def become_method(self) -> None:
         """It turned out to be a method: a wrapper that wants to know its object is bound to it before it is run."""
         plain: Any = self.plain
+        if self.descriptor is classmethod and sys.version_info >= (3, 13):
+            return  # Python's own binds what it wraps no longer
         if type(plain) is not types.FunctionType and hasattr(type(plain), "__get__"):
             self.run = lambda me, /, *args, **kwargs: plain.__get__(me, type(me))(*args, **kwargs)
 

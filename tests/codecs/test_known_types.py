@@ -19,6 +19,8 @@ from memocache.exceptions import DecodeError, EncodeError
 from tests.codecs.known_values import VALUES
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "payload-1"
+# Python 3.13 and newer say so of an array of characters whenever one is made.
+pytestmark = pytest.mark.filterwarnings("ignore:The 'u' type code is deprecated:DeprecationWarning")
 # Whose `==` is identity, or elementwise: equal if their payloads are.
 BY_PAYLOAD = {18, 19, 20, 23, 59, 64, 65, 67, 68, 70, 72, 93}
 
@@ -113,7 +115,8 @@ def test_golden_bytes(number: int) -> None:
         found = found[:1] if number == 14 else [type(found[0])(range(10))]
     again: Any = Codec().decode(file.read_bytes())
     assert all(same(one, other, number) for one, other in zip(again, found, strict=True))
-    if number != 15:  # its fields differ between systems
+    # the fields of 15 differ between systems; from Python 3.14 on `Union[int, str]` and `int | str` are of one class
+    if number != 15 and not (number == 17 and sys.version_info >= (3, 14)):
         assert Codec().encode(found) == file.read_bytes()
 
 

@@ -100,8 +100,9 @@ def _hint_key(hint: Any) -> Any:
     if origin in (typing.Union, types.UnionType):
         # int | str and Union[str, int] are equal, and so may share
         return "Union", frozenset(parts) if _hashable(parts) else parts
-    metadata = getattr(hint, "__metadata__", ())
-    made = type(hint).__name__, named, getattr(origin, "__name__", str(origin)), origin, parts, lists, metadata
+    if hasattr(hint, "__metadata__"):
+        return "Annotated", _hint_key(args[0]), hint.__metadata__
+    made = type(hint).__name__, named, getattr(origin, "__name__", str(origin)), origin, parts, lists
     return (*made, "unpacked") if getattr(hint, "__unpacked__", False) else made
 
 
@@ -138,7 +139,9 @@ def _argument_key(hint: Any) -> Any:
         return _named_key(hint)
     if kind in ("ParamSpecArgs", "ParamSpecKwargs"):
         return kind, _variable_key(hint.__origin__)
-    if kind in ("_SpecialForm", "_SpecialGenericAlias", "_TupleType", "_CallableType"):
+    if kind in _SPECIAL_FORMS:  # `Literal` and `Annotated` have other classes in other versions of Python
+        return "_SpecialForm", hint._name
+    if kind in ("_SpecialGenericAlias", "_TupleType", "_CallableType"):
         return kind, hint._name
     if kind == "ForwardRef":
         return kind, hint.__forward_arg__, getattr(hint, "__forward_module__", None)
@@ -149,21 +152,23 @@ def _refused(hint: Any) -> Any:
     raise Unfit(hint, "a type hint of this kind cannot be stored; return its text")
 
 
+_SPECIAL_FORMS: Final = ("_SpecialForm", "_LiteralSpecialForm", "_TypedCacheSpecialForm")
 _ARGUMENTS: Final = (
-    "_GenericAlias", "_SpecialGenericAlias", "_CallableGenericAlias", "_CallableType", "_TupleType", "_AnnotatedAlias",
-    "_ConcatenateGenericAlias", "_UnpackGenericAlias", "_SpecialForm", "TypeVar", "ParamSpec", "TypeVarTuple",
+    *_SPECIAL_FORMS, "_GenericAlias", "_SpecialGenericAlias", "_CallableGenericAlias", "_CallableType", "_TupleType",
+    "_AnnotatedAlias", "_ConcatenateGenericAlias", "_UnpackGenericAlias", "TypeVar", "ParamSpec", "TypeVarTuple",
     "ParamSpecArgs", "ParamSpecKwargs", "NewType", "ForwardRef", "TypeAliasType",
 )  # fmt: skip
 
 TYPES: Final = (
     KnownType(
-        17, ("types:GenericAlias", "types:UnionType", "typing:_UnionGenericAlias", "typing:_LiteralGenericAlias"),
+        17, ("types:GenericAlias", "types:UnionType", "typing:_UnionGenericAlias", "typing:_LiteralGenericAlias",
+             "typing:Union"),  # from Python 3.14 on the class of both unions
         _hint_apart, _hint_together, _hint_key, immutable=True,
         note="`list[int]`, `int | None`, `Literal`, of built-in classes; as arguments of any class with a name",
     ),
     KnownType(
         26, (*(f"typing:{name}" for name in _ARGUMENTS), "collections.abc:_CallableGenericAlias",
-             "_collections_abc:_CallableGenericAlias", "typing_extensions:TypeAliasType"),
+             "_collections_abc:_CallableGenericAlias", "typing_extensions:TypeAliasType", "annotationlib:ForwardRef"),
         _refused, _hint_together, _argument_key, immutable=True, results=False,
         note="as arguments: `Annotated`, `Callable`, type variables and aliases of PEP 695 by name, `NewType`",
     ),

@@ -8,6 +8,7 @@ What the caller gets back (values, and the function's own exceptions) is theirs 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import time
 import traceback
@@ -48,6 +49,10 @@ class Nameless:
 
 class OwnTrouble(ValueError):
     """What the function under test raises."""
+
+
+def _trouble() -> Any:
+    raise OwnTrouble(VALUE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -274,6 +279,10 @@ class Surface:
             self.ask(operation, "plain")
         self.ask("expire", "plain", 90)
         self.ask("get_many", ["plain", "plain 1", "none"])
+        for make in (lambda: VALUE, Unencodable):
+            self.ask("get_or_compute", "computed", make)
+        with contextlib.suppress(OwnTrouble):  # the caller's own, raised as it is
+            self.ask("get_or_compute", "failing", _trouble)
         self.refused(EncodeError, lambda: self.ask("set", "plain", [Unencodable()]))
         self.refused(EncodeError, lambda: self.ask("set", "plain", VALUE * 20_000))
         self.refused(ValueError, lambda: self.ask("set", "plain", VALUE, ttl=-1))
