@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from memocache import Cache, ConfigurationError, UncacheableWarning, disabled
-from memocache.instrumentation import Computed, Hit, Miss, Stored
+from memocache.instrumentation import Asked, Computed, Hit, Miss, Stored
 from tests.patience import unhurried
 from tests.promises.behaviour.test_processes import run
 from tests.promises.behaviour.world import World
@@ -167,7 +167,8 @@ def test_it_counts_as_any_look_up_of_a_plain_key(world: World) -> None:
     stats = world.ask("stats", cache=cache)
     assert (stats.hits, stats.misses, stats.functions) == (1, 1, {})
     assert {event.function for event in told} == {None}
-    assert [type(event) for event in told] == [Computed, Stored, Miss, Hit]
+    calls = [type(event) for event in told if not isinstance(event, Asked)]
+    assert calls == [Computed, Stored, Miss, Hit]
 
 
 def test_a_recursive_call_of_the_same_key_runs_directly(world: World) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import lzma
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -135,13 +135,14 @@ class Recorder(MemoryBackend):
 
 
 @pytest.fixture
-def recorded() -> tuple[Any, Recorder]:
+def recorded() -> Iterator[tuple[Any, Recorder]]:
     """The tallies of a cache whose flushes are the test's, and where they go."""
     backend = Recorder()
     cache = Cache(backend)
     tallies: Any = cache._operations.statistics._reporter
     tallies.thread = object()
-    return tallies, backend
+    yield tallies, backend
+    del cache  # until here: a cache that is dropped flushes what it has, in a thread
 
 
 def test_the_hash_of_hot_keys_stays_small(recorded: tuple[Any, Recorder]) -> None:
