@@ -87,8 +87,8 @@ class AsyncCache:
     async def clear(self) -> None:
         await arun(self._operations.invalidation.clear())
 
-    async def purge(self, progress: Callable[[int, int], None] | None = None) -> int:
-        return cast(int, await arun(self._operations.statistics.purge(progress)))
+    async def purge(self, progress: Callable[[int, int], None] | None = None, *, unused: Any = "30d") -> int:
+        return cast(int, await arun(self._operations.statistics.purge(progress, unused)))
 
     async def keys(self, function: Any = None) -> AsyncIterator[str]:
         seen: set[str] = set()

@@ -230,12 +230,13 @@ class Cache:
         """Forget everything under the prefix. Raises `BackendError`."""
         run(self._operations.invalidation.clear())
 
-    def purge(self, progress: Callable[[int, int], None] | None = None) -> int:
+    def purge(self, progress: Callable[[int, int], None] | None = None, *, unused: Any = "30d") -> int:
         """Delete dead entries for good, in bounded batches; how many. `progress` is called with (looked at, deleted).
 
-        Raises `BackendError`.
+        What the backend knows of functions that have no entry and were not called for `unused` (a duration; None: for
+        ever) goes too: names, markers, figures. Raises `BackendError`.
         """
-        return cast(int, run(self._operations.statistics.purge(progress)))
+        return cast(int, run(self._operations.statistics.purge(progress, unused)))
 
     # -- looking in
 

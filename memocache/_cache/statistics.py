@@ -16,10 +16,12 @@ from operator import itemgetter
 from typing import Any
 
 from memocache._cache.function_names import FunctionNames
+from memocache._cache.gone_functions import GoneFunctions
 from memocache._cache.inspect import Inspector
 from memocache._cache.scan import PAUSE, Scanner, in_parts
 from memocache._cache.stats_keys import DAY
 from memocache._cache.stats_reporter import StatsReporter
+from memocache._calls.duration import seconds
 from memocache._runtime.effects import Effect
 from memocache._stores.entry import Table
 from memocache._stores.memory.sizeof import sizeof
@@ -42,6 +44,7 @@ class Statistics:
         self._inspector = inspector
         self._names = names
         self._reporter = reporter
+        self._gone = None if reporter is None else GoneFunctions(scanner.resolver, names, reporter.keys)
         self._ask = scanner.resolver.ask
         self._tier = scanner.tier
 
@@ -229,21 +232,28 @@ class Statistics:
 
     # -- removal
 
-    def purge(self, progress: Callable[[int, int], None] | None) -> S:
-        """Delete dead entries, in batches; how many."""
+    def purge(self, progress: Callable[[int, int], None] | None, unused: Any = None) -> S:
+        """Delete dead entries, in batches, and what is left of functions that were `unused` for long; how many entries
+        there were.
+        """
+        idle = None if unused is None else seconds(unused, "unused")
         looked = deleted = 0
         for part in in_parts(entry for table in self._tier.tables() for entry in list(table.entries.values())):
             deleted += sum(self._tier.find(entry.table, entry.key) is None for entry in part)
             yield PAUSE
         self._tier.sweep()
+        living: set[str] = set()
         at: Any = None
         while self._scanner.shared is not None:
             at, batch = yield from self._scanner.entries_step(at)
             looked += len(batch)
+            living.update(one.name for one in batch if one.alive)
             deleted += yield from self._scanner.bury([one for one in batch if not one.alive])
             if progress is not None:
                 progress(looked, deleted)
             if at is None:
+                if self._gone is not None and idle is not None:
+                    yield from self._gone.remove(living, idle)
                 return deleted
         if progress is not None:
             progress(looked, deleted)

@@ -10,6 +10,8 @@ from memocache._stores.remote.keyspace import Layout, escape
 
 DAY = 86_400
 """Seconds of a day, for which the hottest keys are added up."""
+LAST_CALL = "last"
+"""What the time of a function's last counted calls is called among its counters, epoch milliseconds."""
 
 
 class StatsKeys:
@@ -29,6 +31,10 @@ class StatsKeys:
     def settings(self, name: str) -> str:
         """Where the settings of a function are, as some process last told them."""
         return self._of_function(name, "p")
+
+    def all_of(self, name: str) -> list[str]:
+        """Every key that belongs to a function name alone."""
+        return [self.function(name), self.details(name), self.settings(name)]
 
     def _of_function(self, name: str, letter: str) -> str:
         """A key in the bucket of the function's counters."""

@@ -29,7 +29,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memocache._cache.process_counts import counts_of, deltas_of, details_of
-from memocache._cache.stats_keys import DAY, StatsKeys
+from memocache._cache.stats_keys import DAY, LAST_CALL, StatsKeys
 from memocache._runtime.budget import DIRECT_SECONDS, Budget
 from memocache._runtime.drivers import arun, run
 from memocache._runtime.effects import Steps
@@ -249,7 +249,8 @@ class StatsReporter:
                     days.setdefault(int(last) // DAY, {})[key] = sure - sent
                     self._hot_sent[key] = sure
             sender = self._senders.pop() if self._senders else Sender()
-        tallies = [Tally(self.keys.function(name), delta, {}) for name, delta in functions.items()]
+        called = {LAST_CALL: int(self._tier.clock.time() * 1000)}
+        tallies = [Tally(self.keys.function(name), delta, called) for name, delta in functions.items()]
         tallies += [Tally(self.keys.details(name), delta, {}) for name, delta in made_of.items()]
         tallies += [Tally(self.keys.operations(), delta, {}) for delta in operations.values()]
         tallies += [Tally(self.keys.hot(day), counts, {}, 3 * DAY * 1000) for day, counts in days.items()]

@@ -11,6 +11,7 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from memocache import Cache
 from memocache._cache.invalidation import is_glob
+from memocache._calls.duration import seconds
 from memocache.cli._common import (
     Failure,
     PrefixOption,
@@ -64,8 +65,19 @@ def clear(url: UrlOption = "memory://", prefix: PrefixOption = "memo", yes: YesO
     console().print(f"cleared the prefix {prefix!r} on {where(url)}; `memocache purge` also frees the memory at once")
 
 
-def purge(url: UrlOption = "memory://", prefix: PrefixOption = "memo") -> None:
-    """Delete entries that can no longer be served. This frees their memory before they expire."""
+def purge(
+    url: UrlOption = "memory://",
+    prefix: PrefixOption = "memo",
+    unused: Annotated[
+        str,
+        typer.Option("--unused", metavar="DURATION", help="Forget names without entries that nobody called so long."),
+    ] = "30d",
+) -> None:
+    """Delete entries that can no longer be served, and what is known of functions that nobody uses any more."""
+    try:
+        seconds(unused, "--unused")
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
     bar = Progress(
         TextColumn("{task.description}"), TimeElapsedColumn(), console=console(), disable=not sys.stdout.isatty()
     )
@@ -75,5 +87,5 @@ def purge(url: UrlOption = "memory://", prefix: PrefixOption = "memo") -> None:
         def seen(looked: int, deleted: int) -> None:
             bar.update(task, description=f"looked at {amount(looked, 'entry', 'entries')}, deleted {deleted:,}")
 
-        deleted = cache.purge(seen)
+        deleted = cache.purge(seen, unused=unused)
     console().print(f"deleted {amount(deleted, 'dead entry', 'dead entries')} on {where(url)}")
