@@ -61,7 +61,7 @@ def make_column(parts: Any) -> Any:
         return array
     if kind == "categories":
         codes, categories, ordered = rest
-        dtype = pd.CategoricalDtype(_make_inner_index(categories), ordered=expect(bool, ordered))
+        dtype = pd.CategoricalDtype(make_inner_index(categories), ordered=expect(bool, ordered))
         return pd.Categorical.from_codes(codes, dtype=dtype)
     if kind == "zoned":
         stamps, unit, zone = rest
@@ -83,7 +83,7 @@ def make_column(parts: Any) -> Any:
     if kind == "interval":
         left, right, closed = rest
         return pd.arrays.IntervalArray.from_arrays(
-            _make_inner_index(left), _make_inner_index(right), closed=expect(str, closed)
+            make_inner_index(left), make_inner_index(right), closed=expect(str, closed)
         )
     if kind == "sparse":
         values, indices, length, subtype, fill = rest
@@ -148,7 +148,7 @@ def make_index(parts: Any) -> Any:
         return pd.RangeIndex(expect(int, start), expect(int, stop), expect(int, step), name=name)
     if kind == "multi":
         levels, codes, names = rest
-        return pd.MultiIndex([_make_inner_index(level) for level in expect(list, levels)], codes, names=names)
+        return pd.MultiIndex([make_inner_index(level) for level in expect(list, levels)], codes, names=names)
     if kind == "time":
         column, freq, name = rest
         values = make_column(column)
@@ -161,7 +161,7 @@ def make_index(parts: Any) -> Any:
     raise DecodeError("payload holds an index of an unknown kind")
 
 
-def _make_inner_index(parts: Any) -> Any:
+def make_inner_index(parts: Any) -> Any:
     """Return the index of categories or of a level: pandas spells these out, and a range says its length in 9 bytes."""
     index = make_index(parts)
     if type(index) is import_module("pandas").RangeIndex and len(index) > _LONGEST_INNER_RANGE:

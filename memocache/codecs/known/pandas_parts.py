@@ -118,7 +118,7 @@ def _dtype_together(parts: Any) -> Any:
         return _pd(f"{name}Dtype")()
     if name == "Categorical":
         categories, ordered = expect_list(rest, 2)
-        held = None if categories is None else _frames.make_index(categories)
+        held = None if categories is None else _frames.make_inner_index(categories)
         return _pd("CategoricalDtype")(held, ordered=expect(bool, ordered))
     if name == "String":
         storage, nan = expect_list(rest, 2)

@@ -110,7 +110,12 @@ def _jax_together(parts: Any) -> Any:
     lengths = [expect(int, length) for length in expect(list, shape)]
     whole = expect(loaded("numpy:ndarray"), content)
     dtype = loaded("jax.numpy:dtype")(name)
-    if len(lengths) > 64 or any(length < 0 for length in lengths) or whole.dtype.str != "|u1" or whole.ndim != 1:
+    if (
+        len(lengths) > 64
+        or any(not 0 <= length < 1 << 31 for length in lengths)
+        or whole.dtype.str != "|u1"
+        or whole.ndim != 1
+    ):
         raise DecodeError("payload holds an array of an impossible shape")
     if math.prod(lengths) * dtype.itemsize != len(whole):
         raise DecodeError("payload holds an array of another size than it says")
