@@ -61,6 +61,8 @@ def _period_apart(value: Any) -> list[Any]:
 
 def _period_together(parts: Any) -> Any:
     ordinal, freq = expect_list(parts, 2)
+    if _short(freq).strip("0123456789").upper() == "B":  # which pandas warns of
+        raise DecodeError("payload holds a period of business days")
     return _pd("Period")(ordinal=expect(int, ordinal), freq=_short(freq))
 
 
