@@ -12,7 +12,7 @@ import pytest
 from memocache import BackendError
 from memocache.backends.redis import RedisBackend
 from memocache.testing.servers import Server
-from memocache.typing import Put
+from memocache.typing import Guard, Put
 from tests.promises.faults.rig import Rig, until
 from tests.promises.faults.surface import ARGUMENT, VALUE, Surface
 
@@ -65,7 +65,7 @@ def test_exactly_these_rights(rig: Rig, limited: tuple[str, str, Any], leisure: 
 
 
 def hear_and_publish(url: str, admin: Any) -> None:
-    """Wait on a channel of the prefix and be woken by a store, as one process is by another."""
+    """Wait on a channel of the prefix and be woken by a store, as one process is by another; come too late to store."""
     backend = RedisBackend.from_url(url)
     woken: list[int] = []
     stop = backend.subscribe("memo:c:f:0", lambda: woken.append(1))
@@ -73,6 +73,8 @@ def hear_and_publish(url: str, admin: Any) -> None:
     until(lambda: woken)
     backend.transact([], [Put("memo:e:f:0", b"", 1000)], publish="memo:c:f:0")
     until(lambda: len(woken) > 1)
+    # what another process changed meanwhile: nothing is stored, and the keys are watched no longer
+    assert backend.transact([Guard("memo:e:f:0", b"another")], [Put("memo:e:f:0", b"late", 1000)]) == [b""]
     stop()
     until(lambda: "cmdstat_unsubscribe" in admin.info("commandstats"))  # sent by the listener's thread
     backend.delete(["memo:e:f:0"])
