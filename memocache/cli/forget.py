@@ -73,7 +73,7 @@ def purge(
         typer.Option("--unused", metavar="DURATION", help="Forget names without entries that nobody called so long."),
     ] = "30d",
 ) -> None:
-    """Delete entries that can no longer be served, and what is known of functions that nobody uses any more."""
+    """Delete what can no longer be served, and names out of use."""
     try:
         seconds(unused, "--unused")
     except ValueError as error:
