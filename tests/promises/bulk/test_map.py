@@ -39,7 +39,7 @@ def test_a_call_made_twice_is_computed_once(world: World) -> None:
 
     results = world.call(f.map, [1, 2, 1, 1, 2])
     assert results == [[1], [2], [1], [1], [2]]
-    assert calls == [1, 2]
+    assert sorted(calls) == [1, 2]
     assert counted(f) == (3, 2)
     results[0].append(9)
     assert world.call(f.map, [1, 1]) == [[1], [1]]  # nobody sees another's changes
@@ -57,10 +57,10 @@ def test_only_misses_are_computed(world: World) -> None:
     world.call(f, 1)
     world.call(f.put, None, 3)
     assert world.call(f.map, [0, 1, 2, 3]) == [None] * 4
-    assert calls == [1, 0, 2]
+    assert sorted(calls) == [0, 1, 2]
     assert counted(f) == (2, 3)
     assert world.call(f.map, [3, 2, 1, 0]) == [None] * 4
-    assert calls == [1, 0, 2]
+    assert sorted(calls) == [0, 1, 2]
 
 
 def test_all_look_ups_are_one_round_trip(served: World) -> None:
@@ -135,9 +135,9 @@ def test_the_first_error_ends_it_and_what_was_computed_is_kept(world: World) -> 
 
     with pytest.raises(LookupError, match="2"):
         world.call(f.map, range(5), **({"concurrency": 1} if world.is_async else {}))
-    assert calls == [0, 1, 2]
+    assert sorted(calls) == [0, 1, 2]
     assert world.call(f.map, [0, 1, 4]) == [0, 1, 4]
-    assert calls == [0, 1, 2, 4]
+    assert sorted(calls) == [0, 1, 2, 4]
     assert counted(f)[0] == 2
 
 
@@ -153,7 +153,7 @@ def test_a_remembered_error_is_raised(world: World) -> None:
     for _ in range(2):
         with pytest.raises(LookupError, match="1"):
             world.call(f.map, [1])
-    assert calls == [1]
+    assert sorted(calls) == [1]
 
 
 def test_stale_values_are_served_and_refreshed(world: World) -> None:
@@ -163,17 +163,17 @@ def test_stale_values_are_served_and_refreshed(world: World) -> None:
     @world.cached(name="f", ttl=10, stale=20)
     def f(a: int) -> int:
         calls.append(a)
-        return len(calls)
+        return calls.count(a)
 
-    assert world.call(f.map, [1, 2]) == [1, 2]
+    assert world.call(f.map, [1, 2]) == [1, 1]
     world.clock.advance(10)
-    assert world.call(f.map, [1, 2]) == [1, 2]
+    assert world.call(f.map, [1, 2]) == [1, 1]
     assert f.stats().stale_hits == 2
     if world.is_async:
         world.run(auntil(lambda: len(calls) == 4 and not len(world.cache._flights)))
     else:
         until(lambda: len(calls) == 4 and not len(world.cache._flights))
-    assert sorted(world.call(f.map, [1, 2])) == [3, 4]
+    assert world.call(f.map, [1, 2]) == [2, 2]
 
 
 def test_an_invalidated_call_is_computed_again(world: World) -> None:
@@ -188,13 +188,13 @@ def test_an_invalidated_call_is_computed_again(world: World) -> None:
     world.call(f.map, range(3))
     world.call(f.invalidate, 1)
     world.call(f.map, range(3))
-    assert calls == [0, 1, 2, 1]
+    assert sorted(calls) == [0, 1, 1, 2]
     world.call(f.invalidate_all)
     world.call(f.map, range(3))
-    assert calls[4:] == [0, 1, 2]
+    assert sorted(calls[4:]) == [0, 1, 2]
     world.ask("invalidate", tag="t")
     world.call(f.map, range(3))
-    assert calls[7:] == [0, 1, 2]
+    assert sorted(calls[7:]) == [0, 1, 2]
 
 
 def test_without_a_backend_the_calls_are_computed(unreachable: tuple[World, Cache]) -> None:
