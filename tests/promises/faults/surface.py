@@ -278,7 +278,8 @@ class Surface:
         for operation in ("get", "exists", "ttl"):
             self.ask(operation, "plain")
         self.ask("expire", "plain", 90)
-        self.ask("get_many", ["plain", "plain 1", "none"])
+        for operation in ("get_many", "get_many_with_status"):
+            self.ask(operation, ["plain", "plain 1", "none"])
         for make in (lambda: VALUE, Unencodable):
             self.ask("get_or_compute", "computed", make)
         with contextlib.suppress(OwnTrouble):  # the caller's own, raised as it is
