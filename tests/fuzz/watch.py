@@ -89,6 +89,11 @@ class Watch:
 
 def peak_bytes() -> int:
     """The largest resident size of this process so far."""
+    try:  # what `getrusage` says on Linux begins with the size of the process that started this one
+        with open("/proc/self/status", "rb") as status:
+            return int(next(line for line in status if line.startswith(b"VmHWM:")).split()[1]) << 10
+    except (OSError, StopIteration):
+        pass
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _PAGE_UNIT
 
 
