@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from memocache import MISSING, BackendError, Cache
+from memocache._cache import stats_reporter
 from memocache.backends._cluster.slots import slot_of
 from memocache.backends._registry import make_backend
 from memocache.backends.base import NodeFailure
@@ -310,10 +311,11 @@ def test_calls_go_on_while_their_slot_is_being_moved(cluster: ClusterServer, cac
 # One node that fails
 
 
-def test_an_idle_process_finds_the_new_primary_at_once() -> None:
+def test_an_idle_process_finds_the_new_primary_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a failover that it did not notice, a process's first invalidation goes to the new primary, and its first
     call is answered: nothing was sent to the dead one, so it may be sent to another. At most that call does without.
     """
+    monkeypatch.setattr(stats_reporter, "FLUSH_SECONDS", 60.0)  # idle: not even figures are sent
     with ClusterServer(servers.available_servers()[0], node_timeout=1.0) as cluster:
         cache, other = (Cache(unhurried(cluster.url)) for _ in range(2))
         f, g = (one.cached(name="f")(lambda x: [x]) for one in (cache, other))
