@@ -322,7 +322,7 @@ class Binding:
             try:
                 canonical(value, process)
             except NoIdentity as refusal:
-                yield name, refusal
+                yield name, refusal.with_traceback(None)  # frames would hold the arguments in a circle (3.12, 3.13)
 
     def _unstable(self, values: Values, refusal: NoIdentity, process: Recorder | None) -> UnstableKeyError:
         name = next((name for name, _ in self._culprits(values, process)), "an argument")

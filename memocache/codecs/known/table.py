@@ -11,8 +11,10 @@ from typing import Any, Final
 from memocache.codecs.ext_types import Buffer, Kind, Pack, Unpack, expect, expect_list
 from memocache.codecs.known import (
     arrow,
+    images,
+    jax,
     pandas_parts,
-    pictures_and_messages,
+    protobuf,
     science,
     standard_library,
     time_libraries,
@@ -31,7 +33,9 @@ TABLE: Final[tuple[KnownType, ...]] = (
     *science.TYPES,
     *arrow.TYPES,
     *pandas_parts.TYPES,
-    *pictures_and_messages.TYPES,
+    *jax.TYPES,
+    *images.TYPES,
+    *protobuf.TYPES,
 )
 _BY_NUMBER: Final = {known.number: known for known in TABLE}
 _BY_NAME: Final = {name: known for known in TABLE for name in known.classes}
