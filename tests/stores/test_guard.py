@@ -32,8 +32,13 @@ class Raising(MemoryBackend):
 
     def read(self, keys: Sequence[str], *, timeout: float | None = None) -> list[bytes | None]:
         if self.error is not None:
-            raise self.error
+            self.fail()
         return super().read(keys, timeout=timeout)
+
+    def fail(self, *args: Any, **kwargs: Any) -> None:
+        """Raise it, whatever was asked."""
+        assert self.error is not None
+        raise self.error
 
 
 class Listening:
@@ -102,6 +107,19 @@ def test_a_backend_without_room_is_well() -> None:
         with pytest.raises(NoRoom, match="full"):
             read(guard)
     assert not guard.breaker.open
+
+
+@pytest.mark.parametrize("operation", ["prolong", "tally"])
+def test_what_is_sent_in_the_background_decides_for_nobody(operation: str) -> None:
+    """A batch that fails, also for lack of an answer, keeps no caller from asking."""
+    backend = MemoryBackend()
+    guard = BackendGuard(backend)
+    setattr(backend, operation, Raising(TimeoutError()).fail)
+    for _ in range(10):
+        with pytest.raises(BackendError, match="no answer"):
+            guard.io(operation, [], budget=Budget(5.0)).blocking()
+    assert not guard.breaker.open
+    assert read(guard) == [None]
 
 
 def test_our_own_errors_pass_through() -> None:

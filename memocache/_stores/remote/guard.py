@@ -49,6 +49,8 @@ _DOING = {
 """What is done in an operation, in words for people."""
 _NAMES: dict[type[Exception], str] = {NotAccepted: "TimeoutError", NotReached: "ConnectionError"}
 """What observers know these classes of ours by: metrics are labelled with it."""
+_UNWEIGHED = frozenset({"prolong", "tally"})
+"""What is sent in the background, at moments of its own: whether callers are let through is for callers to find out."""
 _WRITES = frozenset({"delete", "together", "transact"})
 _watchers: weakref.WeakValueDictionary[int, Watcher] = weakref.WeakValueDictionary()
 _log = logging.getLogger("memocache")
@@ -243,7 +245,9 @@ class BackendGuard:
             counter.add(took)
             if self._on_asked is not None:
                 self._on_asked(kind, took, name)
-        if isinstance(error, ReplyError):
+        if operation in _UNWEIGHED:
+            counts, timeout = False, False
+        elif isinstance(error, ReplyError):
             # the server lives; a refused write says nothing about reads, a refused client or a sick server does
             counts, timeout = error.code in _SICK or error.code in _REFUSALS, False
         elif isinstance(error, Busy | NodeFailure):  # its own pool's; weighed there, node by node

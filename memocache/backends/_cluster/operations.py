@@ -124,7 +124,7 @@ class ClusterCommands:
     def prolong(self, lives: Sequence[tuple[str, int]]) -> Plan[None]:
         """A round trip for the keys of each slot, at the same time."""
         ttls = dict(lives)
-        work, say = self._router.work, self._say.prolong
+        work, say = partial(self._router.work, weighed=False), self._say.prolong
         slots = _by_slot(list(ttls)).items()
         yield from at_once([work(slot, partial(say, [(key, ttls[key]) for key in keys])) for slot, keys in slots])
 
@@ -134,7 +134,7 @@ class ClusterCommands:
         for once, some in groupby(tallies, lambda one: one.once):
             step = list(some)
             steps += [[one] for one in step] if once is None else [step]
-        work = self._router.work
+        work = partial(self._router.work, weighed=False)
         yield from at_once([work(slot_of(step[0].key), partial(self._say.tally, step)) for step in steps])
 
     def counts(self, keys: Sequence[str]) -> Plan[list[dict[str, int]]]:

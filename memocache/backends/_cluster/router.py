@@ -117,10 +117,19 @@ class Router:
         node.weigh(None)
         return outcome  # type: ignore[no-any-return]  # jobs have results of any type
 
-    def work(self, slot: int, make: Callable[[], Op[T]], *, harmless: bool = False, patient: bool = True) -> Plan[T]:
+    def work(
+        self,
+        slot: int,
+        make: Callable[[], Op[T]],
+        *,
+        harmless: bool = False,
+        patient: bool = True,
+        weighed: bool = True,
+    ) -> Plan[T]:
         """The result of an operation within one slot; `make` makes it, as often as it must be tried.
 
         A `harmless` one only reads. One that is not `patient` has another way than to wait if its keys are being moved.
+        The failure of one that is not `weighed` leaves the node's breaker as it is.
         """
         yield from self.known()
         pauses = iter(_AGAIN if patient else ())
@@ -143,7 +152,8 @@ class Router:
                 if redirect.for_good:
                     self._moved(redirect)
                 continue
-            node.weigh(outcome)
+            if weighed:
+                node.weigh(outcome)
             asked = None
             if isinstance(outcome, ReplyError) and outcome.code == "TRYAGAIN":
                 pause = next(pauses, None)

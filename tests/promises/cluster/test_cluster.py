@@ -333,6 +333,24 @@ def test_an_idle_process_finds_the_new_primary_at_once(monkeypatch: pytest.Monke
         assert g.stats().backend_errors <= 1  # none where the machine has time to ask the others
 
 
+def test_figures_that_meet_a_dead_node_decide_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is sent in the background leaves no node alone: an invalidation soon after goes to the new primary."""
+    monkeypatch.setattr(stats_reporter, "FLUSH_SECONDS", 60.0)  # they are sent when the test says so
+    with ClusterServer(servers.available_servers()[0], node_timeout=1.0) as cluster, Cache(cluster.url) as cache:
+        f = cache.cached(name="f", idle=60)(lambda x: [x])
+        assert f(1) == f(1)
+        slot = slot_of(f.key_for(1))
+        victim = cluster.primary_of(slot)
+        heir = cluster.replica_of(victim)
+        victim.kill()
+        store: Any = cache._places.shared
+        assert store.hits.flush()
+        assert store.prolonger.flush()
+        assert set(cache.breaker().values()) == {"closed"}
+        until(lambda: _is_primary_of(cluster, heir, slot), "nobody took over")
+        f.invalidate_all()
+
+
 def _is_primary_of(cluster: ClusterServer, server: Server, slot: int) -> bool:
     return all(
         any(not member.of and member.server is server and any(slot in held for held in member.slots) for member in view)
