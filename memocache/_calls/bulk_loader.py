@@ -10,7 +10,7 @@ it waits for the first of these, holding nothing else, and looks again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextvars import Token as Reset
 from functools import partial
 from inspect import Parameter
@@ -20,10 +20,11 @@ from memocache._calls import bulk_lookup as _many
 from memocache._calls.cache_core import Core
 from memocache._calls.call import Call, Lead
 from memocache._calls.call_key import Binding
-from memocache._calls.call_status import direct_with_status, status_of
+from memocache._calls.call_status import bypassed, status_of
 from memocache._calls.engine import Engine
 from memocache._calls.function import Function
 from memocache._calls.function_state import State, no_look
+from memocache._calls.loader_answer import by_id, hashable, ids_of
 from memocache._calls.signature import Values
 from memocache._calls.wrapper import Memoized
 from memocache._runtime import events
@@ -72,6 +73,13 @@ class _LoaderState(State):
         """One call: the mapping of those ids that have a value."""
         return self.load(core, binding, values).steps()
 
+    def direct(self, core: Core, values: Values) -> Steps[Outcome]:
+        """One call with caching off: the loader is asked as ever, for all ids."""
+        at, name = self.ids_at, self.function.name
+        ids = ids_of(name, values[at])
+        loaded = yield from core.engine.leader.direct(self.function, (*values[:at], list(ids), *values[at + 1 :]))
+        return by_id(name, ids, loaded)
+
     def load(self, core: Core, binding: Binding, values: Values) -> _Load:
         """A call that is about to be made."""
         return _Load(core.engine, binding, values, self.ids_at, self.cache_missing)
@@ -110,7 +118,7 @@ class _MemoizedLoader(Memoized):
         core, binding = self._self_state.bound()
         binding.check_name()
         if core.off():
-            return direct_with_status(core.engine, binding, values)
+            return bypassed(self._self_state.direct(core, values))
         return self._self_state.load(core, binding, values).with_status()
 
     def _self_map(self, calls: list[tuple[Any, ...]], cached: Any, direct: Any, name: str, most: int) -> Any:
@@ -129,7 +137,7 @@ class _MemoizedLoader(Memoized):
         """The values of a call about one id. Raises TypeError for a list of ids, which would be about nothing."""
         values = self._self_values(args, kwargs)
         one = values[self._self_state.ids_at]
-        if not _hashable(one):
+        if not hashable(one):
             raise TypeError(f"{self._self_function.name}: takes one id here, and this is a {type(one).__name__}")
         return values
 
@@ -162,7 +170,7 @@ class _Load:
 
     def steps(self, *, whole: bool = False) -> Generator[Effect, Any, Outcome]:
         """The call: the mapping of those ids that have a value, in the order asked for. `whole` as of `look_up`."""
-        ids = self._ids()
+        ids = ids_of(self._binding.function.name, self._values[self._at])
         coalesce = self._binding.function.options.coalesce
         begun, waiting = time.monotonic(), False
         while True:
@@ -215,17 +223,6 @@ class _Load:
         finally:
             self._let_go()
         return Outcome(self._results[one])
-
-    def _ids(self) -> list[Any]:
-        """What is asked for, each once. Raises TypeError if that is no iterable of hashable ids."""
-        given, name = self._values[self._at], self._binding.function.name
-        if not isinstance(given, Iterable):
-            raise TypeError(f"{name}: takes an iterable of ids, not {type(given).__name__}")
-        ids = list(given)
-        for one in ids:
-            if not _hashable(one):
-                raise TypeError(f"{name}: ids are to be hashable, and one of these is a {type(one).__name__}")
-        return list(dict.fromkeys(ids))
 
     def _with(self, ids: Any) -> Values:
         """The values of this call about other ids (or one)."""
@@ -312,10 +309,7 @@ class _Load:
         # the figures are an id's: a hit on one of them saves its share
         binding.counters.add(computations=len(wanted) - 1)
         seconds /= len(wanted)
-        if loaded.error is None and not isinstance(loaded.value, Mapping):
-            kind = type(loaded.value).__name__
-            error = TypeError(f"{binding.function.name} is to return a mapping of ids to values, not {kind}")
-            loaded = Outcome(None, error)
+        loaded = by_id(binding.function.name, wanted, loaded)
         failure = None
         results = [(one, self._claims.get(one), *self._result(one, loaded, seconds)) for one in wanted]
         yield from engine.leader.commit_many([(claim, record) for _, claim, _, record in results if claim is not None])
@@ -375,11 +369,3 @@ class _Load:
         if self._engine.emit is not None:
             for shared in self._missed.values():
                 self._engine.emit(events.Miss(self._binding.function.name, shared))
-
-
-def _hashable(value: Any) -> bool:
-    try:
-        hash(value)
-    except TypeError:
-        return False
-    return True

@@ -27,7 +27,12 @@ def call_with_status(engine: Engine, binding: Binding, values: Values) -> Steps[
 
 def direct_with_status(engine: Engine, binding: Binding, values: Values) -> Steps[Outcome]:
     """As `call_with_status`, with caching disabled."""
-    outcome = yield from engine.leader.direct(binding.function, values)
+    return bypassed(engine.leader.direct(binding.function, values))
+
+
+def bypassed(steps: Steps[Outcome]) -> Steps[Outcome]:
+    """A call with caching disabled: the pair of its value and its status, or its error."""
+    outcome = yield from steps
     return outcome if outcome.error is not None else Outcome((outcome.value, BYPASS))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
-from typing import Any, ParamSpec, Protocol, TypeVar, get_overloads, overload
+from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar, get_overloads, overload
 
 from memocache._calls.cache_core import Core
 from memocache._calls.options import Coalesce, Duration, Ttl
@@ -27,6 +27,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 N = TypeVar("N", bound=Nothing)
 M = TypeVar("M", bound=Mapping[Any, Any])
+Values: TypeAlias = list[R] | tuple[R, ...]
 
 
 class Decorate(Protocol):
@@ -53,7 +54,13 @@ class DecorateLoader(Protocol):
     @overload
     def __call__(self, loader: Callable[P, Coroutine[Any, Any, M]], /) -> AsyncCachedFunction[P, M]: ...
     @overload
+    def __call__(
+        self, loader: Callable[P, Coroutine[Any, Any, Values[R]]], /
+    ) -> AsyncCachedFunction[P, dict[Any, R]]: ...
+    @overload
     def __call__(self, loader: Callable[P, M], /) -> CachedFunction[P, M]: ...
+    @overload
+    def __call__(self, loader: Callable[P, Values[R]], /) -> CachedFunction[P, dict[Any, R]]: ...
 
 
 class Decorator:
@@ -190,7 +197,13 @@ class LoaderDecorator:
     @overload
     def __call__(self, loader: Callable[P, Coroutine[Any, Any, M]], /) -> AsyncCachedFunction[P, M]: ...
     @overload
+    def __call__(
+        self, loader: Callable[P, Coroutine[Any, Any, Values[R]]], /
+    ) -> AsyncCachedFunction[P, dict[Any, R]]: ...
+    @overload
     def __call__(self, loader: Callable[P, M], /) -> CachedFunction[P, M]: ...
+    @overload
+    def __call__(self, loader: Callable[P, Values[R]], /) -> CachedFunction[P, dict[Any, R]]: ...
     @overload
     def __call__(
         self,
@@ -208,12 +221,13 @@ class LoaderDecorator:
     ) -> DecorateLoader:
         """Remember what a loader ``load(ids, *rest) -> Mapping[id, value]`` returns, id by id.
 
-        Ids found in the cache are not passed on; the rest go to one call of the loader. What the decorated loader
-        returns is a dict of the ids that have a value, in the order asked for. Sync or async.
+        Ids found in the cache are not passed on; the rest go to one call of the loader, as a list. The loader may also
+        return a list with one value for each of these, in their order (`memocache.MISSING`: this one has none). The
+        decorated loader always returns a dict of the ids that have a value, in the order asked for. Sync or async.
 
         Args:
             loader: what to decorate; left out, options are given and a decorator is returned.
-            cache_missing: True: an id that the loader leaves out is remembered as absent for `ttl`, so one that is
+            cache_missing: True: an id without a value is remembered as absent for `ttl`, so one that is
                 created meanwhile stays unseen until then. False (default): it is asked for each time.
             tags: as of `cached`; in templates and callables, the ids parameter is one id.
 

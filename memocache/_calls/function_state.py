@@ -215,10 +215,14 @@ class State:
         core, binding = self.bound()
         binding.check_name()
         if core.off():
-            return core.engine.leader.direct(self.function, values)
+            return self.direct(core, values)
         if begun is not None and begun.binding is not binding:
             begun = None  # of a cache that was replaced while this call waited
         return self.steps(core, binding, values, begun)
+
+    def direct(self, core: Core, values: tuple[Any, ...]) -> Steps[Outcome]:
+        """The steps of a call with caching off."""
+        return core.engine.leader.direct(self.function, values)
 
     def steps(self, core: Core, binding: Binding, values: tuple[Any, ...], begun: Any) -> Steps[Any]:
         """The steps of a call with caching on."""

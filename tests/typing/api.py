@@ -426,14 +426,33 @@ async def load_async(ids: list[int]) -> Mapping[int, float]:
     return {}
 
 
+@cached_many(ttl="5m")
+def load_list(ids: list[int], currency: str = "EUR") -> list[float]:
+    return [1.0 for _ in ids]
+
+
+@cache.cached_many
+async def load_list_async(ids: list[int]) -> list[str]:
+    return ["" for _ in ids]
+
+
+@cached_many
+def load_tuple(ids: list[int]) -> tuple[float, ...]:
+    return tuple(1.0 for _ in ids)
+
+
 @cached_many  # type: ignore[arg-type]
-def no_loader(ids: list[int]) -> list[float]:
-    return []
+def no_loader(ids: list[int]) -> set[float]:
+    return set()
 
 
 async def loaders() -> None:
     assert_type(load([1, 2]), dict[int, float])
     assert_type(load([1, 2], currency="USD"), dict[int, float])
     assert_type(await load_async([1]), Mapping[int, float])
+    assert_type(load_list([1], currency="USD"), dict[Any, float])
+    assert_type(await load_list_async([1]), dict[Any, str])
+    assert_type(load_tuple([1]), dict[Any, float])
+    load_list(["a"])  # type: ignore[list-item]
     load(["a"])  # type: ignore[list-item]
     load.invalidate([1])

@@ -136,11 +136,48 @@ def test_a_loader_that_raises_stores_nothing_and_spoils_nothing(world: World, sh
     assert_quiet(world.cache)
 
 
-@pytest.mark.parametrize("answer", [None, [1, 2], {1, 2}], ids=["None", "list", "set"])
+@pytest.mark.parametrize("answer", [None, "12", {1, 2}], ids=["None", "str", "set"])
 def test_a_loader_that_returns_no_mapping_is_told_so(world: World, answer: Any) -> None:
     """TypeError names the loader and the kind of its answer, not what is in it."""
     load = loader(world, lambda ids: answer)
-    with pytest.raises(TypeError, match=f"^load is to return a mapping of ids to values, not {type(answer).__name__}$"):
+    wanted = f"^load is to return a mapping of ids to values, or a list, not {type(answer).__name__}$"
+    with pytest.raises(TypeError, match=wanted):
+        world.call(load, [1, 2])
+    assert world.call(load.peek, 1) is MISSING
+    assert_quiet(world.cache)
+
+
+def test_a_loader_may_return_a_list(world: World, shelf: Shelf) -> None:
+    """One value for each id that the loader was asked for, in their order; the answer is a dict as ever, cached id by
+    id.
+    """
+    load = loader(world, lambda ids: list(shelf.load(ids).values()))
+    assert world.call(load, [3, 1, 3]) == {3: [3], 1: [1]}
+    assert list(world.call(load, [2, 1, 4]).items()) == [(2, [2]), (1, [1]), (4, [4])]
+    assert world.call(load.refresh, 1) == [1]
+    assert world.call(load.peek, 2) == [2]
+    assert shelf.asked == [[3, 1], [2, 4], [1]]
+
+
+def test_missing_in_a_list_is_an_id_without_a_value(world: World) -> None:
+    """MISSING in the place of a value is what leaving the id out is in a mapping; None is a value."""
+    asked: list[Any] = []
+
+    def body(ids: list[int]) -> tuple[Any, ...]:
+        asked.append(ids)
+        return tuple(MISSING if one == 2 else None for one in ids)
+
+    load = loader(world, body, cache_missing=True)
+    assert world.call(load, [1, 2]) == world.call(load, [1, 2]) == {1: None}
+    assert asked == [[1, 2]]
+
+
+def test_a_list_of_another_length_is_refused(world: World) -> None:
+    """ValueError says both lengths and the ways out, and nothing is stored: no value could be told from its
+    neighbour's.
+    """
+    load = loader(world, lambda ids: [[1], [2], [3]])
+    with pytest.raises(ValueError, match=r"^load returned a list of 3 for 2 ids; .* a mapping may leave ids out$"):
         world.call(load, [1, 2])
     assert world.call(load.peek, 1) is MISSING
     assert_quiet(world.cache)
@@ -374,6 +411,20 @@ def test_disabled_it_is_the_loader_itself(world: World, shelf: Shelf) -> None:
         assert world.call(load.map, [[1]]) == [{1: [1]}]
     assert world.call(load.peek, 1) is MISSING
     assert shelf.asked == [[1], [1]]
+
+
+def test_disabled_a_list_is_a_dict_too(world: World, shelf: Shelf) -> None:
+    """What a call gives does not hang on whether caching is on: a list becomes a dict, another length an error, and
+    ids that can be read once are read once.
+    """
+    load = loader(world, lambda ids: list(shelf.load(ids).values()))
+    with disabled():
+        assert world.call(load, iter([1, 2])) == {1: [1], 2: [2]}
+        assert world.call(load.with_status, [1])[0] == {1: [1]}
+        assert world.call(load.map, [[1], [2]]) == [{1: [1]}, {2: [2]}]
+        shelf.lacks = {2}
+        with pytest.raises(ValueError, match="returned a list of 1 for 2 ids"):
+            world.call(load, [1, 2])
 
 
 def test_figures_are_an_ids(world: World) -> None:
