@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 ENTRY_POINTS: Final = "memocache.backends"
 """The group of entry points by which another package's scheme is found: scheme → class or function of the URL."""
+_IN_C: Final = "It has parts in C, which an interpreter of another build or a subinterpreter may refuse"
 
 
 def make_backend(url: str, credentials: Any = None, tls: Any = None) -> Backend | MemorySettings:
@@ -68,8 +69,7 @@ def _server(scheme: str, url: str, login: tuple[Any, Any]) -> Backend:
     except ImportError as error:
         package = (error.name or "hiredis").partition(".")[0]
         raise ConfigurationError(
-            f"{scheme}:// needs the package {package}, which cannot be loaded here: pip install 'redis[hiredis]'. "
-            "hiredis has parts in C, which an interpreter of another build or a subinterpreter may refuse"
+            f"{scheme}:// needs the package {package}, which cannot be loaded here: pip install 'redis[hiredis]'. {_IN_C}"
         ) from error
 
 
@@ -99,7 +99,10 @@ def _disk(chosen: settings.DiskSettings) -> Backend:
     except ImportError as error:
         if error.name == "fcntl":
             raise ConfigurationError("disk:// needs Linux or macOS") from None
-        raise ConfigurationError(f"disk:// needs the package {error.name}: pip install 'memocache[disk]'") from None
+        package = (error.name or "lmdb").partition(".")[0]
+        raise ConfigurationError(
+            f"disk:// needs the package {package}, which cannot be loaded here: pip install 'memocache[disk]'. {_IN_C}"
+        ) from error
     if chosen.max_bytes is None:
         return DiskBackend(chosen.path)
     return DiskBackend(chosen.path, max_bytes=chosen.max_bytes)
