@@ -6,6 +6,7 @@ A test or a parameter with the marker `full` runs only with ``MEMOCACHE_WORLDS=a
 from __future__ import annotations
 
 import functools
+import gc
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -49,6 +50,15 @@ def _noted_init(self: Cache, *args: Any, **kwargs: Any) -> None:
 
 
 Cache.__init__ = _noted_init  # type: ignore[method-assign]  # so that a fixture can close what a test left open
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _small_heap() -> None:
+    """Put what is older than the module out of the collector's sight: tests of lifetimes collect often, and each time
+    would walk all that the session has imported.
+    """
+    gc.collect()  # garbage that is frozen stays
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

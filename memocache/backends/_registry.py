@@ -69,7 +69,8 @@ def _server(scheme: str, url: str, login: tuple[Any, Any]) -> Backend:
     except ImportError as error:
         package = (error.name or "hiredis").partition(".")[0]
         raise ConfigurationError(
-            f"{scheme}:// needs the package {package}, which cannot be loaded here: pip install 'redis[hiredis]'. {_IN_C}"
+            f"{scheme}:// needs the package {package}, which cannot be loaded here: pip install 'redis[hiredis]'. "
+            f"{_IN_C}"
         ) from error
 
 

@@ -23,9 +23,10 @@ from memocache.backends.redis import RedisBackend
 from memocache.instrumentation import BackendFault
 from memocache.testing import FailingBackend, FakeServer, FaultProxy, servers
 from memocache.testing.servers import Server
+from tests import worlds
 from tests.promises.faults.rig import FULL, STALL, TIMES, Rig, right, stalled
 
-READS = int(os.environ.get("MEMOCACHE_SOAK", "100000" if FULL else "10000"))
+READS = int(os.environ.get("MEMOCACHE_SOAK", "100000" if FULL else "10000" if worlds.FULL else "2500"))
 SEED = int(os.environ.get("MEMOCACHE_SOAK_SEED", "1"))
 KEYS = 200
 BATCH = 500
