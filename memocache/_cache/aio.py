@@ -43,6 +43,12 @@ class AsyncCache:
     async def set(self, key: str, value: Any, ttl: Any = MISSING, tags: Iterable[str] = ()) -> None:
         await arun(self._operations.key_value.set(key, value, ttl, tags))
 
+    async def add(self, key: str, value: Any, ttl: Any = MISSING, tags: Iterable[str] = ()) -> bool:
+        return cast(bool, await arun(self._operations.key_value.add(key, value, ttl, tags)))
+
+    async def incr(self, key: str, delta: float = 1) -> Any:
+        return await arun(self._operations.key_value.incr(key, delta))
+
     async def delete(self, key: str) -> bool:
         return cast(bool, await arun(self._operations.key_value.delete(key)))
 

@@ -166,6 +166,18 @@ class Cache:
         """
         run(self._operations.key_value.set(key, value, ttl, tags))
 
+    def add(self, key: str, value: Any, ttl: Any = MISSING, tags: Iterable[str] = ()) -> bool:
+        """Store `value` as `set` does, if `key` has no value; whether it was stored. Of callers in any number of
+        processes one stores. Raises `BackendError`, `EncodeError`, `ValueError`.
+        """
+        return cast(bool, run(self._operations.key_value.add(key, value, ttl, tags)))
+
+    def incr(self, key: str, delta: float = 1) -> Any:
+        """Add `delta` to the number that `key` has, and return the sum; None if it has no value. Its ttl and tags
+        stay, and no step of anybody is lost. Raises `BackendError`; `TypeError` where there is no number.
+        """
+        return run(self._operations.key_value.incr(key, delta))
+
     def delete(self, key: str) -> bool:
         """Remove `key`; whether it was there. Raises `BackendError`."""
         return cast(bool, run(self._operations.key_value.delete(key)))

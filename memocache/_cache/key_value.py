@@ -7,6 +7,7 @@ A plain key leads to an entry like any other: the same envelopes, markers and ta
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
 from functools import partial
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from memocache._runtime.outcome import Outcome
 from memocache._stores.memory.store import LocalStore
 from memocache._stores.remote import envelope as _envelope
 from memocache._stores.remote.keyspace import plain_rest
+from memocache._stores.remote.store import SharedStore
 from memocache._stores.store import Address, Found, Record, Unstorable
 from memocache.exceptions import BackendError, DecodeError, EncodeError
 from memocache.stats import INVALIDATED, CacheStatus
@@ -106,9 +108,14 @@ class KeyValue:
         call.asked = True
         return (yield from self.engine.call(call.binding, (), call))
 
-    def _look(self, address: Address) -> Steps[Found]:
-        """What is at a plain key, also where it was set with other tags than the address has."""
-        found = yield from self.resolver.store.look(address)
+    def _look(self, address: Address, *, copies: bool = True) -> Steps[Found]:
+        """What is at a plain key, also where it was set with other tags than the address has; a copy in the process
+        counts if `copies` do.
+        """
+        if copies or self.shared is None:
+            found = yield from self.resolver.store.look(address)
+        else:
+            found = yield from SharedStore.look(self.shared, address)
         if found.cause != INVALIDATED or self.shared is None:
             return found
         (raw,) = yield self.shared.guard.io("read", [self.shared.spot(address).entry], budget=address.budget)
@@ -119,7 +126,7 @@ class KeyValue:
         if tags == address.tags:
             return found
         other = Address(self.plain, address.key, "", address.digest, tags, budget=address.budget)
-        there = yield from self.shared.look(other)
+        there = yield from SharedStore.look(self.shared, other)
         # else what the look-up saw of the call's own address is what its computation begins from
         return there if there.now < there.expires else found
 
@@ -142,6 +149,57 @@ class KeyValue:
             raise EncodeError(f"the value cannot be stored: {refusal.detail or refusal.cause}") from None
         finally:
             self._void_plain((key,))
+
+    def add(self, key: str, value: Any, ttl: Any, tags: Iterable[str]) -> S:
+        """Store a value if the key has none; whether it was stored."""
+        names = plain_tags(tags)
+        address = self._address(key, tuple(map(self.places.tag_hash, names)))
+        record = Record(Outcome(value), self._ttl(ttl), tags=names)
+        store = self.resolver.store
+        try:
+            while True:
+                found = yield from self._look(address, copies=False)
+                if found.load is not None and found.now < found.expires:
+                    return False
+                if (yield from store.replace(address, record, found)):
+                    self._void_plain((key,))
+                    return True
+        except Unstorable as refusal:
+            raise EncodeError(f"the value cannot be stored: {refusal.detail or refusal.cause}") from None
+
+    def incr(self, key: str, delta: Any) -> S:
+        """Add to the number that a key has, whose ttl and tags stay; the sum, or None if it has no value."""
+        if not _is_number(delta):
+            raise TypeError(f"delta takes a number, not {type(delta).__name__}")
+        while True:
+            address, store, found, envelope = yield from self._find(key)
+            value = self._value(found)
+            if address.name or value is MISSING:
+                return None
+            if not _is_number(value):
+                raise TypeError(f"incr is for a key whose value is a number, and this one has a {type(value).__name__}")
+            tags = found.seen.tags if envelope is None else envelope.tags
+            if envelope is None:
+                address = self._address(key, tuple(map(self.places.tag_hash, tags)))
+            record = Record(Outcome(value + delta), max(found.expires - found.now, 0.001), tags=tags)
+            try:
+                changed = yield from store.replace(address, record, found, found.expires)
+            except Unstorable as refusal:
+                raise EncodeError(f"the sum cannot be stored: {refusal.detail or refusal.cause}") from None
+            if changed:
+                self._void_plain((key,))
+                return record.outcome.value
+
+    def _value(self, found: Found) -> Any:
+        """The fresh value that was found, or MISSING."""
+        if found.load is None or found.now >= found.expires:
+            return MISSING
+        try:
+            outcome = found.load()
+        except DecodeError:
+            self.plain.counters.add(decode_errors=1)
+            return MISSING
+        return MISSING if outcome.error is not None else outcome.value
 
     def _ttl(self, ttl: Any) -> float:
         made = ttl_setting(ttl)
@@ -287,3 +345,7 @@ class KeyValue:
         """Let no computation of these keys that began before be joined or stored."""
         for key in keys:
             self.engine.flights.void(("", key))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)

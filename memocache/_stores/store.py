@@ -184,6 +184,12 @@ class Store(Protocol):
         """Store `record`, voiding computations of the same address. Raises `Unstorable` and `BackendError`."""
         ...
 
+    def replace(self, address: Address, record: Record, found: Found, expires: float | None = None) -> Steps[bool]:
+        """As `put`, if what was `found` is still what is there; whether it was. With `expires`, which is of `found`,
+        the record is fresh until then and not for its ttl. Raises `Unstorable` and `BackendError`.
+        """
+        ...
+
     def forget(self, address: Address) -> Steps[bool]:
         """Remove the entry and void computations of it; whether there was anything. Raises `BackendError`."""
         ...

@@ -36,7 +36,12 @@ _KNOWN: Final[dict[str, str]] = {
     "sqlmodel.main.SQLModel": _ROW,
     "django.db.models.base.Model": _ROW,
     "django.db.models.query.QuerySet": "a query runs when it is read; return list(queryset.values())",
-    "django.http.response.HttpResponseBase": "a response cannot be stored; return its content, or cache the data of it",
+    "django.http.response.StreamingHttpResponse": (
+        "a response that streams is read once; return an HttpResponse with the whole content"
+    ),
+    "django.http.response.HttpResponseBase": (
+        "a response of a class of its own cannot be stored; return an HttpResponse, or cache the data of it"
+    ),
     "starlette.responses.Response": "a response cannot be stored; return its body, or cache the data of it",
     "sqlalchemy.engine.result.Result": "it can be read once; return its rows, as result.all() gives them",
     "sqlalchemy.sql.elements.ClauseElement": "a query is a plan, and not data; return its rows, or str(query)",

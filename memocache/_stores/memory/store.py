@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from functools import partial
+from math import inf
 from typing import Any, NamedTuple, NoReturn
 
 from memocache._runtime.effects import Effect
@@ -124,6 +125,21 @@ class LocalStore:
             self._hold(address, record, LocalLease(self.tier.marks(address.name, address.tags)), None)
         self.tier.release()
         return
+        yield  # a generator without effects
+
+    def replace(
+        self, address: Address, record: Record, found: Found, expires: float | None = None
+    ) -> Generator[Effect, Any, bool]:
+        """Hold the record if `found` is what the table has."""
+        with self.tier.lock:
+            unchanged = self.tier.find(address.table, address.key) is found.seen
+            if unchanged:
+                self.flights.void(address.flight_key)
+                self._hold(address, record, LocalLease(self.tier.marks(address.name, address.tags)), None)
+                if expires is not None and expires != inf:
+                    address.table.entries[address.key].fresh_until = expires
+        self.tier.release()
+        return unchanged
         yield  # a generator without effects
 
     def forget(self, address: Address) -> Generator[Effect, Any, bool]:

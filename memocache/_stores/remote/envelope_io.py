@@ -122,7 +122,10 @@ class Shelf:
             return Outcome(MISSING)
         return Outcome(self.codec.decode(payload))
 
-    def put_of(self, address: Address, spot: Spot, record: Record, generations: bytes) -> Put:
+    def put_of(
+        self, address: Address, spot: Spot, record: Record, generations: bytes, expires: float | None = None
+    ) -> Put:
+        """The put that stores a record, fresh for its ttl, or until `expires`. Raises `Unstorable`."""
         if len(spot.key) > _envelope.MAX_KEY_BYTES:
             raise Unstorable("unencodable", f"its key in the backend is over {_envelope.MAX_KEY_BYTES} bytes")
         value, error, _ = record.outcome
@@ -145,7 +148,8 @@ class Shelf:
         if size > self.max_value_bytes:
             raise Unstorable("too large", f"its {size} bytes are over max_value_bytes={self.max_value_bytes}")
         now = self.clock.time()
-        expires = now + record.ttl
+        if expires is None:
+            expires = now + record.ttl
         payload, compressed = self._compression.deflate(payload)
         envelope = Envelope(
             spot.entry,

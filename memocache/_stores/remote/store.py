@@ -204,6 +204,25 @@ class SharedStore(Shelf):
                 return
             markers = conflict
 
+    def replace(
+        self, address: Address, record: Record, found: Found, expires: float | None = None
+    ) -> Generator[Effect, Any, bool]:
+        """Store if the entry, and the markers it was judged by, are as they were found: one compare-and-set."""
+        spot = self.spot(address)
+        head, markers = found.seen
+        guards, puts, generations = self.markers_seen(spot, markers)
+        puts.append(self.put_of(address, spot, record, generations, expires))
+        conflict = yield self.guard.io(
+            "transact",
+            [Guard(spot.entry, head), *guards],
+            puts,
+            [spot.witness, spot.lease],
+            members=spot.members if len(puts) > 1 else (),
+            publish=spot.channel,
+            budget=address.budget,
+        )
+        return conflict is None
+
     def put_many(self, records: Sequence[tuple[Address, Record]]) -> Generator[Effect, Any, None]:
         """Store plain records that have the same tags: one look at the markers and one transaction a bucket."""
         buckets: dict[str, list[tuple[Address, Record]]] = {}

@@ -11,6 +11,7 @@ from typing import Any, Final
 from memocache.codecs.ext_types import Buffer, Kind, Pack, Unpack, expect, expect_list
 from memocache.codecs.known import (
     arrow,
+    django,
     images,
     jax,
     pandas_parts,
@@ -36,6 +37,7 @@ TABLE: Final[tuple[KnownType, ...]] = (
     *jax.TYPES,
     *images.TYPES,
     *protobuf.TYPES,
+    *django.TYPES,
 )
 _BY_NUMBER: Final = {known.number: known for known in TABLE}
 _BY_NAME: Final = {name: known for known in TABLE for name in known.classes}
