@@ -186,6 +186,22 @@ def arrays_of_pandas(pd: Any) -> list[Any]:
     ]  # fmt: skip
 
 
+def responses_of_django(_: Any) -> list[Any]:
+    """Responses of several classes, with headers, cookies, another charset, and a rendered template."""
+    settings = import_module("django.conf").settings
+    if not settings.configured:
+        settings.configure()
+    http: Any = import_module("django.http")
+    cookies = http.HttpResponse("é", headers={"X-Two": "2"}, charset="latin-1", reason="Fine")
+    cookies.set_cookie("a", "b c", max_age=60, expires="Thu, 01 Jan 2030 00:00:00 GMT", secure=True, httponly=True)
+    cookies.set_cookie("d", samesite="Lax")
+    made = [http.HttpResponse(), http.HttpResponse(b"\x00", status=201), http.HttpResponseRedirect("/there"), cookies]
+    made += [http.JsonResponse({"a": [1]}), http.HttpResponseNotFound("no"), http.HttpResponseNotAllowed(["GET"])]
+    text = types.SimpleNamespace(render=lambda *_: "rendered")
+    response = import_module("django.template.response").TemplateResponse(None, text)
+    return [*made, response.render()]
+
+
 T, U, P, Ts = typing.TypeVar("T"), typing.TypeVar("U"), typing.ParamSpec("P"), typing.TypeVarTuple("Ts")
 UserId = typing.NewType("UserId", int)
 
@@ -336,6 +352,7 @@ VALUES: dict[int, tuple[str, Callable[[Any], list[Any]]]] = {
     101: ("multidict", lambda md: [md.CIMultiDict([("A", 1)]), md.CIMultiDict()]),
     102: ("multidict", lambda md: [md.MultiDictProxy(md.MultiDict(a=1)), md.MultiDictProxy(md.MultiDict())]),
     103: ("multidict", lambda md: [md.CIMultiDictProxy(md.CIMultiDict(a=1)), md.CIMultiDictProxy(md.CIMultiDict())]),
+    104: ("django", responses_of_django),
     48: ("yarl", lambda yarl: [yarl.URL("http://a/b?c=%20d#e"), yarl.URL("/x"), yarl.URL("http://ü.de/%2F")]),
     49: ("httpx", lambda httpx: [httpx.URL("http://a/b?c=d"), httpx.URL("/x")]),
     50: ("httpx", lambda httpx: [httpx.Headers({"A": "b"}), httpx.Headers([("a", "b"), ("a", "c")])]),

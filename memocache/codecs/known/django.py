@@ -69,6 +69,6 @@ def together(parts: Any) -> Any:
 
 TYPES: Final = (
     KnownType(104, tuple(_CLASSES.values()), apart, together,
-              note="with `JsonResponse` and Django's other classes, not the streaming ones: status, reason, headers, "
-                   "cookies and content, of a template the rendered text; no attributes that a view set"),
+              note="status, reason, headers, cookies and content, of a template the rendered text; what a view set on "
+                   "one besides is not kept"),
 )  # fmt: skip
