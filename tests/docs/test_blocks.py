@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import os
 import re
 import runpy
 import shlex
@@ -76,10 +77,28 @@ def _shows_tests(page: Path) -> bool:
     return any(re.search(r"^(def test_|class Test)", block.code, re.M) for block in blocks(page))
 
 
+_ALONE = {"django": "its settings are for good, and other tests have others"}
+"""Pages whose program runs in a Python of its own, and why."""
+
+
+def _run_alone(page: Path, server_url: str, tmp_path: Path) -> None:
+    found = [block for block in blocks(page) if block.language == "python" and not block.skipped]
+    for needed in filter(None, (block.needs for block in found)):
+        pytest.importorskip(needed)
+    program = at_hand("\n".join(block.code for block in found), server_url, tmp_path)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-c", program]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if _with_python(page)], ids=lambda page: page.stem)
 def test_python_blocks(page: Path, server_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The blocks of a page run one after another, as one program."""
     monkeypatch.chdir(tmp_path)
+    if page.stem in _ALONE:
+        _run_alone(page, server_url, tmp_path)
+        return
     module = types.ModuleType("__page__")
     module.__file__ = str(page)
     monkeypatch.setitem(sys.modules, "__page__", module)

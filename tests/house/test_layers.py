@@ -33,7 +33,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             {"_calls"},
             {"_cache"},
             {""},
-            {"instrumentation"},
+            {"django", "instrumentation"},
             {"dashboard", "testing"},
             {"cli"},
         ),
@@ -72,7 +72,7 @@ OWNERS = {
 }
 
 # Packages of extras: free to import what their extra installs.
-EXTRAS = {"cli", "dashboard", "testing", "instrumentation"}
+EXTRAS = {"cli", "dashboard", "django", "testing", "instrumentation"}
 
 
 class Import(NamedTuple):

@@ -278,6 +278,12 @@ class Surface:
         for operation in ("get", "exists", "ttl"):
             self.ask(operation, "plain")
         self.ask("expire", "plain", 90)
+        for _ in range(2):
+            self.ask("add", "counted", NUMBER)
+        self.ask("incr", "counted", NUMBER)
+        self.refused(TypeError, lambda: self.ask("incr", "plain"))
+        self.refused(TypeError, lambda: self.ask("incr", "counted", VALUE))
+        self.refused(EncodeError, lambda: self.ask("add", "refused", Unencodable()))
         for operation in ("get_many", "get_many_with_status"):
             self.ask(operation, ["plain", "plain 1", "none"])
         for make in (lambda: VALUE, Unencodable):
