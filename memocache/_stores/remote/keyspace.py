@@ -115,7 +115,7 @@ def tag_hash(tag: str, secret: bytes) -> str:
 class Site:
     """The backend's names of everything that belongs to one function (name "" for plain keys), in one bucket."""
 
-    __slots__ = ("_layout", "bucket", "entries", "kind", "markers", "members", "starts")
+    __slots__ = ("_layout", "bucket", "entries", "kind", "markers", "members", "standing", "starts")
 
     def __init__(self, layout: Layout, name: str, bucket: str) -> None:
         self._layout = layout
@@ -129,6 +129,8 @@ class Site:
         if name:
             self.markers.append(layout.key("g", bucket, function_marker(name)))
         self.members = [(layout.key("r", bucket, "names"), name)] if name else []
+        self.standing: list[bytes | None] | None = None
+        """The markers as a write of this process knew them last."""
 
     def tag_marker(self, tag: str) -> str:
         """The marker of a tag's hash."""
@@ -138,10 +140,10 @@ class Site:
 class Spot:
     """The backend's names of one address."""
 
-    __slots__ = ("_last", "_site", "entry", "key", "markers")
+    __slots__ = ("_last", "entry", "key", "markers", "site")
 
     def __init__(self, site: Site, last: str, tags: tuple[str, ...]) -> None:
-        self._site = site
+        self.site = site
         self._last = last
         self.entry = site.entries + last
         self.key = self.entry.encode()
@@ -150,27 +152,27 @@ class Spot:
     @property
     def bucket(self) -> str:
         """The bucket that all of these keys are in."""
-        return self._site.bucket
+        return self.site.bucket
 
     @property
     def members(self) -> list[tuple[str, str]]:
         """What to add to the registry of names."""
-        return self._site.members
+        return self.site.members
 
     @property
     def witness(self) -> str:
         """The key of the witness."""
-        return self._site.starts["w"] + self._last
+        return self.site.starts["w"] + self._last
 
     @property
     def lease(self) -> str:
         """The key of the lease."""
-        return self._site.starts["l"] + self._last
+        return self.site.starts["l"] + self._last
 
     @property
     def channel(self) -> str:
         """The channel that wakes waiters."""
-        return self._site.starts["c"] + self._last
+        return self.site.starts["c"] + self._last
 
 
 def _bucket_tags() -> list[str]:

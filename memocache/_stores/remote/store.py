@@ -22,8 +22,8 @@ from typing import Any
 from memocache._runtime.effects import Effect
 from memocache._runtime.outcome import Outcome
 from memocache._stores.entry import Table
+from memocache._stores.remote import direct_write, lease, lease_batch, reader
 from memocache._stores.remote import envelope as _envelope
-from memocache._stores.remote import lease, lease_batch, reader
 from memocache._stores.remote.compression import Compression
 from memocache._stores.remote.envelope_io import Shelf, milliseconds
 from memocache._stores.remote.guard import BackendGuard
@@ -38,7 +38,6 @@ from memocache.exceptions import DecodeError
 from memocache.typing import Clock, Guard, Put
 
 TAG_MARKER_SECONDS = 30 * 86_400
-_NO_KEYWORDS: dict[str, Any] = {}
 
 
 class SharedStore(Shelf):
@@ -183,26 +182,8 @@ class SharedStore(Shelf):
     stands = lease.stands
     give_up = lease.give_up
 
-    def put(self, address: Address, record: Record) -> Generator[Effect, Any, None]:
-        """Store whatever is there; computations from before lose their witness."""
-        spot = self.spot(address)
-        self.put_of(address, spot, record, b"")  # refuses what cannot be stored before anything is sent
-        markers: Sequence[bytes | None] = yield self.guard.io("read", spot.markers, budget=address.budget)
-        while True:
-            guards, puts, generations = self.markers_seen(spot, markers)
-            puts.append(self.put_of(address, spot, record, generations))
-            conflict = yield self.guard.io(
-                "transact",
-                guards,
-                puts,
-                [spot.witness, spot.lease],
-                members=spot.members if len(puts) > 1 else (),
-                publish=spot.channel,
-                budget=address.budget,
-            )
-            if conflict is None:
-                return
-            markers = conflict
+    put = direct_write.put
+    put_many = direct_write.put_many
 
     def replace(
         self, address: Address, record: Record, found: Found, expires: float | None = None
@@ -222,32 +203,6 @@ class SharedStore(Shelf):
             budget=address.budget,
         )
         return conflict is None
-
-    def put_many(self, records: Sequence[tuple[Address, Record]]) -> Generator[Effect, Any, None]:
-        """Store plain records that have the same tags: one look at the markers and one transaction a bucket."""
-        buckets: dict[str, list[tuple[Address, Record]]] = {}
-        for address, record in records:
-            buckets.setdefault(self.spot(address).bucket, []).append((address, record))
-        if not buckets:
-            return
-        batches = list(buckets.values())
-        budget = records[0][0].budget
-        reads = [("read", (self.spot(batch[0][0]).markers,), _NO_KEYWORDS) for batch in batches]
-        markers = yield from self.guard.each(reads, budget=budget)
-        while batches:
-            writes = []
-            for batch, standing in zip(batches, markers, strict=True):
-                spots = [self.spot(address) for address, _ in batch]
-                guards, puts, generations = self.markers_seen(spots[0], standing)
-                puts += [
-                    self.put_of(address, spot, record, generations)
-                    for (address, record), spot in zip(batch, spots, strict=True)
-                ]
-                doomed = [name for spot in spots for name in (spot.witness, spot.lease)]
-                writes.append(("transact", (guards, puts, doomed), _NO_KEYWORDS))
-            conflicts = yield from self.guard.each(writes, budget=budget)
-            batches = [batch for batch, conflict in zip(batches, conflicts, strict=True) if conflict is not None]
-            markers = [conflict for conflict in conflicts if conflict is not None]
 
     def expire(self, address: Address, found: Found, seconds: float) -> Generator[Effect, Any, bool]:
         """Give what was found another ttl from now; False if it changed meanwhile."""
