@@ -1,9 +1,10 @@
-"""What serves the dashboard alone: the details of one function, and the keys of a cache a page at a time.
+"""What serves the dashboard alone: the details of one function, the keys of a cache a page at a time, and its notes.
 
 Details are the times of a function's calls, why they miss (see `memocache._stores.memory.miss_reasons`), its settings,
 and what its entries have left. Each process tells a function's settings once, as text: what was declared, never an
 argument or a value. A page of keys costs a bounded number of requests, however many keys there are; where the next one
-begins is remembered here under a token, for a backend's own cursor need not be text.
+begins is remembered here under a token, for a backend's own cursor need not be text. Notes are small texts that a
+dashboard keeps in the backend, so that its history outlives it.
 
 `Cache.details` and `Cache.keys_page` are public. No other part of a cache needs this module.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 from collections import OrderedDict
-from collections.abc import Generator, Hashable, Mapping
+from collections.abc import Generator, Hashable, Mapping, Sequence
 from math import isinf
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from memocache._runtime.effects import Effect
 from memocache._stores.entry import Table
 from memocache.exceptions import ConfigurationError
 from memocache.stats import LIFE_BUCKETS, Histogram, KeysPage, added, bucket, function_details
+from memocache.typing import Put
 
 SAMPLE = 200
 """Entries of which is read what they have left."""
@@ -152,6 +154,29 @@ def _read(told: Any) -> dict[str, str] | None:
     if not isinstance(settings, dict) or not all(isinstance(text, str) for text in settings.values()):
         return None
     return settings
+
+
+class Notes:
+    """Texts that a dashboard keeps in the backend by name; without one nothing is kept."""
+
+    def __init__(self, scanner: Scanner, reporter: StatsReporter | None) -> None:
+        self._ask = scanner.resolver.ask
+        self._reporter = reporter
+
+    def read(self, names: Sequence[str]) -> Generator[Effect, Any, dict[str, bytes]]:
+        """Those texts that are there. Raises `BackendError`."""
+        if self._reporter is None:
+            return {}
+        found = yield self._ask("read", [self._reporter.keys.note(name) for name in names])
+        return {name: bytes(text) for name, text in zip(names, found, strict=True) if text is not None}
+
+    def write(self, texts: Mapping[str, bytes], seconds: float) -> Generator[Effect, Any, None]:
+        """Keep texts for so long. Raises `BackendError`."""
+        if self._reporter is not None:
+            life = int(seconds * 1000)
+            yield self._ask(
+                "transact", (), [Put(self._reporter.keys.note(name), text, life) for name, text in texts.items()]
+            )
 
 
 class KeyPages:

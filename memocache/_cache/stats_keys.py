@@ -50,6 +50,10 @@ class StatsKeys:
         rest = f"h:{day}"
         return self._layout.key("s", self._layout.bucket(rest), rest)
 
+    def note(self, name: str) -> str:
+        """Where a note of a dashboard is: a part of its history."""
+        return self._layout.key("s", self._layout.bucket("n"), f"n:{name}")
+
     def access(self, entry: str) -> str:
         """Where the accesses of an entry's key are counted."""
         parsed = self._layout.parse(entry)

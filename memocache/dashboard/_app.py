@@ -24,6 +24,7 @@ from memocache._cache.doctor import examine
 from memocache._runtime.drivers import arun
 from memocache.dashboard import _template_filters as _show
 from memocache.dashboard._actions import KINDS, Actions, matching
+from memocache.dashboard._history import RANGES
 from memocache.dashboard._poller import IDLE, WATCHED, Poller
 from memocache.dashboard._rendering import Answers
 from memocache.dashboard._requests import address, asked, base, form, integer
@@ -80,6 +81,7 @@ def dashboard(
 
     @asynccontextmanager
     async def life(_: Starlette) -> AsyncIterator[None]:
+        pages.poller.start()
         yield
         await pages.poller.stop()
 
@@ -217,21 +219,22 @@ class Pages:
         await self.poller.watch()
         stats = self.poller.stats
         best = sorted(stats.functions.values(), key=SORTS["saved"], reverse=True)[:8] if stats else []
-        points = self.poller.history.since(0, time.time())
-        last = points[-1] if points else None
+        span = RANGES.get(asked(request).get("range", ""), RANGES["1h"])
+        points = self.poller.history.since(0, time.time(), span.name)
+        looks = self.poller.history.looks.points
+        last = looks[-1] if looks else None
         if "x-live" in request.headers:  # the script draws the plots itself, from `data`
             points = []
         breakers = [(name, state, self.cache._connections()[name]) for name, state in self.cache.breaker().items()]
-        return self._page(request, "overview.html", points=points, last=last, best=best, breakers=breakers)
+        shown: dict[str, Any] = {"points": points, "last": last, "span": span, "ranges": RANGES}
+        return self._page(request, "overview.html", **shown, best=best, breakers=breakers)
 
     async def data(self, request: Request) -> Response:
-        """The points of the plots, as columns, after the one of number `since`."""
+        """The points of the plots, as columns, after the one of number `since`; 0: all of them."""
         await self.poller.watch()
-        try:
-            since = int(asked(request).get("since", "0"))
-        except ValueError:
-            since = 0
-        points = self.poller.history.since(since, time.time())
+        query = asked(request)
+        span = RANGES.get(query.get("range", ""), RANGES["1h"])
+        points = self.poller.history.since(integer(query.get("since", "")), time.time(), span.name)
         columns = {name: [getattr(one, name) for one in points] for name in _show.COLUMNS}
         return JSONResponse({"points": columns, "trouble": self.poller.trouble is not None})
 

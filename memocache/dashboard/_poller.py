@@ -1,12 +1,17 @@
-"""Looks at the fleet's figures in the background, often while somebody watches, so that pages answer from memory."""
+"""Looks at the fleet's figures in the background, often while somebody watches, so that pages answer from memory.
+
+It begins with the application. What it saw by the minute is noted in the backend, from where the next process takes it.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 
 from memocache._cache.cache import Cache
-from memocache.dashboard._history import History
+from memocache._runtime.drivers import arun
+from memocache.dashboard._history import DAY, History
 from memocache.exceptions import MemocacheError
 from memocache.stats import CacheStats, FunctionDetails
 
@@ -20,6 +25,8 @@ DETAILED = 64
 """Functions of which it is kept."""
 FIRST = 2.0
 """Seconds that a first page waits for the first look."""
+NOTED = 8 * DAY
+"""Seconds for which the backend keeps what is noted."""
 
 
 class Poller:
@@ -37,22 +44,27 @@ class Poller:
         self._wanted = asyncio.Event()
         self._asked_at = float("-inf")
         self._details: dict[str, tuple[float, FunctionDetails | None]] = {}
+        self._restored = False
 
     async def watch(self) -> None:
         """Somebody is looking: see that the task runs, often; wait a little for its first result."""
         self._asked_at = time.monotonic()
-        if self._task is None or self._task.done() or self._task.get_loop() is not asyncio.get_running_loop():
-            if self._task is None or self._task.done() or self._task.get_loop().is_closed():
-                self._first, self._wanted = asyncio.Event(), asyncio.Event()
-                self._task = asyncio.get_running_loop().create_task(self._poll(), name="memocache-dashboard")
-            else:
-                return  # another loop of this process looks already
+        if not self.start():
+            return  # another loop of this process looks already
         self._wanted.set()
         if self.stats is None and self.trouble is None:
             try:
                 await asyncio.wait_for(self._first.wait(), FIRST)
             except TimeoutError:
                 pass  # the page says that there is nothing yet
+
+    def start(self) -> bool:
+        """See that the task runs; whether it does so on this loop."""
+        loop = asyncio.get_running_loop()
+        if self._task is None or self._task.done() or self._task.get_loop().is_closed():
+            self._first, self._wanted = asyncio.Event(), asyncio.Event()
+            self._task = loop.create_task(self._poll(), name="memocache-dashboard")
+        return self._task.get_loop() is loop
 
     async def details(self, name: str) -> FunctionDetails | None:
         """The details of a function, at most `DETAILS` old. Raises `BackendError`."""
@@ -74,7 +86,19 @@ class Poller:
             self.history.missed(time.time())
         else:
             self.stats, self.looked_at, self.trouble = stats, time.time(), None
-            self.history.seen(stats, self.looked_at)
+            await self._note(self.history.seen(stats, self.looked_at), self.looked_at)
+
+    async def _note(self, news: bool, now: float) -> None:
+        """Take what was noted before this process began, then note what came since; a backend that refuses is left."""
+        notes = self._cache._operations.notes
+        try:
+            if not self._restored:
+                self.history.restore(await arun(notes.read(self.history.names(now))), now)
+                self._restored = True
+            elif news:
+                await arun(notes.write(self.history.texts(now), NOTED))
+        except (MemocacheError, OSError):
+            pass  # the plots of this process go on without
 
     async def stop(self) -> None:
         """End the task, where this loop runs it."""
@@ -84,6 +108,8 @@ class Poller:
             await asyncio.wait([task])
 
     async def _poll(self) -> None:
+        with contextlib.suppress(TimeoutError):  # the first look is for the first page, if there is one at once
+            await asyncio.wait_for(self._wanted.wait(), self._watched)
         while True:
             await self.look()
             self._first.set()

@@ -52,7 +52,7 @@ def serve(url: str) -> None:
         now, draw = time.time(), random.Random(0).uniform
         for number in range(POINTS, 0, -1):  # as a load leaves them: zeros would take the browser less than others
             at, memory = now - WATCHED * number, int(draw(2e6, 3e6))
-            poller.history._add(at, draw(300, 400), draw(0.9, 1.0), draw(0.5, 0.9), memory, draw(0, 1), draw(0, 1))
+            poller.history.looks.add(at, draw(300, 400), draw(0.9, 1.0), draw(0.5, 0.9), memory, draw(0, 1), draw(0, 1))
         app = Starlette(routes=Pages(cache, None, False, False, "", poller).routes())
         app.add_middleware(Gate, token=False, hosts=())
         print(f"http://127.0.0.1:{listener.getsockname()[1]}/", flush=True)

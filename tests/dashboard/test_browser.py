@@ -52,6 +52,25 @@ def test_figures_live(served: Callable[..., str], load: subprocess.Popen[bytes],
     assert page.evaluate("window.never") == "reloaded"
 
 
+def test_pause_holds_the_figures(served: Callable[..., str], load: subprocess.Popen[bytes], page: Any) -> None:
+    """While paused nothing is asked for and nothing changes; then the figures go on. A range is chosen by its link."""
+    from playwright.sync_api import expect
+
+    page.goto(served() + "?range=24h")
+    assert page.get_by_role("link", name="24 h").get_attribute("aria-current") == "true"
+    page.get_by_role("link", name="15 min").click()
+    page.locator(".plot canvas").nth(5).wait_for()
+    page.get_by_role("button", name="Pause").click()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    before = page.locator("#v-calls").get_attribute("title") or ""
+    page.wait_for_timeout(4_500)  # two of its rounds
+    assert asked == []
+    assert page.locator("#v-calls").get_attribute("title") == before
+    page.get_by_role("button", name="Paused").click()
+    expect(page.locator("#v-calls")).not_to_have_attribute("title", before, timeout=30_000)
+
+
 def test_sort_search_and_drill_down(served: Callable[..., str], load: subprocess.Popen[bytes], page: Any) -> None:
     """Sorting and searching happen in place and keep the keyboard's place; a row leads to its function and its key."""
     from playwright.sync_api import expect

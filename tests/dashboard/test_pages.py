@@ -8,7 +8,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from types import SimpleNamespace
 from typing import Any
@@ -46,6 +46,13 @@ def cache() -> Iterator[Cache]:
     """A cache of the test's own, in the process."""
     with Cache() as made:
         yield made
+
+
+async def _until(true: Callable[[], bool]) -> None:
+    """Wait for something on the application's loop."""
+    async with asyncio.timeout(30):
+        while not true():
+            await asyncio.sleep(0.01)
 
 
 def client_of(app: Any, *, base: str = "http://localhost", address: str = "127.0.0.1", **more: Any) -> TestClient:
@@ -179,6 +186,39 @@ def test_what_the_script_draws_is_not_sent_twice(cache: Cache, client: TestClien
         pages.poller.history.seen(cache.stats(), time.time() - 10 + at)
     assert re.search(r'points="[0-9]', client.get("/").text)
     assert not re.search(r'points="[0-9]', client.get("/", headers={"X-Live": "1"}).text)
+
+
+def test_history_begins_with_the_application(cache: Cache) -> None:
+    """Without a page asked for, the figures are looked at, from the start of the application on."""
+    cache.set("k", 1)
+    with client_of(dashboard(cache, watched=0.01, idle=0.01)) as client:
+        history = _pages(client).poller.history
+        client.portal.call(_until, lambda: len(history.looks.points) > 2)
+
+
+def test_history_outlives_the_process(url: str) -> None:
+    """What one application saw is shown by the next one on this backend, in each range."""
+    with Cache(f"{url}?timeout=30") as cache, client_of(dashboard(cache)) as client:
+        poller = _pages(client).poller
+        now = time.time()
+        for ago in (900, 600, 300):
+            poller.history.seen(cache.stats("fleet"), now - ago)
+        client.portal.call(poller._note, False, now)
+        client.portal.call(poller._note, True, now)
+    with Cache(f"{url}?timeout=30") as cache, client_of(dashboard(cache)) as client:
+        client.get("/")
+        for span in ("1h", "24h"):
+            points = client.get("/data", params={"range": span}).json()["points"]
+            assert [round(now - at) for at in points["at"][:2]] == [600, 300]
+
+
+def test_a_range_can_be_chosen(client: TestClient) -> None:
+    """Four ranges are offered as links, the chosen one is marked, and one that is none is the hour."""
+    for asked, shown in (("15m", "15m"), ("1h", "1h"), ("24h", "24h"), ("7d", "7d"), ("<b>", "1h"), ("", "1h")):
+        page = client.get("/", params={"range": asked}).text
+        assert re.findall(r'range=(\w+)" aria-current="true"', page) == [shown]
+        assert f'data-range="{shown}"' in page
+        assert client.get("/data", params={"range": asked, "since": "-1"}).status_code == 200
 
 
 def test_functions_are_sorted_and_searched_without_a_script(cache: Cache, client: TestClient) -> None:
