@@ -6,7 +6,7 @@ the module of its name; nothing is decided here.
 
 from __future__ import annotations
 
-from memocache._cache.dashboard_queries import FunctionDetailsReader, KeyPages, Notes
+from memocache._cache.dashboard_queries import FunctionDetailsReader, KeyPages, Notes, Processes
 from memocache._cache.function_names import FunctionNames
 from memocache._cache.health import HealthCheck
 from memocache._cache.inspect import Inspector
@@ -38,4 +38,5 @@ class Operations:
         self.statistics = Statistics(self.scanner, self.inspector, self.names, reporter)
         self.details = FunctionDetailsReader(self.scanner, self.statistics, reporter)
         self.pages = KeyPages(self.scanner)
+        self.processes = Processes(self.scanner, self.statistics, reporter)
         self.notes = Notes(self.scanner, reporter)

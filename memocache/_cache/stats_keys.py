@@ -50,6 +50,11 @@ class StatsKeys:
         rest = f"h:{day}"
         return self._layout.key("s", self._layout.bucket(rest), rest)
 
+    def processes(self, hour: int) -> str:
+        """Where the processes of an hour are told."""
+        rest = f"w:{hour}"
+        return self._layout.key("s", self._layout.bucket(rest), rest)
+
     def note(self, name: str) -> str:
         """Where a note of a dashboard is: a part of its history."""
         return self._layout.key("s", self._layout.bucket("n"), f"n:{name}")

@@ -29,6 +29,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memocache._cache.process_counts import counts_of, deltas_of, details_of
+from memocache._cache.process_rows import HOUR, row_tally
 from memocache._cache.stats_keys import DAY, LAST_CALL, StatsKeys
 from memocache._runtime.budget import DIRECT_SECONDS, Budget
 from memocache._runtime.drivers import arun, run
@@ -103,6 +104,8 @@ class StatsReporter:
         self._sent: dict[str, dict[str, int]] = {}
         self._sent_details: dict[str, dict[str, int]] = {}
         self._sent_operations = self.guard.operations.read()
+        self._token = ""
+        """What tells this cache from others of its process; nothing before its first flush."""
         self._closed = False
         self._flushing = threading.Lock()
         # held by the thread while it sends: who ends the process waits for that, for it would be cut off half way
@@ -258,6 +261,11 @@ class StatsReporter:
             Tally(self.keys.access(key), {"n": hits}, {"last": int(last * 1000)}, DAY * 1000)
             for key, (hits, last) in touched.items()
         ]
+        if tallies and self._token:
+            now = self._clock.time()
+            tallies.append(row_tally(self.keys.processes(int(now) // HOUR), self._token, counts, now))
+        elif tallies:
+            self._token = os.urandom(4).hex()
         return Flush(self._numbered(tallies, sender), touched, sender, time.monotonic())
 
     def _numbered(self, tallies: list[Tally], sender: Sender) -> list[Tally]:

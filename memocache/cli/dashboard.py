@@ -4,16 +4,46 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Annotated
 
 import typer
 
-from memocache.cli._common import Failure, PrefixOption, UrlOption, console, opened, where
+from memocache import Cache
+from memocache.cli._common import Failure, console, opened, where
+
+
+@contextmanager
+def caches_of(urls: Sequence[str], prefixes: Sequence[str]) -> Iterator[dict[str, Cache]]:
+    """A cache for each prefix on each backend, by the name that is shown; one store may be there before the program
+    that fills it.
+    """
+    urls, prefixes = list(dict.fromkeys(urls)), list(dict.fromkeys(prefixes))
+    named: dict[str, Cache] = {}
+    with ExitStack() as stack:
+        for url in urls:
+            for prefix in prefixes:
+                name = where(url) if len(prefixes) == 1 else f"{where(url)} {prefix}"
+                while name in named:  # the same place, by other options
+                    name += " again"
+                if named:
+                    secret = os.environ.get("MEMOCACHE_SECRET") or None
+                    named[name] = stack.enter_context(Cache(url, prefix=prefix, secret=secret))
+                else:
+                    named[name] = stack.enter_context(opened(url, prefix, made=True))
+        yield named
 
 
 def dashboard(
-    url: UrlOption = "memory://",
-    prefix: PrefixOption = "memo",
+    url: Annotated[
+        list[str] | None,
+        typer.Option("--url", metavar="URL", help="The backend; several times for several.  [env var: MEMOCACHE_URL]"),
+    ] = None,
+    prefix: Annotated[
+        list[str] | None,
+        typer.Option("--prefix", metavar="TEXT", help="The prefix, or several.  [env var: MEMOCACHE_PREFIX]"),
+    ] = None,
     host: Annotated[
         str, typer.Option(metavar="HOST", help="Where to listen; beyond this machine a token is demanded.")
     ] = "127.0.0.1",
@@ -50,17 +80,15 @@ def dashboard(
             listener.listen(128)  # before it is said where: who reads that may ask at once
         except OSError as error:
             raise Failure(f"cannot listen on {host} port {port}: {error.strerror}; try another --port") from None
-        with opened(url, prefix, made=True) as cache:  # it may be running before the program is
+        # not by envvar=: that would make two of a prefix with a space
+        urls = url or [os.environ.get("MEMOCACHE_URL") or "memory://"]
+        with caches_of(urls, prefix or [os.environ.get("MEMOCACHE_PREFIX") or "memo"]) as caches:
             app = application(
-                cache,
-                token=token,
-                read_only=read_only,
-                show_values=show_values,
-                hosts=allowed_host or (),
-                title=where(url),
+                caches, token=token, read_only=read_only, show_values=show_values, hosts=allowed_host or ()
             )
             shown = f"[{host}]" if ":" in host else host
-            console().print(f"http://{shown}:{listener.getsockname()[1]}/ shows {where(url)}; Ctrl-C ends it")
+            what = ", ".join(caches)
+            console().print(f"http://{shown}:{listener.getsockname()[1]}/ shows {what}; Ctrl-C ends it")
             # no access log: addresses of pages name keys; only stated proxies are believed where a request came from
             config = uvicorn.Config(
                 app,

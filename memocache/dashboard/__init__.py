@@ -5,10 +5,11 @@
     from memocache.dashboard import dashboard
 
     app = dashboard(cache)  # an ASGI application: serve it, or mount it
+    app = dashboard({"shop": cache, "search": other})  # several caches, one after the other
 """
 
 from __future__ import annotations
 
-from memocache.dashboard._app import dashboard
+from memocache.dashboard._application import dashboard
 
 __all__ = ["dashboard"]

@@ -11,12 +11,13 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from memocache._cache.cache import Cache
 from memocache.exceptions import MemocacheError
 
 log = logging.getLogger("memocache.dashboard")
-KINDS = ("key", "function", "glob", "tag")
+KINDS = ("key", "function", "functions", "glob", "tag")
 KEPT = 200
 
 
@@ -35,6 +36,11 @@ class Action(NamedTuple):
 def matching(pattern: str, names: Iterable[str]) -> list[str]:
     """The function names that a pattern reaches."""
     return sorted(name for name in names if name == pattern or fnmatch.fnmatchcase(name, pattern))
+
+
+def named(target: str) -> list[str]:
+    """The names that stand in a target of several functions: each quoted, with a space between."""
+    return [unquote(name, errors="surrogatepass") for name in target.split(" ") if name]
 
 
 class Actions:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from math import isinf
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -23,12 +21,11 @@ from memocache._cache.cache import Cache
 from memocache._cache.doctor import examine
 from memocache._runtime.drivers import arun
 from memocache.dashboard import _template_filters as _show
-from memocache.dashboard._actions import KINDS, Actions, matching
+from memocache.dashboard._actions import KINDS, Actions, matching, named
 from memocache.dashboard._history import RANGES
-from memocache.dashboard._poller import IDLE, WATCHED, Poller
+from memocache.dashboard._poller import HotKey, Poller
 from memocache.dashboard._rendering import Answers
-from memocache.dashboard._requests import address, asked, base, form, integer
-from memocache.dashboard._security import Gate
+from memocache.dashboard._requests import address, asked, base, every, form, integer
 from memocache.dashboard._sessions import HELD_SECONDS, MOST_HELD, Session, Sessions, Throttle, same
 from memocache.exceptions import ConfigurationError, MemocacheError
 from memocache.typing import MISSING
@@ -47,65 +44,48 @@ SORTS: dict[str, Callable[[Any], Any]] = {
     "faults": lambda one: one.faults,
 }
 Page = Callable[[Request], Awaitable[Response]]
+Siblings = Sequence[tuple[str, str]]
+"""Where the pages of several caches are, and what each is called."""
 
 
-def dashboard(
-    cache: Cache,
-    *,
-    token: str | None = None,
-    read_only: bool = False,
-    show_values: bool = False,
-    hosts: Iterable[str] = (),
-    title: str = "",
-    watched: float = WATCHED,
-    idle: float = IDLE,
-) -> Starlette:
-    """An ASGI application that shows `cache` and its fleet; serve it alone or mount it under any path.
+class Door(NamedTuple):
+    """Who has come in, and who tried to."""
 
-    Args:
-        token: what must be given to log in; None: only this machine is answered, unless `hosts` names others.
-        read_only: refuse every action, on the server.
-        show_values: show values of single keys (as ``repr``, at most 4,096 characters).
-        hosts: the names by which it may be reached (the ``Host`` header, and the ``Origin`` of its own forms behind a
-            proxy that does not pass ``Host``); left out, this machine's own without a token, any with one. Give them
-            without a token only where your application asks who it is before us.
-        title: what is shown beside the name, such as where the backend is. Never give it a URL with a password.
-        watched: seconds between looks at the backend while somebody watches.
-        idle: the same while nobody does.
-
-    Raises `ValueError` for an empty token.
-    """
-    if token is not None and not token.strip():
-        raise ValueError("token= takes a text that is not empty")
-    pages = Pages(cache, token, read_only, show_values, title, Poller(cache, watched=watched, idle=idle))
-
-    @asynccontextmanager
-    async def life(_: Starlette) -> AsyncIterator[None]:
-        pages.poller.start()
-        yield
-        await pages.poller.stop()
-
-    app = Starlette(routes=pages.routes(), lifespan=life)
-    app.add_middleware(Gate, token=token is not None, hosts=tuple(hosts))
-    return app
+    sessions: Sessions
+    throttle: Throttle
 
 
 class Pages:
     """What each address answers."""
 
     def __init__(
-        self, cache: Cache, token: str | None, read_only: bool, show_values: bool, title: str, poller: Poller
+        self,
+        cache: Cache,
+        token: str | None,
+        read_only: bool,
+        show_values: bool,
+        title: str,
+        poller: Poller,
+        door: Door | None = None,
+        siblings: Siblings = (),
     ) -> None:
+        """`door` is shared by the pages of several caches; `siblings` are where these are, this one's among them."""
         self.cache = cache
         self.poller = poller
         self._token = token
         self._show_values = show_values
-        self._sessions = Sessions()
-        self._throttle = Throttle()
+        self._door = door or Door(Sessions(), Throttle())
+        self._own = next((f"/{slug}" for slug, name in siblings if name == title), "")
         self._actions = Actions(cache)
         self._read_only = read_only
         answers = Answers(
-            poller, read_only=read_only, show_values=show_values, title=title, has_token=token is not None
+            poller,
+            read_only=read_only,
+            show_values=show_values,
+            title=title,
+            has_token=token is not None,
+            siblings=siblings,
+            own=self._own,
         )
         self._page, self._message = answers.page, answers.message
 
@@ -117,6 +97,7 @@ class Pages:
             page("/data", self._known(self.data)),
             page("/functions", self._known(self.functions)),
             page("/function", self._known(self.function)),
+            page("/processes", self._known(self.processes)),
             page("/key", self._known(self.key)),
             page("/health", self._known(self.health)),
             page("/audit", self._known(self.audit)),
@@ -136,14 +117,14 @@ class Pages:
         @functools.wraps(page)
         async def answer(request: Request) -> Response:
             now = time.monotonic()
-            session = self._sessions.find(request.cookies.get(COOKIE, ""), now)
+            session = self._door.sessions.find(request.cookies.get(COOKIE, ""), now)
             fresh = session is None
             if session is None:
                 if self._token is not None:
                     if request.url.path.endswith("/data"):
                         return JSONResponse({"error": "log in"}, 401)
                     return RedirectResponse(base(request) + "/login", 303)
-                session = self._sessions.begin(now)
+                session = self._door.sessions.begin(now)
             request.state.session = session
             if request.method == "POST":
                 refused = await self._unfit(request, session)
@@ -165,11 +146,15 @@ class Pages:
             return self._message(request, 403, "Refused", "The form was not made in this session. Load its page again.")
         return None
 
+    def _root(self, request: Request) -> str:
+        """The path under which all pages are, those of other caches too: a session is for all."""
+        return base(request).removesuffix(self._own)
+
     def _give(self, request: Request, response: Response, session: Session) -> None:
         response.set_cookie(
             COOKIE,
             session.id,
-            path=(base(request) or "") + "/",
+            path=self._root(request) + "/",
             httponly=True,
             samesite="strict",
             secure=request.url.scheme == "https",
@@ -185,7 +170,7 @@ class Pages:
         """A session for who knows the token. After five wrong tries a minute from an address, its next ones are
         answered late.
         """
-        now, who, throttle = time.monotonic(), address(request), self._throttle
+        now, who, throttle = time.monotonic(), address(request), self._door.throttle
         given = await form(request)
         if self._token is None or given is None or not same(given.get("token", ""), self._token):
             wait = throttle.wait(who, now)
@@ -202,14 +187,14 @@ class Pages:
             answer.headers["Retry-After"] = str(int(wait) + 1)
             return answer
         response = RedirectResponse(base(request) + "/", 303)
-        self._give(request, response, self._sessions.begin(now))
+        self._give(request, response, self._door.sessions.begin(now))
         return response
 
     async def logout(self, request: Request) -> Response:
         """Forget the session."""
-        self._sessions.end(request.state.session)
+        self._door.sessions.end(request.state.session)
         response = RedirectResponse(base(request) + "/login", 303)
-        response.delete_cookie(COOKIE, path=base(request) + "/")
+        response.delete_cookie(COOKIE, path=self._root(request) + "/")
         return response
 
     # -- pages
@@ -271,8 +256,9 @@ class Pages:
         if one is None:
             return self._message(request, 404, "No such function", "No process of the fleet has counted calls of it.")
         details, page, trouble = None, None, ""
+        hot: list[HotKey] = []
         try:
-            details = await self.poller.details(name)
+            details, hot = await self.poller.details(name)
             if asked(request).get("keys") == "1":
                 page = await self.cache.aio.keys_page(name, asked(request).get("cursor"), KEYS)
         except ConfigurationError:
@@ -280,7 +266,20 @@ class Pages:
         except MemocacheError as error:
             trouble = f"The backend does not answer: {error}"
         spark = self.poller.history.spark(name)
-        return self._page(request, "function.html", one=one, details=details, page=page, problem=trouble, spark=spark)
+        shown: dict[str, Any] = {"one": one, "details": details, "hot": hot, "page": page, "spark": spark}
+        return self._page(request, "function.html", **shown, problem=trouble)
+
+    async def processes(self, request: Request) -> Response:
+        """Who calls: a row for each process."""
+        await self.poller.watch()
+        try:
+            rows, problem = await self.poller.processes(), ""
+        except (MemocacheError, OSError) as error:
+            rows, problem = [], str(error)
+        now = time.time()
+        return self._page(
+            request, "processes.html", rows=rows[:ROWS], more=max(0, len(rows) - ROWS), problem=problem, now=now
+        )
 
     async def key(self, request: Request) -> Response:
         """All that is known of one entry."""
@@ -319,8 +318,10 @@ class Pages:
     async def audit(self, request: Request) -> Response:
         """What was done from here."""
         await self.poller.watch()
-        number = integer(asked(request).get("done", ""))
-        return self._page(request, "audit.html", done=list(self._actions.done), number=number)
+        last = integer(asked(request).get("done", ""))
+        first = integer(asked(request).get("from", "")) or last
+        fresh = [one for one in self._actions.done if first <= one.number <= last]
+        return self._page(request, "audit.html", done=list(self._actions.done), fresh=fresh)
 
     # -- actions
 
@@ -328,10 +329,13 @@ class Pages:
         """What an invalidation would affect, and the button that does it."""
         await self.poller.watch()
         kind, target = asked(request).get("kind", ""), asked(request).get("target", "")
+        if kind == "functions":
+            target = " ".join(every(request, "target")[:ROWS])
         if kind not in KINDS or not target:
             return self._page(request, "find.html")
         names = self.poller.stats.functions if self.poller.stats else {}
-        return self._page(request, "ask.html", kind=kind, target=target, reached=matching(target, names))
+        reached = named(target) if kind == "functions" else matching(target, names)
+        return self._page(request, "ask.html", kind=kind, target=target, reached=reached)
 
     async def invalidate(self, request: Request) -> Response:
         """Do it, and show what came of it."""
@@ -343,5 +347,6 @@ class Pages:
         if kind not in KINDS or not target:
             return self._message(request, 400, "Nothing to do", "Say what is to be forgotten.")
         names = self.poller.stats.functions if self.poller.stats else {}
-        action = await self._actions.invalidate(kind, target, address(request), names)
-        return RedirectResponse(f"{base(request)}/audit?done={action.number}", 303)
+        each = [("function", name) for name in named(target)[:ROWS]] if kind == "functions" else [(kind, target)]
+        done = [await self._actions.invalidate(one, what, address(request), names) for one, what in each]
+        return RedirectResponse(f"{base(request)}/audit?from={done[0].number}&done={done[-1].number}", 303)

@@ -8,12 +8,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from memocache._cache.cache import Cache
+from memocache._cache.process_rows import ProcessRow
 from memocache._runtime.drivers import arun
 from memocache.dashboard._history import DAY, History
 from memocache.exceptions import MemocacheError
-from memocache.stats import CacheStats, FunctionDetails
+from memocache.stats import CacheStats, EntryInfo, FunctionDetails
 
 WATCHED = 2.0
 IDLE = 15.0
@@ -25,8 +28,17 @@ DETAILED = 64
 """Functions of which it is kept."""
 FIRST = 2.0
 """Seconds that a first page waits for the first look."""
+SIZED = 2**21
+"""Bytes of entries that are read to show what the hottest keys hold: what a key holds is known with all of it alone."""
 NOTED = 8 * DAY
 """Seconds for which the backend keeps what is noted."""
+
+
+class HotKey(NamedTuple):
+    """One of the hottest keys, and its entry; None where there is none, or it was not read."""
+
+    key: str
+    entry: EntryInfo | None
 
 
 class Poller:
@@ -43,7 +55,8 @@ class Poller:
         self._first = asyncio.Event()
         self._wanted = asyncio.Event()
         self._asked_at = float("-inf")
-        self._details: dict[str, tuple[float, FunctionDetails | None]] = {}
+        self._details: dict[str, tuple[float, Any, Any]] = {}
+        self._processes: tuple[float, list[ProcessRow]] = float("-inf"), []
         self._restored = False
 
     async def watch(self) -> None:
@@ -66,16 +79,34 @@ class Poller:
             self._task = loop.create_task(self._poll(), name="memocache-dashboard")
         return self._task.get_loop() is loop
 
-    async def details(self, name: str) -> FunctionDetails | None:
-        """The details of a function, at most `DETAILS` old. Raises `BackendError`."""
-        at, known = self._details.get(name, (float("-inf"), None))
+    async def details(self, name: str) -> tuple[FunctionDetails | None, list[HotKey]]:
+        """The details of a function and its hottest keys, at most `DETAILS` old. Raises `BackendError`."""
+        at, *known = self._details.get(name, (float("-inf"), None, []))
         if time.monotonic() - at >= DETAILS:
-            known = await self._cache.aio.details(name, "fleet")
+            found = await self._cache.aio.details(name, "fleet")
+            known = [found, await self._hot_keys(found.hottest if found is not None else [])]
             self._details.pop(name, None)
-            self._details[name] = time.monotonic(), known
+            self._details[name] = time.monotonic(), *known
             while len(self._details) > DETAILED:
                 del self._details[next(iter(self._details))]
-        return known
+        return known[0], known[1]
+
+    async def _hot_keys(self, keys: Sequence[str]) -> list[HotKey]:
+        """What each key's entry says; no more of them than `SIZED` bytes are read."""
+        found, read = [], 0
+        for key in keys:
+            info = await self._cache.aio.inspect(key) if read < SIZED else None
+            read += info.size_bytes if info is not None else 0
+            found.append(HotKey(key, info))
+        return found
+
+    async def processes(self) -> list[ProcessRow]:
+        """The processes that told of themselves lately, as of at most `watched` seconds ago. Raises `BackendError`."""
+        at, rows = self._processes
+        if time.monotonic() - at >= self._watched:
+            rows = await arun(self._cache._operations.processes.rows())
+            self._processes = time.monotonic(), rows
+        return rows
 
     async def look(self) -> None:
         """Look once, now."""

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, quote, urlencode
 from starlette.requests import ClientDisconnect, Request
 
 MAX_FORM = 64 * 1024
+MAX_FIELDS = 120
 
 
 def base(request: Request) -> str:
@@ -32,13 +33,21 @@ def asked(request: Request) -> dict[str, str]:
     return fields_of(request.scope["query_string"].decode("latin-1"))
 
 
+def every(request: Request, name: str) -> list[str]:
+    """All query parameters of a name."""
+    return _all_of(request.scope["query_string"].decode("latin-1")).get(name, [])
+
+
 def fields_of(text: str) -> dict[str, str]:
     """What is urlencoded in `text`, lone surrogates too; nothing where it is nonsense."""
+    return {name: values[0] for name, values in _all_of(text).items()}
+
+
+def _all_of(text: str) -> dict[str, list[str]]:
     try:
-        fields = parse_qs(text, keep_blank_values=True, max_num_fields=20, errors="surrogatepass")
+        return parse_qs(text, keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="surrogatepass")
     except ValueError:
         return {}
-    return {name: values[0] for name, values in fields.items()}
 
 
 def query(fields: dict[str, object]) -> str:

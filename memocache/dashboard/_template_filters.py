@@ -34,6 +34,11 @@ def rate(one: Any) -> float | None:
     return one.hits / calls if calls else None
 
 
+def ago(seconds: float) -> str:
+    """How long ago something was, in words."""
+    return "now" if seconds < 3 else f"{duration(seconds).replace('.0 ', ' ')} ago"
+
+
 def moment(at: float | None) -> str:
     """Epoch seconds as a time in UTC."""
     if at is None:
@@ -83,7 +88,9 @@ def bars(histogram: Histogram) -> list[Bar]:
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
+    "ago": ago,
     "bars": bars,
+    "before": str.removesuffix,
     "count": count,
     "line": line,
     "moment": moment,

@@ -16,6 +16,7 @@ AXE = Path(__file__).with_name("axe") / "axe.min.js"
 PAGES = (
     "",
     "functions",
+    "processes",
     "function?name=shop.price&keys=1",
     "key",
     "key?key={key}",
@@ -110,6 +111,21 @@ def test_forgetting_makes_the_next_call_compute(served: Callable[..., str], url:
         assert ran == [7, 7]
 
 
+def test_a_selection_outlasts_new_figures(served: Callable[..., str], load: subprocess.Popen[bytes], page: Any) -> None:
+    """What was ticked stays ticked while figures come in, and is what is asked about."""
+    page.goto(served() + "functions")
+    page.get_by_label("Select shop.price").check()
+    page.get_by_label("Select users.profile").check()
+    page.get_by_role("heading", name="Functions").click()  # the table has the focus no more
+    page.evaluate("document.activeElement.blur()")
+    page.wait_for_timeout(4_500)  # two of its rounds
+    page.get_by_role("button", name="Forget selected").click()
+    assert page.locator("ul.keys li").all_inner_texts() in (
+        ["shop.price", "users.profile"],
+        ["users.profile", "shop.price"],
+    )
+
+
 def test_it_is_whole_without_a_script(served: Callable[..., str], url: str, browser: Any) -> None:
     """With scripts off: figures, search, the question and the action all work."""
     with Cache(f"{url}?timeout=30") as cache:
@@ -117,12 +133,17 @@ def test_it_is_whole_without_a_script(served: Callable[..., str], url: str, brow
         cache.stats("fleet")
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
-    page.goto(served() + "functions")
+    address = served()
+    page.goto(address + "functions")
     page.get_by_label("Search by name").fill("shop")
     page.get_by_role("button", name="Search").click()
     assert "1 function matches" in page.locator("main").inner_text()
     page.get_by_label("Functions by pattern").fill("shop.*")
     page.get_by_role("button", name="Ask").first.click()
+    page.get_by_role("button", name="Forget").click()
+    page.goto(address + "functions")
+    page.get_by_label("Select shop.price").check()
+    page.get_by_role("button", name="Forget selected").click()
     page.get_by_role("button", name="Forget").click()
     assert "Done" in page.locator("main").inner_text()
     context.close()

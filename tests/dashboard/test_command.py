@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import memocache
+from memocache.cli.dashboard import caches_of
 
 pytest.importorskip("uvicorn")
 ROOT = Path(__file__).parents[2]
@@ -51,6 +52,14 @@ def test_ctrl_c_ends_it_cleanly() -> None:
     _, said = process.communicate(timeout=30)
     assert process.returncode == 130
     assert said == ""
+
+
+def test_several_caches_are_named() -> None:
+    """Each prefix on each backend is a cache of the dashboard, under a name of its own, without what a URL hides."""
+    with caches_of(["memory://", "null://", "memory://"], ["a", "b"]) as caches:
+        assert list(caches) == ["memory:// a", "memory:// b", "null:// a", "null:// b"]
+    with caches_of(["redis://user:secret@h:1/0", "redis://h:1/0?timeout=1"], ["a"]) as caches:
+        assert list(caches) == ["redis://h:1/0", "redis://h:1/0 again"]
 
 
 def test_what_it_refuses() -> None:

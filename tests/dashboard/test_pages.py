@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import re
+import socket
 import time
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
@@ -38,7 +40,7 @@ HOSTILE = (
     "?q=1#f&kind=glob",
     "{{ 7 * 7 }}",
 )
-PAGES = ("/", "/functions", "/key", "/health", "/audit", "/data")
+PAGES = ("/", "/functions", "/processes", "/key", "/health", "/audit", "/data")
 
 
 @pytest.fixture
@@ -186,6 +188,120 @@ def test_what_the_script_draws_is_not_sent_twice(cache: Cache, client: TestClien
         pages.poller.history.seen(cache.stats(), time.time() - 10 + at)
     assert re.search(r'points="[0-9]', client.get("/").text)
     assert not re.search(r'points="[0-9]', client.get("/", headers={"X-Live": "1"}).text)
+
+
+def test_hot_keys_have_hits_and_size(url: str) -> None:
+    """Each of a function's hottest keys is shown with its hits and the size of its entry; one that is gone with a dash,
+    and no more than a bounded number of bytes is read for it.
+    """
+    with Cache(f"{url}?timeout=30") as cache, client_of(dashboard(cache)) as client:
+        price = cache.cached(name="shop.price")(lambda item: "x" * 300_000)
+        for item in range(12):
+            for _ in range(item + 2):
+                price(item)
+        cache.delete(price.key_for(11))
+        rows = re.findall(r'<tr><th scope="row" class="keyof">.*?</tr>', client.get("/function?name=shop.price").text)
+        cells = [re.findall(r'<td class="n"[^>]*>([^<]+)</td>', row) for row in rows]
+    assert price.key_for(11) in rows[0]
+    assert cells[0][1] == "-"
+    assert cells[1] == ["11", "293.0 KiB"]
+    assert ["-", "-"] in cells[7:], "seven of them are 2 MiB"
+
+
+def test_each_process_has_a_row(url: str) -> None:
+    """Host, process, version, hit rate and when it was last seen, of each process that told of itself; whoever calls
+    is told apart from whoever looks on.
+    """
+    with Cache(f"{url}?timeout=30") as worker, Cache(f"{url}?timeout=30") as cache:
+        price = worker.cached(name="shop.price")(lambda: 1)
+        for _ in range(4):
+            price()
+            worker.stats("fleet")  # it tells of itself from the second time on
+        with client_of(dashboard(cache)) as client:
+            text = client.get("/processes").text
+    assert socket.gethostname() in text
+    assert f'<td class="n">{os.getpid()}</td>' in text
+    assert "75.0%" in text
+    assert re.search(r">(now|\d+ s ago)</td>", text)
+
+
+def test_in_a_process_of_its_own_it_is_the_one_row(cache: Cache, client: TestClient) -> None:
+    """On memory:// the process that serves is the only one."""
+    cache.cached(name="f")(lambda: 1)()
+    text = client.get("/processes").text
+    assert text.count('<th scope="row"') == 1
+    assert f'<td class="n">{os.getpid()}</td>' in text
+
+
+def test_several_functions_are_forgotten_together(cache: Cache, client: TestClient) -> None:
+    """Those that were selected, whatever their names, and no other; each is a line of the audit."""
+    names = ["shop.price", "two words", "l\nine\x00", "é\ud800", "left alone"]
+    functions = [cache.cached(name=name)(lambda: object()) for name in names]
+    before = [function() for function in functions]
+    quoted = re.findall(r'name="target" value="([^"]*)"', client.get("/functions", params={"sort": "name"}).text)
+    assert len(quoted) == 5
+    chosen = [quote(name, safe="", errors="surrogatepass") for name in names[:-1]]
+    assert set(chosen) < set(quoted)
+    asked = client.get("/invalidate?" + urlencode([("kind", "functions"), *(("target", one) for one in chosen)]))
+    assert asked.text.count("<li ") == 4
+    assert "left alone" not in asked.text
+    fields = dict(re.findall(r'name="(csrf|kind|target)" value="([^"]*)"', asked.text))
+    done = client.post("/invalidate", data=fields)
+    page = client.get(done.headers["location"]).text
+    assert page.count("<strong>Done:</strong>") == 4
+    after = [function() for function in functions]
+    assert [new is old for new, old in zip(after, before, strict=True)] == [False] * 4 + [True]
+
+
+def test_several_caches_have_one_door() -> None:
+    """Each cache has its pages under its number, a switch leads to the others, and who logged in is in everywhere."""
+    with Cache() as shop, Cache() as blog:
+        shop.cached(name="shop.price")(lambda: 1)()
+        blog.cached(name="blog.post")(lambda: 1)()
+        app = dashboard({"shop": shop, "<blog>": blog}, token="s3cret")
+        client = client_of(Starlette(routes=[Mount("/ops", app)]))
+        assert client.get("/ops/").headers["location"] == "/ops/1/"
+        assert client.get("/ops/2/functions").headers["location"] == "/ops/2/login"
+        into = client.post("/ops/2/login", data={"token": "s3cret"})
+        assert "path=/ops/;" in into.headers["set-cookie"].lower()
+        first, second = (client.get(f"/ops/{number}/functions").text for number in (1, 2))
+        assert "shop.price" in first
+        assert "blog.post" not in first
+        assert "blog.post" in second
+        switch = second.partition('aria-label="Caches"')[2].partition("</nav>")[0]
+        assert re.findall(r'<a href="(/ops/\d/)"( aria-current="true")?>([^<]+)</a>', switch) == [
+            ("/ops/1/", "", "shop"),
+            ("/ops/2/", ' aria-current="true"', "&lt;blog&gt;"),
+        ]
+        assert forget(client, "function", "blog.post", root="/ops/2").status_code == 303
+        page = client.get("/ops/1/")
+        assert client.post("/ops/1/logout", data={"csrf": csrf_of(page.text)}).status_code == 303
+        assert client.get("/ops/2/").status_code == 303
+    with pytest.raises(ValueError, match="at least one"):
+        dashboard({})
+
+
+def test_alerts_are_linked_and_sound(client: TestClient) -> None:
+    """The health page links rules for Prometheus; each names only metrics that are exported, and says what is wrong."""
+    yaml = pytest.importorskip("yaml")
+    prometheus = pytest.importorskip("memocache.instrumentation.prometheus")
+    link = re.search(r'href="(/static/[^"]+\.yml)"', client.get("/health").text)
+    assert link is not None
+    rules = yaml.safe_load(client.get(link[1]).text)["groups"][0]["rules"]
+    with Cache(MemoryBackend()) as cache:
+        cache.cached(name="f")(lambda: 1)()
+        families = [
+            family
+            for scope in ("process", "fleet")
+            for family in prometheus.PrometheusCollector(cache, scope=scope).collect()
+        ]
+    suffixes = {"counter": ["_total"], "histogram": ["_bucket"], "gauge": [""]}
+    exported = {family.name + suffix for family in families for suffix in suffixes[family.type]}
+    assert len(rules) > 5
+    for rule in rules:
+        assert set(re.findall(r"memocache_\w+", rule["expr"])) <= exported
+        assert rule["annotations"].keys() == {"summary", "description"}
+        assert rule["expr"].count("(") == rule["expr"].count(")")
 
 
 def test_history_begins_with_the_application(cache: Cache) -> None:
@@ -450,7 +566,7 @@ def test_read_only_refuses_on_the_server(cache: Cache) -> None:
     with client_of(dashboard(cache, read_only=True)) as client:
         page = client.get("/invalidate", params={"kind": "glob", "target": "*"})
         assert 'action="/invalidate"' not in page.text
-        session = next(iter(_pages(client)._sessions._sessions.values()))
+        session = next(iter(_pages(client)._door.sessions._sessions.values()))
         answer = client.post("/invalidate", data={"csrf": session.csrf, "kind": "glob", "target": "*"})
     assert answer.status_code == 403
     assert "Read only" in answer.text

@@ -49,7 +49,7 @@
     const page = new DOMParser().parseFromString(text, "text/html");
     for (const there of document.querySelectorAll("[data-live], #state")) {
       const now = page.getElementById(there.id);
-      if (!now || there.contains(document.activeElement) || there.innerHTML === now.innerHTML && there.title === now.title) continue;
+      if (!now || there.contains(document.activeElement) || there.querySelector("input:checked") || there.innerHTML === now.innerHTML && there.title === now.title) continue;
       there.replaceChildren(...now.childNodes);
       if (now.title) there.title = now.title;
     }
