@@ -28,6 +28,7 @@ SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
 PAGES = {
     "overview": "",
     "functions": "functions",
+    "processes": "processes",
     "function": "function?name=shop.price",
     "key": "key?key={key}",
     "health": "health",

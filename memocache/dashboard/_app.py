@@ -48,7 +48,7 @@ Siblings = Sequence[tuple[str, str]]
 """Where the pages of several caches are, and what each is called."""
 
 
-class Door(NamedTuple):
+class LogIns(NamedTuple):
     """Who has come in, and who tried to."""
 
     sessions: Sessions
@@ -66,15 +66,15 @@ class Pages:
         show_values: bool,
         title: str,
         poller: Poller,
-        door: Door | None = None,
+        log_ins: LogIns | None = None,
         siblings: Siblings = (),
     ) -> None:
-        """`door` is shared by the pages of several caches; `siblings` are where these are, this one's among them."""
+        """`log_ins` are shared by the pages of several caches; `siblings` are where these are, this one's among them."""
         self.cache = cache
         self.poller = poller
         self._token = token
         self._show_values = show_values
-        self._door = door or Door(Sessions(), Throttle())
+        self._log_ins = log_ins or LogIns(Sessions(), Throttle())
         self._own = next((f"/{slug}" for slug, name in siblings if name == title), "")
         self._actions = Actions(cache)
         self._read_only = read_only
@@ -117,14 +117,14 @@ class Pages:
         @functools.wraps(page)
         async def answer(request: Request) -> Response:
             now = time.monotonic()
-            session = self._door.sessions.find(request.cookies.get(COOKIE, ""), now)
+            session = self._log_ins.sessions.find(request.cookies.get(COOKIE, ""), now)
             fresh = session is None
             if session is None:
                 if self._token is not None:
                     if request.url.path.endswith("/data"):
                         return JSONResponse({"error": "log in"}, 401)
                     return RedirectResponse(base(request) + "/login", 303)
-                session = self._door.sessions.begin(now)
+                session = self._log_ins.sessions.begin(now)
             request.state.session = session
             if request.method == "POST":
                 refused = await self._unfit(request, session)
@@ -170,7 +170,7 @@ class Pages:
         """A session for who knows the token. After five wrong tries a minute from an address, its next ones are
         answered late.
         """
-        now, who, throttle = time.monotonic(), address(request), self._door.throttle
+        now, who, throttle = time.monotonic(), address(request), self._log_ins.throttle
         given = await form(request)
         if self._token is None or given is None or not same(given.get("token", ""), self._token):
             wait = throttle.wait(who, now)
@@ -187,12 +187,12 @@ class Pages:
             answer.headers["Retry-After"] = str(int(wait) + 1)
             return answer
         response = RedirectResponse(base(request) + "/", 303)
-        self._give(request, response, self._door.sessions.begin(now))
+        self._give(request, response, self._log_ins.sessions.begin(now))
         return response
 
     async def logout(self, request: Request) -> Response:
         """Forget the session."""
-        self._door.sessions.end(request.state.session)
+        self._log_ins.sessions.end(request.state.session)
         response = RedirectResponse(base(request) + "/login", 303)
         response.delete_cookie(COOKIE, path=self._root(request) + "/")
         return response

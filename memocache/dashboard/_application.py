@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse
 from starlette.routing import Mount, Route
 
 from memocache._cache.cache import Cache
-from memocache.dashboard._app import Door, Pages
+from memocache.dashboard._app import LogIns, Pages
 from memocache.dashboard._poller import IDLE, WATCHED, Poller
 from memocache.dashboard._requests import base
 from memocache.dashboard._security import Gate
@@ -51,10 +51,10 @@ def dashboard(
     caches = dict(cache) if isinstance(cache, Mapping) else {title: cache}
     if not caches:
         raise ValueError("dashboard() takes a cache, or at least one by its name")
-    door = Door(Sessions(), Throttle())
+    log_ins = LogIns(Sessions(), Throttle())
     siblings = [(str(number), name) for number, name in enumerate(caches, 1)] if len(caches) > 1 else []
     every = [
-        Pages(one, token, read_only, show_values, name, Poller(one, watched=watched, idle=idle), door, siblings)
+        Pages(one, token, read_only, show_values, name, Poller(one, watched=watched, idle=idle), log_ins, siblings)
         for name, one in caches.items()
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -105,7 +106,7 @@ def test_forgetting_makes_the_next_call_compute(served: Callable[..., str], url:
         price(7)
         assert ran == [7]
         page.get_by_role("button", name="Forget").click()
-        page.wait_for_url("**/audit?done=*")
+        page.wait_for_url(re.compile(r"/audit\?"))
         assert "Done" in page.locator("main").inner_text()
         price(7)
         assert ran == [7, 7]
@@ -226,4 +227,6 @@ def test_accessible(served: Callable[..., str], url: str, browser: Any, scheme: 
         found = page.evaluate("axe.run().then(r => r.violations.map(v => [v.impact, v.id, v.nodes[0].html]))")
         assert [one for one in found if one[0] in ("serious", "critical")] == [], path
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, path
+        if path.endswith(("functions", "processes")):  # the columns that count are seen without scrolling
+            assert page.evaluate("(e => e.scrollWidth - e.clientWidth)(document.querySelector('.scroll'))") <= 0, path
     context.close()

@@ -566,7 +566,7 @@ def test_read_only_refuses_on_the_server(cache: Cache) -> None:
     with client_of(dashboard(cache, read_only=True)) as client:
         page = client.get("/invalidate", params={"kind": "glob", "target": "*"})
         assert 'action="/invalidate"' not in page.text
-        session = next(iter(_pages(client)._door.sessions._sessions.values()))
+        session = next(iter(_pages(client)._log_ins.sessions._sessions.values()))
         answer = client.post("/invalidate", data={"csrf": session.csrf, "kind": "glob", "target": "*"})
     assert answer.status_code == 403
     assert "Read only" in answer.text

@@ -8,6 +8,7 @@
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const bytes = (v) => { for (const u of ["B", "KiB", "MiB", "GiB"]) { if (v < 1024) return v.toFixed(u === "B" ? 0 : 1) + " " + u; v /= 1024; } return v.toFixed(1) + " TiB"; };
   const number = (v) => v >= 1e6 ? (v / 1e6).toFixed(1) + "M" : v >= 1e4 ? (v / 1e3).toFixed(0) + "k" : String(+v.toPrecision(3));
+  const POWERS = Array.from({ length: 50 }, (_, i) => 2 ** i); // round numbers of bytes
   const when = (v, span) => { const d = new Date(v * 1000); return span > 2 * 86400 ? d.toLocaleDateString("en", { month: "short", day: "numeric" }) : d.toTimeString().slice(0, span < 180 ? 8 : 5); };
   const shown = { hit_rate: (v) => (v * 100).toFixed(0) + "%", memory: bytes, saved: (v) => number(v) + " s" };
 
@@ -22,7 +23,7 @@
         width: box.clientWidth, height: box.clientHeight, padding: [6, 4, 0, 0], legend: { show: false }, cursor: { y: false },
         scales: { y: { range: key === "hit_rate" ? [0, 1] : (u, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
         axes: [{ stroke: css("--soft"), grid: { show: false }, ticks: { show: false }, size: 26, space: 70, values: (u, all) => all.map((v) => when(v, u.scales.x.max - u.scales.x.min)), font: "11px system-ui" },
-               { stroke: css("--soft"), grid: { stroke: css("--line"), width: 1 }, ticks: { show: false }, size: 64, space: 34, font: "11px system-ui", values: (u, all) => all.map(form) }],
+               { stroke: css("--soft"), grid: { stroke: css("--line"), width: 1 }, ticks: { show: false }, size: 64, space: 34, font: "11px system-ui", values: (u, all) => all.map(form), ...(key === "memory" && { incrs: POWERS }) }],
         series: [{}, { stroke: css("--accent"), fill: css("--tint"), width: 1.5, spanGaps: false, points: { show: false } }],
       }, [columns.at, columns[key]], box));
       box.setAttribute("role", "img");
