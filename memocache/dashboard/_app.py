@@ -69,7 +69,7 @@ class Pages:
         log_ins: LogIns | None = None,
         siblings: Siblings = (),
     ) -> None:
-        """`log_ins` are shared by the pages of several caches; `siblings` are where these are, this one's among them."""
+        """Several caches share `log_ins`; `siblings` are where the pages of each are, of this one too."""
         self.cache = cache
         self.poller = poller
         self._token = token
