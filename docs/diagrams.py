@@ -135,7 +135,7 @@ PICTURES = {
                 *("not there, or not fresh", "fresh", "the value; no other module has run"),
             ),
             (
-                "_calls/fast_path: the key (_calls/call_key), and one read of entry and markers",
+                "_calls/remote_hit: the key (_calls/call_key), and one read of entry and markers",
                 *("anything else", "a plain fresh hit", "the value, decoded by codecs/"),
             ),
             (

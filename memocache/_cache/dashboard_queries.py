@@ -18,8 +18,8 @@ from collections.abc import Generator, Hashable, Mapping, Sequence
 from math import isinf
 from typing import Any, NamedTuple
 
-from memocache._cache.key_resolution import S
-from memocache._cache.process_counts import counts_of
+from memocache._cache.counter_snapshots import counts_of
+from memocache._cache.key_locator import S
 from memocache._cache.process_rows import HOUR, ProcessRow, own_row, rows_of
 from memocache._cache.scan import Scanner
 from memocache._cache.statistics import Statistics, of_fleet

@@ -11,9 +11,9 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, cast
 
-from memocache._cache.key_resolution import KeyResolver, S, tags_of
+from memocache._cache.key_locator import KeyResolver, S, tags_of
 from memocache._calls.engine import UNREACHABLE_FOUND, Engine
-from memocache._calls.keyed_call import KeyedCall
+from memocache._calls.get_or_compute import KeyedCall
 from memocache._calls.options import plain_tags, ttl_setting
 from memocache._runtime import events
 from memocache._runtime.budget import DIRECT_SECONDS, Budget

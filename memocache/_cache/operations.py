@@ -7,11 +7,11 @@ the module of its name; nothing is decided here.
 from __future__ import annotations
 
 from memocache._cache.dashboard_queries import FunctionDetailsReader, KeyPages, Notes, Processes
-from memocache._cache.function_names import FunctionNames
+from memocache._cache.function_registry import FunctionNames
 from memocache._cache.health import HealthCheck
 from memocache._cache.inspect import Inspector
 from memocache._cache.invalidation import Invalidation
-from memocache._cache.key_resolution import KeyResolver
+from memocache._cache.key_locator import KeyResolver
 from memocache._cache.key_value import KeyValue
 from memocache._cache.scan import Scanner
 from memocache._cache.statistics import Statistics

@@ -15,7 +15,7 @@ from math import inf, isinf
 from operator import itemgetter
 from typing import Any
 
-from memocache._cache.function_names import FunctionNames
+from memocache._cache.function_registry import FunctionNames
 from memocache._cache.gone_functions import GoneFunctions
 from memocache._cache.inspect import Inspector
 from memocache._cache.scan import PAUSE, Scanner, in_parts

@@ -28,7 +28,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from memocache._cache.process_counts import counts_of, deltas_of, details_of
+from memocache._cache.counter_snapshots import counts_of, deltas_of, details_of
 from memocache._cache.process_rows import HOUR, row_tally
 from memocache._cache.stats_keys import DAY, LAST_CALL, StatsKeys
 from memocache._runtime.budget import DIRECT_SECONDS, Budget

@@ -19,7 +19,7 @@ from memocache._calls.cache_core import Core, Services
 from memocache._calls.call_key import Places
 from memocache._calls.engine import Engine
 from memocache._runtime.singleflight import Flights
-from memocache._stores.layered.process_bound import ProcessBoundStore
+from memocache._stores.layered.unshared_entries import ProcessBoundStore
 from memocache._stores.memory.store import LocalStore
 from memocache._stores.memory.tier import LocalTier
 from memocache._stores.remote.guard import BackendGuard, tell_of_writes

@@ -18,14 +18,14 @@ from typing import Any, cast
 
 from memocache._calls import bulk_lookup as _many
 from memocache._calls.cache_core import Core
-from memocache._calls.call import Call, Lead
+from memocache._calls.call_context import Call, Lead
 from memocache._calls.call_key import Binding
-from memocache._calls.call_status import bypassed, status_of
 from memocache._calls.engine import Engine
 from memocache._calls.function import Function
-from memocache._calls.function_state import State, no_look
+from memocache._calls.lazy_binding import State, no_look
 from memocache._calls.loader_answer import by_id, hashable, ids_of
 from memocache._calls.signature import Values
+from memocache._calls.with_status import bypassed, status_of
 from memocache._calls.wrapper import Memoized
 from memocache._runtime import events
 from memocache._runtime.effects import Effect, Steps, Wait

@@ -10,16 +10,16 @@ from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
-from memocache._calls.call import Call
+from memocache._calls.call_context import Call
 from memocache._calls.call_key import Binding
 from memocache._calls.engine import UNREACHABLE_FOUND, Engine
-from memocache._calls.fast_path import Question, address_of, question
+from memocache._calls.remote_hit import Question, address_of, question
 from memocache._calls.signature import Values
 from memocache._runtime.budget import Budget
 from memocache._runtime.effects import Effect, Steps
 from memocache._runtime.outcome import Outcome
 from memocache._runtime.side_by_side import SideBySide
-from memocache._stores.layered.process_bound import ProcessBoundStore
+from memocache._stores.layered.unshared_entries import ProcessBoundStore
 from memocache._stores.remote import envelope as _envelope
 from memocache._stores.remote.envelope_io import UNFIT
 from memocache._stores.remote.store import SharedStore

@@ -21,8 +21,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from memocache._calls.code_digest import code_digest
-from memocache._calls.editions import edition
 from memocache._calls.keys.canonical import canonical
+from memocache._calls.redefinitions import edition
 from memocache._calls.signature import declared
 from memocache._runtime.object_identity import NoIdentity, function_path, inherited, type_name
 

@@ -13,7 +13,7 @@ from contextvars import Token as Reset
 from time import monotonic
 from typing import Any, Final
 
-from memocache._calls.call import Lead
+from memocache._calls.call_context import Lead
 from memocache._calls.call_key import Binding
 from memocache._calls.engine import Engine
 from memocache._calls.options import Options

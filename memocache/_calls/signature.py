@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping
 from inspect import Parameter
 from typing import Any
 
-from memocache._calls.lookup_source import COMPUTE, LOOKUP, METHOD_KEY, MISS_ASYNC, MISS_SYNC, SPELLED
+from memocache._calls.lookup_codegen import COMPUTE, LOOKUP, METHOD_KEY, MISS_ASYNC, MISS_SYNC, SPELLED
 from memocache._runtime import free_threading
 
 _LONGEST = 1024

@@ -8,7 +8,7 @@ from typing import Any, NoReturn, cast
 from memocache._calls.cache_core import Core
 from memocache._calls.call_key import Binding
 from memocache._calls.function import Function
-from memocache._calls.function_state import State, no_look
+from memocache._calls.lazy_binding import State, no_look
 from memocache._calls.stream_call import StreamCall
 from memocache._calls.wrapper import Memoized
 from memocache._runtime.drivers import arun, run, unwrap

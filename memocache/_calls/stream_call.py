@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from memocache._calls.cache_core import Core
-from memocache._calls.call import Call, Lead
+from memocache._calls.call_context import Call, Lead
 from memocache._calls.call_key import Binding
-from memocache._calls.call_status import status_of
 from memocache._calls.leading import AGAIN
-from memocache._calls.recording import Recording, measured
 from memocache._calls.signature import Values
+from memocache._calls.stream_recording import Recording, measured
+from memocache._calls.with_status import status_of
 from memocache._runtime.effects import Compute, Spawn, Steps
 from memocache._runtime.outcome import Outcome
 from memocache._runtime.singleflight import LEADING, Flight, Role

@@ -20,14 +20,14 @@ from memocache._calls import bulk_lookup
 from memocache._calls.cache_core import Core
 from memocache._calls.call_entries import invalidate_call, peek_call, put_call
 from memocache._calls.call_key import Binding
-from memocache._calls.call_status import (
+from memocache._calls.function import Function
+from memocache._calls.lazy_binding import State
+from memocache._calls.with_status import (
     call_with_status,
     direct_with_status,
     map_directly_with_status,
     map_with_status,
 )
-from memocache._calls.function import Function
-from memocache._calls.function_state import State
 from memocache._runtime.drivers import arun, run, unwrap
 from memocache._runtime.effects import Steps
 from memocache._runtime.outcome import Outcome

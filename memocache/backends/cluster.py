@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
-from memocache.backends._cluster.fan_out import Job, Plan
+from memocache.backends._cluster.node_plans import Job, Plan
 from memocache.backends._cluster.operations import Call, ClusterCommands
 from memocache.backends._cluster.router import Router
 from memocache.backends._cluster.slots import slot_of

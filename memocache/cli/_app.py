@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from memocache.cli import dashboard, demo, doctor, entries, explain, forget, ping, stats
+from memocache.cli import dashboard, demo, doctor, explain, invalidate, keys_and_inspect, ping, stats
 from memocache.cli._common import Failure, printable
 from memocache.exceptions import MemocacheError
 
@@ -25,11 +25,11 @@ app.command("demo")(demo.demo)
 app.command("ping")(ping.ping)
 app.command("stats")(stats.stats)
 app.command("top")(stats.top)
-app.command("keys")(entries.keys)
-app.command("inspect")(entries.inspect)
-app.command("invalidate")(forget.invalidate)
-app.command("clear")(forget.clear)
-app.command("purge")(forget.purge)
+app.command("keys")(keys_and_inspect.keys)
+app.command("inspect")(keys_and_inspect.inspect)
+app.command("invalidate")(invalidate.invalidate)
+app.command("clear")(invalidate.clear)
+app.command("purge")(invalidate.purge)
 app.command("explain")(explain.explain)
 app.command("doctor")(doctor.doctor)
 app.command("dashboard")(dashboard.dashboard)

@@ -22,7 +22,7 @@ from memocache.codecs import classes as _classes
 from memocache.codecs import dataframes as _frames
 from memocache.codecs import newer_types as _newer
 from memocache.codecs import out_of_band as _apart
-from memocache.codecs import registered as _registered
+from memocache.codecs import registered_types as _registered
 from memocache.codecs import return_types as _hints
 from memocache.codecs import single_use
 from memocache.codecs import value_paths as _paths

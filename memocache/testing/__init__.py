@@ -18,12 +18,12 @@ from memocache.testing.asserts import assert_computed, assert_hits
 from memocache.testing.clock import FakeClock
 
 if TYPE_CHECKING:
-    from memocache.testing.cache_swap import in_memory
+    from memocache.testing.caches_in_memory import in_memory
     from memocache.testing.contract import BackendContract
-    from memocache.testing.fake_server import FakeServer
     from memocache.testing.faults import FailingBackend, SlowBackend
     from memocache.testing.proxy import FaultProxy
     from memocache.testing.server_topologies import ClusterServer, SentinelTrio
+    from memocache.testing.stub_server import FakeServer
 
 __all__ = [
     "BackendContract",
@@ -43,11 +43,11 @@ _HOMES = {
     "BackendContract": "contract",
     "ClusterServer": "server_topologies",
     "FailingBackend": "faults",
-    "FakeServer": "fake_server",
+    "FakeServer": "stub_server",
     "FaultProxy": "proxy",
     "SentinelTrio": "server_topologies",
     "SlowBackend": "faults",
-    "in_memory": "cache_swap",
+    "in_memory": "caches_in_memory",
 }
 
 

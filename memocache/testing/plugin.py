@@ -37,7 +37,7 @@ def _memocache_marked(request: pytest.FixtureRequest) -> Iterator[None]:
         request.getfixturevalue(f"memocache_{kind}")
         yield
         return
-    from memocache.testing.cache_swap import in_memory
+    from memocache.testing.caches_in_memory import in_memory
 
     with in_memory(*caches):
         yield

@@ -16,7 +16,7 @@ from memocache.backends._redis.pool import Pool
 from memocache.backends._redis.resp import Ask, Op, command_bytes
 from memocache.backends._settings import RedisSettings
 from memocache.backends.redis import RedisBackend
-from memocache.testing.fake_server import FakeServer
+from memocache.testing.stub_server import FakeServer
 
 _MANY = 48
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from memocache.backends._cluster.fan_out import Plan, at_once
 from memocache.backends._cluster.node import Node, NotConnected
+from memocache.backends._cluster.node_plans import Plan, at_once
 from memocache.backends._cluster.operations import ClusterCommands
 from memocache.backends._cluster.router import Router
 from memocache.backends._cluster.slots import SLOTS, Address, SlotTable

@@ -48,7 +48,7 @@ WINGS: dict[str, tuple[frozenset[str], ...]] = {
             (
                 {"_settings", "base"},
                 {"_threads"},
-                {"_failures"},
+                {"_error_messages"},
                 {"_disk", "_redis", "memory", "null"},
                 {"_cluster", "disk", "redis"},
                 {"cluster", "sentinel"},

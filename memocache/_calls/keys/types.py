@@ -24,7 +24,7 @@ from zoneinfo import ZoneInfo
 from memocache._calls.keys import libraries, newer_types
 from memocache._calls.keys.instance_state import shape_of
 from memocache._runtime.object_identity import NoIdentity, inherited, mro_of
-from memocache.codecs import registered
+from memocache.codecs import registered_types
 from memocache.codecs.classes import error_state
 from memocache.codecs.known import table as known_types
 
@@ -34,7 +34,7 @@ def lowered(value: Any, cls: Any) -> tuple[Any, ...] | None:
     lower = _LOWER.get(id(cls))
     if lower is not None:
         return lower(value)
-    taught = registered.key_of(value, cls)
+    taught = registered_types.key_of(value, cls)
     if taught is not None:
         return taught
     own_key = inherited(cls, "__cache_key__")

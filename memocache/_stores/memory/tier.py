@@ -27,7 +27,7 @@ from memocache._stores.memory.miss_reasons import REMEMBERED, Causes
 from memocache._stores.memory.space_saving import SpaceSaving
 from memocache._stores.memory.table_index import TableIndex
 from memocache._stores.memory.tier_counts import PART, TierCounts
-from memocache._stores.memory.weak_references import Lifetimes
+from memocache._stores.memory.weak_keys import Lifetimes
 from memocache._stores.s3fifo import S3Fifo
 from memocache.stats import INVALIDATED
 from memocache.typing import MISSING, Clock, Missing

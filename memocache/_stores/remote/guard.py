@@ -21,7 +21,7 @@ from memocache._runtime.effects import Io, Steps
 from memocache._runtime.randomness import random
 from memocache._runtime.signal_exceptions import of_signal_handler
 from memocache._stores.remote.operation_counts import KIND_OF, OperationCounts
-from memocache.backends._failures import cause_of
+from memocache.backends._error_messages import cause_of
 from memocache.backends._threads import in_thread
 from memocache.backends.base import NO_ROOM, Busy, NodeFailure, NotAccepted, NotReached, ReplyError
 from memocache.exceptions import BackendError, MemocacheError

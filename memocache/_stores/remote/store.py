@@ -22,14 +22,14 @@ from typing import Any
 from memocache._runtime.effects import Effect
 from memocache._runtime.outcome import Outcome
 from memocache._stores.entry import Table
-from memocache._stores.remote import direct_write, lease, lease_batch, reader
+from memocache._stores.remote import direct_write, fast_read, lease, lease_batch
 from memocache._stores.remote import envelope as _envelope
 from memocache._stores.remote.compression import Compression
 from memocache._stores.remote.envelope_io import Shelf, milliseconds
+from memocache._stores.remote.fast_read import HitLog
 from memocache._stores.remote.guard import BackendGuard
 from memocache._stores.remote.keyspace import Layout, Site, Spot, entry_rest, plain_rest
 from memocache._stores.remote.lease_heartbeat import Keeper
-from memocache._stores.remote.reader import HitLog
 from memocache._stores.remote.signing import Sealer
 from memocache._stores.remote.sliding_expiry import Prolonger
 from memocache._stores.store import Address, Found, Record
@@ -61,7 +61,7 @@ class SharedStore(Shelf):
         )
         self.layout = layout
         self.hits = hits
-        self.read_now = reader.read_now_of(guard.backend)
+        self.read_now = fast_read.read_now_of(guard.backend)
         self.read_soon, self.reads_soon = guard.read_soon, guard.reads_soon
         self.outcomes: Any = guard.breaker.outcomes
         self.gets = guard.operations.gets
@@ -100,9 +100,9 @@ class SharedStore(Shelf):
         values = yield self.guard.io("read", [spot.entry, *spot.markers], budget=address.budget)
         return self.read(address, spot, values)
 
-    look_now = reader.look_now
-    glance = reader.glance
-    replied = reader.replied
+    look_now = fast_read.look_now
+    glance = fast_read.glance
+    replied = fast_read.replied
 
     def touch(self, address: Address, found: Found) -> None:
         """Count a hit on what was found."""

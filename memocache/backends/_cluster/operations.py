@@ -11,7 +11,7 @@ from functools import partial
 from itertools import groupby
 from typing import Any, NamedTuple, TypeAlias
 
-from memocache.backends._cluster.fan_out import Plan, at_once
+from memocache.backends._cluster.node_plans import Plan, at_once
 from memocache.backends._cluster.router import Router
 from memocache.backends._cluster.slots import Address, slot_of
 from memocache.backends._redis.commands import Commands, Transaction

@@ -1,6 +1,6 @@
 """Work on slots, carried to the nodes of a cluster that hold them: the table of slots, redirections, doubtful nodes.
 
-An operation on a cluster is a plan of `memocache.backends._cluster.fan_out`.
+An operation on a cluster is a plan of `memocache.backends._cluster.node_plans`.
 
 1. A piece of work lives in one slot; the pieces of an operation are carried out `at_once`.
 2. What a node refused to do (``MOVED``, ``ASK``, ``TRYAGAIN``) and what never reached one is done again where it
@@ -22,8 +22,8 @@ from typing import TypeVar
 
 from memocache._runtime.randomness import random
 from memocache.backends._cluster.client_tracking import ClusterTracking
-from memocache.backends._cluster.fan_out import Job, Plan
 from memocache.backends._cluster.node import DOUBTFUL, Node, may_repeat, translated, word_for
+from memocache.backends._cluster.node_plans import Job, Plan
 from memocache.backends._cluster.slots import Address, Redirect, SlotTable, parse_redirect, parse_slots
 from memocache.backends._redis.combinators import asking
 from memocache.backends._redis.connect import Dial, dialer

@@ -31,7 +31,7 @@ import lmdb
 from memocache.backends._disk.blob_files import BlobFiles
 from memocache.backends._disk.directory import unusable
 from memocache.backends._disk.environment import UNREADABLE, Environment, Foreign, since_boot
-from memocache.backends._disk.spare_room import SpareRoom
+from memocache.backends._disk.reserve_file import SpareRoom
 from memocache.backends._disk.state_file import StateFile
 from memocache.backends._disk.write_lock import WriteLock
 from memocache.backends._disk.write_transaction import WriteTransaction

@@ -16,9 +16,9 @@ from typing import Any, Protocol
 
 from memocache._calls.cache_core import Core
 from memocache._calls.call_key import Binding
-from memocache._calls.fast_path import FastPath, Soon
 from memocache._calls.function import Function
 from memocache._calls.memory_miss import MissPath, PlainMiss
+from memocache._calls.remote_hit import FastPath, Soon
 from memocache._calls.signature import PlainOnly
 from memocache._runtime.disabled import DISABLED
 from memocache._runtime.drivers import arun, run, unwrap

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memocache.backends._failures import cause_of
+from memocache.backends._error_messages import cause_of
 from memocache.backends.base import (
     NO_ROOM,
     Busy,

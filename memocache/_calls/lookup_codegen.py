@@ -1,7 +1,7 @@
 """The source of the compiled look-up, as templates: `memocache._calls.signature` fills them in for one signature.
 
 ``{p}`` is the prefix that no parameter has. What else stands in braces is source made of the parameters' names. The
-names behind the prefix are those of the look-up's namespace, which `memocache._calls.function_state` provides.
+names behind the prefix are those of the look-up's namespace, which `memocache._calls.lazy_binding` provides.
 """
 
 from __future__ import annotations
