@@ -7,7 +7,7 @@ from time import monotonic
 from typing import Any, Literal, Self, TypeVar, cast, overload
 
 from memocache._cache.closing import Lifetime
-from memocache._cache.operations import Operations
+from memocache._cache.wiring import Operations
 from memocache._calls.cache_core import Core
 from memocache._calls.function import name_or_none
 from memocache._calls.options import Ttl

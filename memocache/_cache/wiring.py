@@ -11,9 +11,20 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memocache._cache.closing import Lifetime
+from memocache._cache.dashboard_notes import Notes
+from memocache._cache.fleet_processes import Processes
+from memocache._cache.function_details import FunctionDetailsReader
+from memocache._cache.function_registry import FunctionNames
+from memocache._cache.health import HealthCheck
+from memocache._cache.inspect import Inspector
+from memocache._cache.invalidation import Invalidation
+from memocache._cache.key_locator import KeyResolver
+from memocache._cache.key_pages import KeyPages
+from memocache._cache.key_value import KeyValue
 from memocache._cache.observer_reports import Reports
-from memocache._cache.operations import Operations
+from memocache._cache.scan import Scanner
 from memocache._cache.settings import Settings
+from memocache._cache.statistics import Statistics
 from memocache._cache.stats_reporter import StatsReporter
 from memocache._calls.cache_core import Core, Services
 from memocache._calls.call_key import Places
@@ -33,6 +44,27 @@ if TYPE_CHECKING:
     from memocache._stores.layered.near_cache import NearTier
 
 _MAXSIZE = 10_000
+
+
+class Operations:
+    """What can be asked of one cache, besides calling a function; `Cache` and `AsyncCache` both hold it."""
+
+    def __init__(
+        self, places: Places, engine: Engine, guard: BackendGuard | None, reporter: StatsReporter | None
+    ) -> None:
+        self.guard = guard
+        resolver = KeyResolver(places, guard)
+        self.key_value = KeyValue(resolver, engine)
+        self.names = FunctionNames(resolver)
+        self.invalidation = Invalidation(resolver, self.names)
+        self.scanner = Scanner(resolver)
+        self.inspector = Inspector(resolver)
+        self.health = HealthCheck(resolver)
+        self.statistics = Statistics(self.scanner, self.inspector, self.names, reporter)
+        self.details = FunctionDetailsReader(self.scanner, self.statistics, reporter)
+        self.pages = KeyPages(self.scanner)
+        self.processes = Processes(self.scanner, self.statistics, reporter)
+        self.notes = Notes(self.scanner, reporter)
 
 
 class Parts(NamedTuple):
