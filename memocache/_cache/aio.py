@@ -26,7 +26,7 @@ class AsyncCache:
         self._core = core  # whoever has this object alone still has the cache
         self._lifetime = lifetime
         self._operations = operations
-        self._get_soon, self._glance = operations.key_value.get_soon, operations.key_value.glance
+        self._get_soon, self._glance = operations.soon
 
     async def get(self, key: str, default: Any = None) -> Any:
         soon = self._get_soon(key)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 
 from memocache._cache.aio import AsyncCache, describe_as
 from memocache._cache.invalidation import Count
 from memocache._cache.settings import Settings, backend_of, checked
-from memocache._cache.wiring import wire
+from memocache._cache.tenants import Tenants
+from memocache._cache.wiring import Parts, wire
+from memocache._calls.cache_core import Core
 from memocache._calls.decorators import Decorator, LoaderDecorator
 from memocache._calls.function import name_or_none
 from memocache._calls.options import Ttl
@@ -60,6 +63,9 @@ class Cache:
         credentials: a credential provider of redis-py's, asked for a login for each new connection to a server.
         tls: an `ssl.SSLContext` for ``rediss://`` and its kin, in place of the URL's ``ssl_`` options.
 
+        tenants: True: every use is for the tenant that `tenant` binds in its context, and raises where none is. An int:
+            how many tenants the process holds at a time (True: 1,000).
+
     Raises `ConfigurationError` or `ValueError` for settings that cannot work. No I/O until first use.
     """
 
@@ -83,6 +89,7 @@ class Cache:
         credentials: Any = None,
         tls: SSLContext | None = None,
         exclude: str | type | Iterable[str | type] = (),
+        tenants: bool | int = False,
     ) -> None:
         made = backend_of(backend, credentials, tls)
         settings = checked(
@@ -99,6 +106,7 @@ class Cache:
             clock=clock,
             observers=observers,
             exclude=exclude,
+            tenants=tenants,
         )
         if not isinstance(trust, Iterable):
             raise ConfigurationError("trust takes the names of modules, as in trust=['shop.models']")
@@ -109,6 +117,11 @@ class Cache:
         """Wire the parts on a backend; `memocache.testing.in_memory` does so again. Decorated functions hold a core."""
         self._settings = settings
         parts = wire(made, settings, self._codec, owned=owned)
+        self._tenants: Tenants | None = None
+        if settings.tenants:
+            make = partial(_tenant_parts, made, settings, self._codec)
+            self._tenants = Tenants(parts, make, settings.prefix, settings.tenants)
+            parts = self._tenants.parts
         self._core, self._operations, self._guard, self._near, self._lifetime = parts
         self._places, self._engine, self._tier = self._core.places, self._core.engine, self._core.tier
         self._flights = self._engine.flights
@@ -128,12 +141,26 @@ class Cache:
     @property
     def cached(self) -> Decorator:
         """Decorates functions whose results this cache is to remember; see `memocache.cached` for the options."""
-        return Decorator(lambda: self._core)
+        return Decorator(self._called_core)
 
     @property
     def cached_many(self) -> LoaderDecorator:
         """Decorates loaders ``load(ids, *rest) -> Mapping[id, value]``; see `memocache.cached_many` for the options."""
-        return LoaderDecorator(lambda: self._core)
+        return LoaderDecorator(self._called_core)
+
+    def _called_core(self) -> Core:
+        """The core that a decorated function is to be bound to now."""
+        return self._core if self._tenants is None else self._tenants.core()
+
+    def tenant(self, name: str) -> AbstractContextManager[None]:
+        """Inside the block, this cache and the functions on it are for the tenant `name`, in this thread or task and in
+        what it starts; entries, flights, figures and invalidations are apart from every other tenant's.
+
+        Raises `ConfigurationError` for a cache without ``tenants=True``, and for what is no name.
+        """
+        if self._tenants is None:
+            raise ConfigurationError("tenant() is for a cache with tenants, as in Cache(tenants=True)")
+        return self._tenants.inside(name)
 
     def register(
         self,
@@ -152,7 +179,7 @@ class Cache:
 
     def disabled(self) -> AbstractContextManager[None]:
         """Inside the block, functions on this cache compute and store nothing (in this thread or task)."""
-        return _disabled.off(frozenset({id(self._core)}))
+        return _disabled.off(frozenset({self._core.switch}))
 
     # -- key-value use
 
@@ -323,6 +350,10 @@ class Cache:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _tenant_parts(made: Any, settings: Settings, codec: Codec, prefix: str) -> Parts:
+    return wire(made, settings._replace(prefix=prefix), codec, owned=False)
 
 
 describe_as(AsyncCache, Cache)

@@ -36,33 +36,28 @@ class Lifetime:
         """End the parts when `core` is collected; a backend that is not `owned` stays open for who made it."""
         weakref.finalize(core, _dropped, self, owned).atexit = False  # at exit the reporter sends what was counted
 
-    def close(self) -> None:
-        """Send what was counted, and let go of connections and threads."""
+    def close(self, *, backend: bool = True) -> None:
+        """Send what was counted, and let go of threads, and of the connections unless the `backend` is another's."""
         self._reporter.close()
         self._prolonger.rest()
         self._rest()
-        self._backend.close()
+        if backend:
+            self._backend.close()
 
-    async def aclose(self) -> None:
+    async def aclose(self, *, backend: bool = True) -> None:
         """As `close`, without blocking the event loop."""
         await self._reporter.aclose()
         if self._prolonger.pending:  # else the loop would go on, and send what was to be refused
             await in_thread_unhurried(self._prolonger.rest)
         self._rest()
+        if not backend:
+            return
         aio: Any = getattr(self._backend, "aio", None)
         if aio is not None:
             await aio.close()
         if aio is None and self._backend.blocks:
             await in_thread_unhurried(self._backend.close)
         else:
-            self._backend.close()
-
-    def dropped(self, owned: bool) -> None:
-        """As `close`, of a cache that nobody has any more."""
-        self._reporter.close()
-        self._prolonger.rest()
-        self._rest()
-        if owned:
             self._backend.close()
 
     def _rest(self) -> None:
@@ -74,4 +69,4 @@ class Lifetime:
 def _dropped(lifetime: Lifetime, owned: bool) -> None:
     # in a thread: the collector runs anywhere, and sending takes a moment
     with contextlib.suppress(RuntimeError):  # no thread to be had
-        threading.Thread(target=lifetime.dropped, args=(owned,), name="memocache-end", daemon=True).start()
+        threading.Thread(target=lifetime.close, kwargs={"backend": owned}, name="memocache-end", daemon=True).start()

@@ -98,7 +98,7 @@ def disabled() -> AbstractContextManager[None]:
 
 
 def _default_core() -> Core:
-    return default_cache()._core
+    return default_cache()._called_core()
 
 
 cached = Decorator(_default_core)

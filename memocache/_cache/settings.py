@@ -17,6 +17,7 @@ from memocache.exceptions import ConfigurationError
 from memocache.typing import MISSING, Clock, Observer
 
 MAX_VALUE_BYTES = 16 * 2**20
+MOST_TENANTS = 1000
 _PERSON = b"memocache-keys-1"
 
 
@@ -86,6 +87,8 @@ class Settings(NamedTuple):
     clock: Clock
     observers: tuple[Observer, ...]
     exclude: Any
+    tenants: int
+    """How many tenants the process holds at a time; 0: the cache has none."""
 
 
 def backend_of(backend: Any, credentials: Any, tls: Any) -> Any:
@@ -113,6 +116,7 @@ def checked(
     clock: Any,
     observers: Any,
     exclude: Any,
+    tenants: Any,
 ) -> Settings:
     """Check the settings of a cache. Raises `ConfigurationError` or `ValueError` for those that cannot work."""
     if not isinstance(prefix, str) or not prefix:
@@ -128,6 +132,13 @@ def checked(
     observers = (observers,) if callable(observers) else observers
     if not isinstance(observers, Iterable) or not all(map(callable, observers := tuple(observers))):
         raise ConfigurationError("observers= takes callables of one event")
+    if type(tenants) not in (bool, int) or tenants < 0:
+        raise ConfigurationError("tenants= takes True, or how many tenants the process holds at a time")
+    if tenants and local:
+        raise ConfigurationError(
+            "local= does not go with tenants=: each tenant would have a connection of its own that listens for "
+            "invalidations; leave local= out, or give the few tenants that need it a Cache(prefix=…, local=…) each"
+        )
     secrets = secrets_of(secret)
     return Settings(
         prefix,
@@ -142,6 +153,7 @@ def checked(
         clock_of(clock),
         tuple(observers),
         checked_exclusions(exclude),
+        MOST_TENANTS if tenants is True else int(tenants),
     )
 
 

@@ -65,6 +65,8 @@ class Operations:
         self.pages = KeyPages(self.scanner)
         self.processes = Processes(self.scanner, self.statistics, reporter)
         self.notes = Notes(self.scanner, reporter)
+        self.soon: tuple[Callable[[str], Any], Callable[[Any], Any]] = self.key_value.get_soon, self.key_value.glance
+        """What an awaited get of a plain key begins with, and what it makes of the answer."""
 
 
 class Parts(NamedTuple):

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from memocache._calls.call_key import Binding, Places
 from memocache._calls.engine import Engine
@@ -29,6 +30,10 @@ from memocache.typing import MISSING
 _cores: weakref.WeakSet[Core] = weakref.WeakSet()
 
 
+Look: TypeAlias = Callable[[tuple[Any, ...]], Any]
+"""The first look-up of a function's calls."""
+
+
 class Bound(Protocol):
     """Whatever is bound to a core: it can be told to look for its core anew."""
 
@@ -41,6 +46,33 @@ class Bound(Protocol):
 
     def spare_hashes(self) -> None:
         """Ask no hashes but those of plain scalars from now on."""
+        ...
+
+
+class TenantUser(Protocol):
+    """A decorated function that is bound to the core of each tenant that calls it."""
+
+    function: Function
+    method: bool
+
+    def bind(self, core: Core) -> Binding:
+        """Bind to a core."""
+        ...
+
+    def fast_path(self, core: Core, binding: Binding) -> Look:
+        """What looks before the engine does."""
+        ...
+
+
+class CoreTenant(Protocol):
+    """The tenant that a core is for."""
+
+    def bound(self, user: TenantUser) -> tuple[Binding, Look]:
+        """What a decorated function is bound to for this tenant, and its first look-up."""
+        ...
+
+    def inside(self) -> AbstractContextManager[None]:
+        """Inside the block, calls are for this tenant."""
         ...
 
 
@@ -76,6 +108,10 @@ class Core:
         self.max_value_bytes = max_value_bytes
         self.near: NearTier | None = near
         self.tier = places.tier
+        self.tenant: CoreTenant | None = None
+        """The tenant that this core is for, if its cache has tenants."""
+        self.switch = id(self)
+        """What `disabled` knows this core by, or all tenants' cores of one cache."""
         self.retired = False
         """Whether another cache has taken over: functions bound here look for theirs anew."""
         _cores.add(self)
@@ -130,7 +166,7 @@ class Core:
     def off(self) -> bool:
         """Whether caching is disabled in this context."""
         ids = DISABLED.get()
-        return ids is not None and (not ids.isdisjoint(ALL) or id(self) in ids)
+        return ids is not None and (not ids.isdisjoint(ALL) or self.switch in ids)
 
     def retire(self) -> None:
         """Let the functions bound here look for theirs anew, from now on."""

@@ -133,9 +133,9 @@ class State:
         bound = self._bound
         if bound is None or bound[0].retired:
             core = self.find_core()
-            if self.function.exclude_also(core.places.exclude):
-                self._recompile()
-            binding = core.bind(self.function, method=self.method, user=self)
+            if core.tenant is not None:
+                return core, core.tenant.bound(self)[0]  # and not bound itself: the next call may be another tenant's
+            binding = self.bind(core)
             bound = self._bound = (core, binding)
             name = self.function.signature.name
             self._namespace[name("look")] = self.fast_path(core, binding)
@@ -150,6 +150,12 @@ class State:
             if core.retired:  # meanwhile, and its `unbind` may have come before this
                 self.unbind()
         return bound
+
+    def bind(self, core: Core) -> Binding:
+        """Bind the function to a core."""
+        if self.function.exclude_also(core.places.exclude):
+            self._recompile()
+        return core.bind(self.function, method=self.method, user=self)
 
     def asked(self) -> tuple[Core, Binding]:
         """As `bound`, for a question that is no call: what the function captured may still change after it."""
@@ -172,10 +178,11 @@ class State:
             self._namespace[entries] = PlainOnly(self._namespace[entries])
 
     def look(self, values: tuple[Any, ...]) -> Any:
-        """The first look-up of a function that is not bound yet."""
+        """The first look-up of a function that is not bound yet, and every one for a tenant."""
         core, binding = self.bound()
         binding.check_name()
-        return self.fast_path(core, binding)(values)
+        look = self.fast_path(core, binding) if core.tenant is None else core.tenant.bound(self)[1]
+        return look(values)
 
     def fast_path(self, core: Core, binding: Binding) -> Callable[[tuple[Any, ...]], Any]:
         """What looks before the engine does: an `Outcome` or a `Soon` to serve, a `PlainMiss` to

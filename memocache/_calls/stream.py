@@ -96,6 +96,32 @@ class AsyncStream(_Reading, AsyncIterator[Any]):
         raise TypeError(_ONE_WAY)
 
 
+class TenantStream(Stream):
+    """A `Stream` whose generator runs for the tenant of the call, wherever it is read."""
+
+    def __next__(self) -> Any:
+        with self._call.inside():
+            return super().__next__()
+
+    def close(self) -> None:
+        """Read no further; the last reader of a computation ends it."""
+        with self._call.inside():
+            super().close()
+
+
+class TenantAsyncStream(AsyncStream):
+    """As `TenantStream`, of an async generator function."""
+
+    async def __anext__(self) -> Any:
+        with self._call.inside():
+            return await super().__anext__()
+
+    async def aclose(self) -> None:
+        """Read no further; the last reader of a computation ends it."""
+        with self._call.inside():
+            await super().aclose()
+
+
 class _StreamState(State):
     """Binds a function that streams; a call gives the iterator, and does nothing before its first item is asked for."""
 
@@ -111,6 +137,8 @@ class _StreamState(State):
 
     def stream(self, call: StreamCall) -> Any:
         """The reader's end of a call."""
+        if call.for_tenant:
+            return TenantAsyncStream(call) if self.function.is_async else TenantStream(call)
         return AsyncStream(call) if self.function.is_async else Stream(call)
 
     def fast_path(self, core: Core, binding: Binding) -> Callable[[Any], None]:

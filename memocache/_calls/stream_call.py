@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from memocache._calls.cache_core import Core
@@ -43,6 +44,16 @@ class StreamCall:
     def status(self) -> CacheStatus:
         """How the cache has handled the call up to now."""
         return BYPASS if self._call is None else status_of(self._call)
+
+    @property
+    def for_tenant(self) -> bool:
+        """Whether it is for a tenant."""
+        return self._core.tenant is not None
+
+    def inside(self) -> AbstractContextManager[None]:
+        """Inside the block, the tenant of the call is bound, also where another is (or none)."""
+        tenant = self._core.tenant
+        return nullcontext() if tenant is None else tenant.inside()
 
     def step(self) -> Steps[Outcome]:
         """The next item, or an outcome whose error is the end or what the function raised."""

@@ -16,7 +16,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from memocache import BackendError, Cache, configure
+from memocache import BackendError, Cache, ConfigurationError, configure
+from memocache._cache import tenants
 from memocache._runtime.drivers import run
 from memocache._runtime.humanize import amount, duration, printable, size
 
@@ -24,6 +25,7 @@ __all__ = [
     "Failure",
     "JsonOption",
     "PrefixOption",
+    "TenantOption",
     "UrlOption",
     "YesOption",
     "amount",
@@ -38,6 +40,7 @@ __all__ = [
     "printable",
     "say",
     "size",
+    "tenant_prefix",
     "text",
     "where",
 ]
@@ -51,6 +54,10 @@ UrlOption = Annotated[
 PrefixOption = Annotated[
     str,
     typer.Option("--prefix", envvar="MEMOCACHE_PREFIX", metavar="TEXT", help="What the cache's keys begin with."),
+]
+TenantOption = Annotated[
+    str | None,
+    typer.Option("--tenant", metavar="NAME", help="Only this tenant's, of a cache with tenants=True."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -78,6 +85,14 @@ def opened(url: str, prefix: str = "memo", *, made: bool = False) -> Iterator[Ca
             yield cache
         except BackendError as error:
             raise Failure(f"{where(url)}: {error}") from None
+
+
+def tenant_prefix(prefix: str, tenant: str | None) -> str:
+    """The prefix that a command works under: the cache's, or that of one of its tenants."""
+    try:
+        return prefix if tenant is None else tenants.tenant_prefix(prefix, tenant)
+    except ConfigurationError as error:
+        raise typer.BadParameter(str(error), param_hint="--tenant") from None
 
 
 def check_there(cache: Cache, url: str) -> None:

@@ -9,10 +9,12 @@ from memocache._cache.doctor import examine
 from memocache.cli._common import (
     JsonOption,
     PrefixOption,
+    TenantOption,
     UrlOption,
     console,
     opened,
     print_json,
+    tenant_prefix,
     text,
     where,
 )
@@ -20,8 +22,14 @@ from memocache.cli._common import (
 _STYLES = {"ok": "green", "note": "cyan", "warn": "yellow", "fail": "bold red"}
 
 
-def doctor(url: UrlOption = "memory://", prefix: PrefixOption = "memo", as_json: JsonOption = False) -> None:
+def doctor(
+    url: UrlOption = "memory://",
+    prefix: PrefixOption = "memo",
+    tenant: TenantOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Check the backend and its settings. The exit status is 1 if something fails."""
+    prefix = tenant_prefix(prefix, tenant)
     with opened(url, prefix) as cache:
         findings = examine(cache)
     if as_json:

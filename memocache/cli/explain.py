@@ -18,12 +18,14 @@ from memocache.cli._common import (
     Failure,
     JsonOption,
     PrefixOption,
+    TenantOption,
     UrlOption,
     console,
     duration,
     opened,
     print_json,
     size,
+    tenant_prefix,
     text,
 )
 
@@ -36,9 +38,11 @@ def explain(
     ] = None,
     url: UrlOption = "memory://",
     prefix: PrefixOption = "memo",
+    tenant: TenantOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Explain a call without making it. Shown are its key, why it is a hit or a miss, and what would change the key."""
+    prefix = tenant_prefix(prefix, tenant)
     with opened(url, prefix):
         target = _find(function)
         args, kwargs = _parsed(arguments or [])

@@ -15,6 +15,7 @@ from memocache._calls.duration import seconds
 from memocache.cli._common import (
     Failure,
     PrefixOption,
+    TenantOption,
     UrlOption,
     YesOption,
     amount,
@@ -22,6 +23,7 @@ from memocache.cli._common import (
     console,
     known_names,
     opened,
+    tenant_prefix,
     where,
 )
 
@@ -33,10 +35,12 @@ def invalidate(
     tag: Annotated[str | None, typer.Option("--tag", metavar="TAG", help="Every entry with this tag, instead.")] = None,
     url: UrlOption = "memory://",
     prefix: PrefixOption = "memo",
+    tenant: TenantOption = None,
 ) -> None:
     """Forget all calls of a function, of a pattern, or of a tag. O(1) each: nothing is searched for."""
     if (name is None) == (tag is None):
         raise typer.BadParameter("give a function's name (or a pattern), or --tag, and not both")
+    prefix = tenant_prefix(prefix, tenant)
     with opened(url, prefix) as cache:
         count = cache.invalidate(name, tag=tag)
         if not count:
@@ -57,8 +61,11 @@ def _unknown(cache: Cache, name: str, prefix: str, url: str) -> str:
     return f"{said}; no function is known there: is the prefix right?"
 
 
-def clear(url: UrlOption = "memory://", prefix: PrefixOption = "memo", yes: YesOption = False) -> None:
+def clear(
+    url: UrlOption = "memory://", prefix: PrefixOption = "memo", tenant: TenantOption = None, yes: YesOption = False
+) -> None:
     """Forget everything under the prefix."""
+    prefix = tenant_prefix(prefix, tenant)
     with opened(url, prefix) as cache:
         confirm(f"Forget everything under the prefix {prefix!r} on {where(url)}?", yes)
         cache.clear()
@@ -68,6 +75,7 @@ def clear(url: UrlOption = "memory://", prefix: PrefixOption = "memo", yes: YesO
 def purge(
     url: UrlOption = "memory://",
     prefix: PrefixOption = "memo",
+    tenant: TenantOption = None,
     unused: Annotated[
         str,
         typer.Option("--unused", metavar="DURATION", help="Forget names without entries that nobody called so long."),
@@ -81,6 +89,7 @@ def purge(
     bar = Progress(
         TextColumn("{task.description}"), TimeElapsedColumn(), console=console(), disable=not sys.stdout.isatty()
     )
+    prefix = tenant_prefix(prefix, tenant)
     with opened(url, prefix) as cache, bar:
         task = bar.add_task("looking")
 

@@ -14,6 +14,7 @@ from memocache.cli._common import (
     Failure,
     JsonOption,
     PrefixOption,
+    TenantOption,
     UrlOption,
     console,
     duration,
@@ -21,6 +22,7 @@ from memocache.cli._common import (
     print_json,
     say,
     size,
+    tenant_prefix,
     text,
     where,
 )
@@ -30,10 +32,12 @@ def keys(
     function: Annotated[str | None, typer.Argument(metavar="FUNCTION", help="Only this function's.")] = None,
     url: UrlOption = "memory://",
     prefix: PrefixOption = "memo",
+    tenant: TenantOption = None,
     limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, metavar="N", help="At most so many.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print the keys of live entries, one a line, as they are found."""
+    prefix = tenant_prefix(prefix, tenant)
     with opened(url, prefix) as cache:
         found = islice(cache.keys(function), limit)
         first = next(found, None)
@@ -54,9 +58,11 @@ def inspect(
     key: Annotated[str, typer.Argument(metavar="KEY", help="As `memocache keys` prints it.")],
     url: UrlOption = "memory://",
     prefix: PrefixOption = "memo",
+    tenant: TenantOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what is known about one entry; never its value."""
+    prefix = tenant_prefix(prefix, tenant)
     with opened(url, prefix) as cache:
         info = cache.inspect(key)
         of = None if info is None or info.function is None else cache.details(info.function, "fleet", entries=False)

@@ -15,6 +15,7 @@ from memocache import BackendError, Cache, CacheStats, FunctionStats
 from memocache.cli._common import (
     JsonOption,
     PrefixOption,
+    TenantOption,
     UrlOption,
     amount,
     bar,
@@ -23,6 +24,7 @@ from memocache.cli._common import (
     opened,
     print_json,
     size,
+    tenant_prefix,
     text,
     where,
 )
@@ -55,6 +57,7 @@ EveryOption = Annotated[float, typer.Option("--every", min=0.2, metavar="SECONDS
 def stats(
     url: UrlOption = "memory://",
     prefix: PrefixOption = "memo",
+    tenant: TenantOption = None,
     fleet: FleetOption = True,
     watch: WatchOption = False,
     every: EveryOption = 2.0,
@@ -65,6 +68,7 @@ def stats(
     if watch and as_json:
         raise typer.BadParameter("--json is of one look: not with --watch")
     scope: Literal["fleet", "process"] = "fleet" if fleet else "process"
+    prefix = tenant_prefix(prefix, tenant)
     with opened(url, prefix) as cache:
         if watch:
             _live(lambda: _pages(cache, scope, url, every, operations), every)
@@ -78,6 +82,7 @@ def stats(
 def top(
     url: UrlOption = "memory://",
     prefix: PrefixOption = "memo",
+    tenant: TenantOption = None,
     fleet: FleetOption = True,
     every: EveryOption = 2.0,
     once: Annotated[bool, typer.Option("--once", help="Look twice, print, and end.")] = False,
@@ -85,6 +90,7 @@ def top(
 ) -> None:
     """Show what is called most now, and the hottest keys. Ctrl-C ends it."""
     scope: Literal["fleet", "process"] = "fleet" if fleet else "process"
+    prefix = tenant_prefix(prefix, tenant)
     with opened(url, prefix) as cache:
         if once:
             console().print(next(_rates(cache, scope, lines, url, every)))

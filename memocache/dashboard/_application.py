@@ -16,6 +16,7 @@ from memocache.dashboard._poller import IDLE, WATCHED, Poller
 from memocache.dashboard._requests import base
 from memocache.dashboard._security import Gate
 from memocache.dashboard._sessions import Sessions, Throttle
+from memocache.exceptions import ConfigurationError
 
 
 def dashboard(
@@ -44,13 +45,18 @@ def dashboard(
         watched: seconds between looks at the backend while somebody watches.
         idle: the same while nobody does.
 
-    Raises `ValueError` for an empty token, and where there is no cache.
+    Raises `ValueError` for an empty token, and where there is no cache; `ConfigurationError` for a cache with tenants.
     """
     if token is not None and not token.strip():
         raise ValueError("token= takes a text that is not empty")
     caches = dict(cache) if isinstance(cache, Mapping) else {title: cache}
     if not caches:
         raise ValueError("dashboard() takes a cache, or at least one by its name")
+    if any(one._tenants is not None for one in caches.values()):
+        raise ConfigurationError(
+            "dashboard() takes no cache with tenants, whose pages would be of one of them: give it a cache for each "
+            "that is to be seen, as in {'acme': Cache(url, prefix='memo/acme')}"
+        )
     log_ins = LogIns(Sessions(), Throttle())
     siblings = [(str(number), name) for number, name in enumerate(caches, 1)] if len(caches) > 1 else []
     every = [

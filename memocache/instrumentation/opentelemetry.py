@@ -24,12 +24,13 @@ from opentelemetry.trace import SpanKind, Status, StatusCode, TracerProvider
 
 from memocache.exceptions import BackendError
 from memocache.instrumentation import Asked, BackendFault, Computed, Event, Hit, Miss, StaleHit
-from memocache.instrumentation._metrics import FIGURES, OPERATIONS, SECONDS, Figure
+from memocache.instrumentation._metrics import FIGURES, OPERATIONS, SECONDS, Figure, named_tenants, stats_by_labels
 
 if TYPE_CHECKING:
     from memocache import Cache
 
 FUNCTION = "code.function.name"
+_TENANT = "memocache.tenant"
 _ERROR = "error.type"
 _NAME = "memocache"
 _VERSION = version(_NAME)
@@ -43,22 +44,33 @@ _NAMES = {
 
 
 def observe(
-    cache: Cache, *, scope: Literal["process", "fleet"] = "process", meter_provider: MeterProvider | None = None
+    cache: Cache,
+    *,
+    scope: Literal["process", "fleet"] = "process",
+    meter_provider: MeterProvider | None = None,
+    tenants: Iterable[str] = (),
 ) -> None:
     """Export a cache's counters as observable counters, read when they are collected.
 
     With scope "fleet" their names begin with ``memocache.fleet.``; nothing is observed while the backend fails.
+    Of a cache with tenants, the figures of those that `tenants` names are exported, with the attribute
+    ``memocache.tenant``.
     """
+    names = named_tenants(cache, tenants)
     meter: Meter = metrics.get_meter(_NAME, _VERSION, meter_provider=meter_provider)
     start = f"{_NAME}.fleet." if scope == "fleet" else f"{_NAME}."
 
     def reader(figure: Figure) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def read(_: CallbackOptions) -> Iterable[Observation]:
             try:
-                stats = cache.stats(scope, entries=False)
+                every = stats_by_labels(cache, scope, names)
             except BackendError:
                 return []
-            return [Observation(figure.of(one), {FUNCTION: name}) for name, one in stats.functions.items()]
+            return [
+                Observation(figure.of(one), {FUNCTION: name, **({_TENANT: labels[0]} if labels else {})})
+                for labels, stats in every
+                for name, one in stats.functions.items()
+            ]
 
         return read
 

@@ -12,7 +12,7 @@ Names follow Prometheus' conventions: base units, ``_total`` for counters. Label
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from typing import TYPE_CHECKING, Literal
 
@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 
 from memocache.exceptions import BackendError
 from memocache.instrumentation import BackendFault, Computed, Event, Hit, Miss, Rejected, StaleHit
-from memocache.instrumentation._metrics import FIGURES, OPERATIONS, SECONDS
+from memocache.instrumentation._metrics import FIGURES, OPERATIONS, SECONDS, named_tenants, stats_by_labels
 from memocache.stats import CacheStats
 
 if TYPE_CHECKING:
@@ -33,11 +33,16 @@ class PrometheusCollector(Collector):
     """The counters of a cache, of this process (``memocache_…``) or of the fleet (``memocache_fleet_…``).
 
     A scrape of the fleet costs the backend the registry of names and one read of all counters. While the backend
-    cannot be reached ``memocache_fleet_up`` is 0 and the other fleet metrics are left out.
+    cannot be reached ``memocache_fleet_up`` is 0 and the other fleet metrics are left out. Of a cache with tenants, the
+    figures of those that `tenants` names are exported, with the label ``tenant``.
     """
 
-    def __init__(self, cache: Cache, *, scope: Literal["process", "fleet"] = "process") -> None:
+    def __init__(
+        self, cache: Cache, *, scope: Literal["process", "fleet"] = "process", tenants: Iterable[str] = ()
+    ) -> None:
         self._cache = cache
+        self._tenants = named_tenants(cache, tenants)
+        self._labels = ["tenant"] if self._tenants else []
         self._scope: Literal["process", "fleet"] = scope
         self._start = "memocache_fleet_" if scope == "fleet" else "memocache_"
 
@@ -48,7 +53,7 @@ class PrometheusCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """One family for each figure, labelled by function, and the operations on the backend."""
         try:
-            stats = self._cache.stats(self._scope, entries=False)
+            every = stats_by_labels(self._cache, self._scope, self._tenants)
         except BackendError:
             if self._scope == "fleet":
                 yield self._gauge("up", "Whether the backend could be asked.", 0)
@@ -56,29 +61,41 @@ class PrometheusCollector(Collector):
         if self._scope == "fleet":
             yield self._gauge("up", "Whether the backend could be asked.", 1)
         for figure in FIGURES:
-            family = CounterMetricFamily(self._start + figure.name, figure.about, labels=["function"])
-            for name, one in stats.functions.items():
-                family.add_metric([name], figure.of(one))
+            family = self._counter(figure.name, figure.about, "function")
+            for labels, stats in every:
+                for name, one in stats.functions.items():
+                    family.add_metric([name, *labels], figure.of(one))
             yield family
-        yield from self._operations(stats)
-        yield CounterMetricFamily(self._start + "expired_keys", "Entries dropped past their ttl.", stats.expired_keys)
-        yield CounterMetricFamily(self._start + "evicted_keys", "Entries dropped for space.", stats.evicted_keys)
-        if stats.memory_usage_bytes is not None:
+        yield from self._operations(every)
+        expired = self._counter("expired_keys", "Entries dropped past their ttl.")
+        evicted = self._counter("evicted_keys", "Entries dropped for space.")
+        for labels, stats in every:
+            expired.add_metric(labels, stats.expired_keys)
+            evicted.add_metric(labels, stats.evicted_keys)
+        yield from (expired, evicted)
+        memory = [(labels, stats.memory_usage_bytes) for labels, stats in every if stats.memory_usage_bytes is not None]
+        if memory:
             about = "Memory of the entries, or of the whole server where there is one."
-            yield self._gauge("memory_bytes", about, stats.memory_usage_bytes)
+            family_of_memory = GaugeMetricFamily(self._start + "memory_bytes", about, labels=self._labels)
+            for labels, size in memory:
+                family_of_memory.add_metric(labels, size)
+            yield family_of_memory
 
-    def _operations(self, stats: CacheStats) -> Iterator[Metric]:
-        times = HistogramMetricFamily(self._start + "operation_seconds", OPERATIONS, labels=["operation"])
-        errors = CounterMetricFamily(
-            self._start + "operation_errors", "Questions to the backend that failed.", labels=["operation"]
-        )
-        for kind, one in stats.operations.items():
-            ends = [f"{bound:g}" for bound in one.histogram.bounds[:-1]] + ["+Inf"]
-            reached = accumulate(one.histogram.counts)
-            times.add_metric([kind], [*zip(ends, map(float, reached), strict=True)], one.seconds)
-            errors.add_metric([kind], one.errors)
+    def _operations(self, every: list[tuple[list[str], CacheStats]]) -> Iterator[Metric]:
+        named = ["operation", *self._labels]
+        times = HistogramMetricFamily(self._start + "operation_seconds", OPERATIONS, labels=named)
+        errors = self._counter("operation_errors", "Questions to the backend that failed.", "operation")
+        for labels, stats in every:
+            for kind, one in stats.operations.items():
+                ends = [f"{bound:g}" for bound in one.histogram.bounds[:-1]] + ["+Inf"]
+                reached = accumulate(one.histogram.counts)
+                times.add_metric([kind, *labels], [*zip(ends, map(float, reached), strict=True)], one.seconds)
+                errors.add_metric([kind, *labels], one.errors)
         yield times
         yield errors
+
+    def _counter(self, name: str, about: str, *labels: str) -> CounterMetricFamily:
+        return CounterMetricFamily(self._start + name, about, labels=[*labels, *self._labels])
 
     def _gauge(self, name: str, about: str, value: float) -> GaugeMetricFamily:
         return GaugeMetricFamily(self._start + name, about, value)

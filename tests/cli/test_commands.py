@@ -171,6 +171,28 @@ def test_top(url: str, in_pipe: Pipe) -> None:
     assert "memo:e:shop.price:" in text
 
 
+def test_one_tenant(url: str, in_pipe: Pipe) -> None:
+    """`--tenant` is about the entries of one tenant; a name that none can have is refused."""
+    cache = Cache(url, tenants=True)
+    f = cache.cached(ttl=60, name="of.tenants")(lambda x: x)
+    for name in ("acme", "umbrella"):
+        with cache.tenant(name):
+            f(1), f(1)
+    cache.close()
+    (key,) = told(in_pipe("keys", "--url", url, "--tenant", "acme")).split()
+    assert (
+        json.loads(told(in_pipe("inspect", key, "--url", url, "--tenant", "acme", "--json")))["function"]
+        == "of.tenants"
+    )
+    figures = json.loads(told(in_pipe("stats", "--url", url, "--tenant", "acme", "--json")))
+    assert figures["functions"]["of.tenants"]["hits"] == 1
+    told(in_pipe("clear", "--url", url, "--tenant", "acme", "--yes"))
+    assert told(in_pipe("stats", "--url", url, "--tenant", "umbrella", "--json"))
+    with Cache(url, tenants=True) as again, again.tenant("umbrella"):
+        assert again.cached(ttl=60, name="of.tenants")(lambda x: x).peek(1) == 1
+    assert "1 to 200 characters" in in_pipe("keys", "--url", url, "--tenant", "").err
+
+
 def test_keys_and_inspect(url: str, in_pipe: Pipe) -> None:
     """Keys come one a line, for scripts; `inspect` tells of one, never its value; an unknown one is one line."""
     keys = told(in_pipe("keys", "shop.price", "--url", url)).split()

@@ -24,7 +24,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
-from memocache import BackendError, Cache
+from memocache import BackendError, Cache, ConfigurationError
 from memocache.backends.memory import MemoryBackend
 from memocache.dashboard import dashboard
 from memocache.dashboard._sessions import HELD_SECONDS
@@ -279,6 +279,13 @@ def test_several_caches_have_one_door() -> None:
         assert client.get("/ops/2/").status_code == 303
     with pytest.raises(ValueError, match="at least one"):
         dashboard({})
+
+
+def test_a_cache_with_tenants_is_refused() -> None:
+    """A cache with tenants is refused with the way out: nobody is bound where the pages look, alone or with others."""
+    for refused in (Cache(tenants=True), {"one": Cache(), "two": Cache(tenants=True)}):
+        with pytest.raises(ConfigurationError, match="prefix='memo/acme'"):
+            dashboard(refused)
 
 
 def test_alerts_are_linked_and_sound(client: TestClient) -> None:

@@ -53,6 +53,19 @@ def test_counters() -> None:
     assert [point.value for point in telemetry.points("memocache.misses")] == [2]
 
 
+def test_tenants_are_named() -> None:
+    """Of a cache with tenants the figures of those named are observed, each with its attribute, and of no other."""
+    telemetry = Telemetry()
+    cache = Cache(tenants=True)
+    observe(cache, meter_provider=telemetry.meters, tenants="acme")
+    f = cache.cached(ttl=60, name="shop.f")(lambda x: x)
+    for name in ("acme", "umbrella"):
+        with cache.tenant(name):
+            f(1), f(1)
+    (hits,) = telemetry.points("memocache.hits")
+    assert (hits.value, dict(hits.attributes)) == (1, {"code.function.name": "shop.f", "memocache.tenant": "acme"})
+
+
 def test_histograms_spans_and_faults() -> None:
     """Calls and computations are timed, each computation is a span under the caller's, a fault is counted."""
     telemetry = Telemetry()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from memocache import Cache
+from memocache import Cache, ConfigurationError
 from memocache.backends.memory import MemoryBackend
 from memocache.testing import FailingBackend, FakeClock
 
@@ -127,3 +127,24 @@ def test_the_dashboard_asks_for_what_there_is() -> None:
     assert asked
     for name in asked:
         assert name in known or re.sub(r"_(total|bucket)$", "", name) in known, name
+
+
+def test_tenants_are_named() -> None:
+    """Of a cache with tenants the figures of those named are exported, each with its label, and of no other; a cache
+    with tenants and no names, or names and no tenants, is refused.
+    """
+    registry = prometheus_client.CollectorRegistry()
+    cache = Cache(tenants=True)
+    f = cache.cached(ttl=60, name="shop.f")(lambda x: x)
+    for name, count in (("acme", 2), ("umbrella", 3), ("other", 4)):
+        with cache.tenant(name):
+            for _ in range(count):
+                f(1)
+    registry.register(PrometheusCollector(cache, tenants=["acme", "umbrella"]))
+    samples = scraped(registry)
+    assert samples["memocache_hits_total", "shop.f", "acme"] == 1
+    assert samples["memocache_hits_total", "shop.f", "umbrella"] == 2
+    assert not any("other" in labels for labels in samples)
+    for one, tenants in ((cache, ()), (Cache(), ("acme",))):
+        with pytest.raises(ConfigurationError, match="tenants= names"):
+            PrometheusCollector(one, tenants=tenants)
