@@ -75,7 +75,8 @@ class KeyResolver:
         escaped, _, digest = parsed[2].partition(":")
         name = unescape(escaped)
         for table in self.tier.tables(name):
-            for held in list(table.entries.values()):
+            # the newest first: a class that a reload replaced has entries of its own, under the same name
+            for held in reversed(list(table.entries.values())):
                 if self.digest_of(table, held.key) == digest:
                     tags = ()
                     return Address(table, held.key, name, digest, tags, budget=Budget(DIRECT_SECONDS))

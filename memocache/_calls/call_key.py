@@ -14,9 +14,11 @@ from memocache._calls.code_digest import layers
 from memocache._calls.exclusions import Excluded
 from memocache._calls.function import Function
 from memocache._calls.keys.canonical import canonical, canonical_args
+from memocache._calls.keys.exact import ExactTypes
 from memocache._calls.options import plain_tags
-from memocache._calls.signature import SELF, Values, regroup
-from memocache._runtime.object_identity import Held, NoIdentity, Recorder, inherited
+from memocache._calls.process_key import DIGEST_BYTES, exact_key, key_digest, keyed_digest, self_token
+from memocache._calls.signature import Values
+from memocache._runtime.object_identity import Held, NoIdentity, Recorder
 from memocache._stores.entry import Table
 from memocache._stores.memory.tier import LocalTier
 from memocache._stores.remote.keyspace import Layout, entry_rest, tag_hash
@@ -31,7 +33,6 @@ from memocache.exceptions import (
 from memocache.stats import Counters
 from memocache.typing import MISSING
 
-DIGEST_BYTES: Final = 16
 _NEVER_HITS: Final = 100
 """Misses after which a function is told that the object in its key never comes again."""
 _WAYS_OUT = (
@@ -54,7 +55,19 @@ DEFAULT: Final = _Default()
 class Places:
     """What of a cache a binding needs: the process's store, and those where there is a backend."""
 
-    __slots__ = ("exclude", "layout", "local", "maxsize", "named", "secret", "shared", "tier", "tiered", "unshared")
+    __slots__ = (
+        "exact",
+        "exclude",
+        "layout",
+        "local",
+        "maxsize",
+        "named",
+        "secret",
+        "shared",
+        "tier",
+        "tiered",
+        "unshared",
+    )
 
     def __init__(
         self,
@@ -81,6 +94,7 @@ class Places:
         """The bound that functions share on what the process holds."""
         self.named: dict[tuple[str, bytes], bytes] = {}
         """The code of the first function of a `name=` and what its keys begin with; nothing once others were told."""
+        self.exact = ExactTypes(tier.identities)
         self.exclude = exclude
         """What takes no part in the keys of any function."""
 
@@ -91,25 +105,6 @@ class Places:
     def tag_hash(self, tag: str) -> str:
         """What stands for a rendered tag; a MAC where the cache has a secret."""
         return tag_hash(tag, self.secret)
-
-
-def keyed_digest(secret: bytes, *parts: bytes) -> str:
-    """The digest of a call; a MAC where the cache has a secret."""
-    return blake2b(b"".join(parts), digest_size=DIGEST_BYTES, key=secret).hexdigest()
-
-
-def key_digest(secret: bytes, seed: bytes, kinds: tuple[Any, ...] | None, key: Any) -> str:
-    """The digest of a call held in the process under `key`: the digest itself, or a key of the compiled look-up.
-
-    For plain arguments it is the digest that the call has in a shared backend. `kinds` are those of the parameters in
-    the key, None where a template makes it: a table, which outlives its functions, holds nothing of them.
-    """
-    if isinstance(key, str):
-        return key
-    parts, types = key[: len(key) // 2], key[len(key) // 2 :]
-    if types[:1] == (SELF,) or kinds is None:
-        return keyed_digest(secret, seed, b"scalars", b"self" if types[:1] == (SELF,) else b"", canonical(parts))
-    return keyed_digest(secret, seed, canonical_args(regroup(parts, kinds)))
 
 
 class Binding:
@@ -138,6 +133,8 @@ class Binding:
         # of the seed, to be copied: what `places.digest` would begin with
         self._digest = blake2b(self._seed, digest_size=DIGEST_BYTES, key=places.secret)
         self._plain_key = function.options.key is None and not self._excludes and not self._defaults
+        exact = places.shared is None and function.direct and function.options.key is None and not self._defaults
+        self._exact = places.exact if exact and not function.exclusions.classes else None
         self.counters: Counters = self.table.counters
         self.named_twice: bool | None = None if function.options.name is not None else False  # None: not checked yet
 
@@ -240,8 +237,8 @@ class Binding:
         name, tier = self.function.name, self.places.tier
         token = None
         if self.function.direct:
-            if self.method and values:
-                token = self._self_token(values[0])
+            if self.method and values and self.function.signature.names[0] in self._included:
+                token = self_token(values[0], tier.identities)
             if not self.method or token is not None:
                 number = token.number if isinstance(token, Held) else token
                 key = self.function.signature.scalar_key(values, self._included, number)
@@ -254,29 +251,29 @@ class Binding:
             data = canonical_args(self._key_values(values), recorder)
         except NoIdentity as refusal:
             raise self._unstable(values, refusal, recorder) from None
-        if not self._spares_hashes and any(type(token) is Held for token in recorder.tokens):
-            self._spares_hashes = True
-            for user in list(self.table.users):
-                user.spare_hashes()
         if recorder.tokens:
             self._count_named(values)
         digest = self.places.digest(self._seed, data)
-        return Address(self.table, digest, name, digest, tags, tuple(recorder.tokens))
+        exact = self._exact_address(values, digest, tags, token, recorder)
+        if not self._spares_hashes and (exact or any(type(token) is Held for token in recorder.tokens)):
+            self._spares_hashes = True
+            for user in list(self.table.users):
+                user.spare_hashes(self._exact)
+        return exact or Address(self.table, digest, name, digest, tags, tuple(recorder.tokens))
 
-    def _self_token(self, instance: Any) -> int | Held | None:
-        """The token of a method's `self` that hashes by identity; None if it has an identity as a value."""
-        if (
-            inherited(type(instance), "__hash__") is not object.__hash__
-            or self.function.signature.names[0] not in self._included
-        ):
+    def _exact_address(
+        self, values: Values, digest: str, tags: tuple[str, ...], me: int | Held | None, recorder: Recorder
+    ) -> Address | None:
+        """As `_local_address`, of a call whose arguments the look-up knows by themselves."""
+        if self._exact is None or (self.method and type(me) is not int):
             return None
-        try:
-            canonical(instance)
-        except NoIdentity as refusal:
-            if refusal.local_class:
-                return None  # it has a value, only its class has no name outside this process
-            return self.places.tier.identities.identity(instance)
-        return None
+        parts, tokens = self.function.signature.parts(values, self._included), list[int]()
+        key = None if parts is None else exact_key(parts, self._exact, me, tokens)  # type: ignore[arg-type]  # no `Held`
+        if key is None:
+            return None
+        key.digest = digest
+        named = tuple(dict.fromkeys([*recorder.tokens, *tokens, *(() if me is None else (me,))]))
+        return Address(self.table, key, self.function.name, None, tags, named)
 
     def _key_values(self, values: Values) -> Values:
         """What identifies the call, before it is encoded."""

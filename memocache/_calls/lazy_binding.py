@@ -17,7 +17,9 @@ from typing import Any, Protocol
 from memocache._calls.cache_core import Core
 from memocache._calls.call_key import Binding
 from memocache._calls.function import Function
+from memocache._calls.keys.exact import ExactTypes
 from memocache._calls.memory_miss import MissPath, PlainMiss
+from memocache._calls.process_key import ExactEntries
 from memocache._calls.remote_hit import FastPath, Soon
 from memocache._calls.signature import PlainOnly
 from memocache._runtime.disabled import DISABLED
@@ -171,11 +173,12 @@ class State:
             self.function = memoized._self_function = Function(*self.function.given)
             self._recompile()
 
-    def spare_hashes(self) -> None:
-        """An argument's own hash was asked to make a key: from now on the look-up asks only those of plain scalars."""
-        entries = self.function.signature.name("entries")
-        if self._namespace[entries] is not _NOTHING:
-            self._namespace[entries] = PlainOnly(self._namespace[entries])
+    def spare_hashes(self, exact: ExactTypes | None) -> None:
+        """An argument is no plain scalar: from now on only the hashes of those are asked, and of what is `exact`."""
+        name = self.function.signature.name("entries")
+        entries = self._namespace[name]
+        if entries is not _NOTHING and not isinstance(entries, ExactEntries):
+            self._namespace[name] = PlainOnly(entries) if exact is None else ExactEntries(entries, exact)
 
     def look(self, values: tuple[Any, ...]) -> Any:
         """The first look-up of a function that is not bound yet, and every one for a tenant."""

@@ -25,17 +25,16 @@ from collections.abc import Callable, Mapping
 from inspect import Parameter
 from typing import Any
 
+from memocache._calls.keys.exact import PLAIN_KINDS, is_plain
 from memocache._calls.lookup_codegen import COMPUTE, LOOKUP, METHOD_KEY, MISS_ASYNC, MISS_SYNC, SPELLED
 from memocache._runtime import free_threading
 
-_LONGEST = 1024
-_LARGEST = 1 << 8 * _LONGEST
 SELF = object()
 """Stands, in the key of a method's call, where the type of `self` would: the value beside it is a token's number."""
 
 Values = tuple[Any, ...]
 _EXACT = (types.FunctionType, types.MethodType, types.BuiltinFunctionType, functools.partial)
-_PLAIN_KINDS = frozenset(map(id, (int, str, bytes, float, type(None), bool, SELF)))  # by address: see `PlainOnly`
+_PLAIN_KINDS = PLAIN_KINDS | {id(SELF)}
 
 # From 3.14 on annotations are evaluated when asked for, and may name what is not there yet: they are left as they are.
 _UNEVALUATED: dict[str, Any] = {}
@@ -209,37 +208,34 @@ class Signature:
     def scalar_key(self, values: Values, included: list[str], number: int | None = None) -> Values | None:
         """The look-up key of a call whose included arguments are all plain scalars, or None.
 
-        Zero and NaN are no plain floats (``0.0 == -0.0``, ``nan != nan``), and long texts are left to the digest.
         `number` is the token of `self`, which then stands for the first value.
         """
-        if self._spreads or len(included) < len(values):
-            parts: list[Any] = []
-            for name, how, value in zip(self.names, self._kinds, values, strict=True):
-                if name not in included:
-                    continue
-                if how is Parameter.VAR_POSITIONAL:
-                    parts += value
-                elif how is not Parameter.VAR_KEYWORD:
-                    parts.append(value)
-                elif value:
-                    return None
-        else:
-            parts = list(values)
+        parts = self.parts(values, included)
+        if parts is None:
+            return None
         kinds: list[Any] = list(map(type, parts))
         if number is not None:
             parts[0], kinds[0] = number, SELF
         for kind, part in zip(kinds, parts, strict=True):
-            if kind is int:
-                fits = -_LARGEST < part < _LARGEST
-            elif kind is str or kind is bytes:
-                fits = len(part) <= _LONGEST
-            elif kind is float:
-                fits = part == part and part != 0.0  # NaN is the one float unequal to itself
-            else:
-                fits = part is None or kind is bool or kind is SELF
-            if not fits:
+            if not is_plain(part, kind) and kind is not SELF:
                 return None
         return (*parts, *kinds)
+
+    def parts(self, values: Values, included: list[str]) -> list[Any] | None:
+        """The included arguments of a call, those of ``*args`` one by one; None where ``**kwargs`` holds some."""
+        if not self._spreads and len(included) == len(values):
+            return list(values)
+        parts: list[Any] = []
+        for name, how, value in zip(self.names, self._kinds, values, strict=True):
+            if name not in included:
+                continue
+            if how is Parameter.VAR_POSITIONAL:
+                parts += value
+            elif how is not Parameter.VAR_KEYWORD:
+                parts.append(value)
+            elif value:
+                return None
+        return parts
 
     def kinds_of(self, included: list[str]) -> tuple[Any, ...]:
         """The kinds of the `included` parameters, for `regroup`."""

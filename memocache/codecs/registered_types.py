@@ -14,6 +14,8 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
 GROUP: Final = "memocache.types"
+readers: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
+"""Who keeps how values of a class are known: `forget` is called with its address when it is taught."""
 # By address: a metaclass may define __hash__ and __eq__. Of the whole process, as classes are.
 _keys: dict[int, tuple[weakref.ref[type], Callable[[Any], Any]]] = {}
 
@@ -22,6 +24,13 @@ def teach(cls: type, key: Callable[[Any], Any]) -> None:
     """Have arguments of exactly `cls` known by what `key` makes of them; the last who teaches a class is believed."""
     address = id(cls)
     _keys[address] = weakref.ref(cls, lambda _: _keys.pop(address, None)), key
+    for reader in list(readers):
+        reader.forget(address)
+
+
+def knows(cls: type) -> bool:
+    """Whether a class was taught or published."""
+    return id(cls) in _keys or (bool(_published()) and published(cls) is not None)
 
 
 def key_of(value: Any, cls: type) -> tuple[Any, ...] | None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from memocache import Cache, ConfigurationError, UnstableKeyError
-from memocache._calls import call_key as _binding
+from memocache._calls import process_key as _binding
 from memocache._calls.code_digest import code_digest
 from memocache._calls.function import Function, public_name
 from memocache._stores import entry as _entry

@@ -47,6 +47,11 @@ class Shape:
             ]
         )
 
+    @property
+    def whole(self) -> bool:
+        """Whether all fields count, and no slot holds anything beside them."""
+        return len(self.names) == len(self.fields) and not self._slots
+
     def added(self, value: Any, cls: type) -> dict[str, Any] | None:
         """Return the state of an instance beside its fields by name, or None. Raises `NoIdentity` for a row of which
         fields are not loaded.

@@ -70,6 +70,11 @@ def _derived(value: Any, cls: type) -> tuple[Any, ...] | None:
     return "derived", cls, base_value, object.__getstate__(value) if own_equality else None
 
 
+def inherits_known(cls: type) -> bool:
+    """Whether a class inherits from a known type, whose value its instances have too."""
+    return any(id(base) in _LOWER or id(base) in _BASE_VALUE for base in mro_of(cls)[1:])
+
+
 def _base(value: Any, cls: type) -> tuple[type | None, Any]:
     """Return the known type that a class inherits from, and the value as that type sees it."""
     for base in mro_of(cls)[1:]:
