@@ -1,4 +1,4 @@
-"""Keys that are made of arguments without encoding them: they tell apart what canonical bytes tell apart, and no more."""
+"""Keys made of arguments without encoding them: they tell apart what canonical bytes tell apart, and no more."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from memocache._runtime.object_identity import Identities, NoIdentity, Recorder
 class Colour(enum.Enum):
     RED = 1
     GREEN = 2
-    ROT = 1
+    ROT = 1  # noqa: PIE796  # an alias is meant
 
 
 class Level(enum.IntEnum):
@@ -286,7 +286,7 @@ def test_names_are_those_of_a_server(cache: Cache) -> None:
 
 
 def test_nothing_is_kept_alive(cache: Cache) -> None:
-    """An object, a class, and the class of a dataclass die as if nothing had been called with them, and their entries go."""
+    """An object, a class, and the class of a dataclass die as if never passed, and their entries go."""
     f = counting(cache)
 
     @dataclasses.dataclass(frozen=True)
@@ -309,7 +309,7 @@ def test_nothing_is_kept_alive(cache: Cache) -> None:
 
 
 def test_reloaded_class_is_another_argument(cache: Cache) -> None:
-    """A class that replaces another of its name, as a reload makes it, is not served what was computed for the other."""
+    """A class that replaces another of its name, as after a reload, is not served what was computed for that."""
     f = counting(cache)
     module = types.ModuleType("reloaded_module")
     source = "class C:\n    pass\n"
@@ -342,7 +342,7 @@ def test_taught_class(cache: Cache) -> None:
 
 
 def test_own_hash_is_asked_once(cache: Cache) -> None:
-    """The hash of a user's object is asked once a hit and at most twice a miss, beside arguments that have parts too."""
+    """The hash of a user's object is asked once a hit and at most twice a miss, also beside and inside others."""
     asked: list[int] = []
 
     class Own:
