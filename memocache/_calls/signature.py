@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping
 from inspect import Parameter
 from typing import Any
 
-from memocache._calls.keys.exact import PLAIN_KINDS, is_plain
+from memocache._calls.keys.exact import LARGEST, LONGEST, PLAIN_KINDS, is_plain
 from memocache._calls.lookup_codegen import COMPUTE, LOOKUP, METHOD_KEY, MISS_ASYNC, MISS_SYNC, SPELLED
 from memocache._runtime import free_threading
 
@@ -217,7 +217,14 @@ class Signature:
         if number is not None:
             parts[0], kinds[0] = number, SELF
         for kind, part in zip(kinds, parts, strict=True):
-            if not is_plain(part, kind) and kind is not SELF:
+            # as `is_plain` says, without a call: a thousand calls at once would feel it
+            if kind is int:
+                fits = -LARGEST < part < LARGEST
+            elif kind is str or kind is bytes:
+                fits = len(part) <= LONGEST
+            else:
+                fits = kind is SELF or is_plain(part, kind)
+            if not fits:
                 return None
         return (*parts, *kinds)
 

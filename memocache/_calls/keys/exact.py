@@ -26,7 +26,7 @@ _Shapes = Callable[[tuple[int, ...]], int]
 
 LONGEST: Final = 1024
 """Texts with more characters, and ints with more bytes, are left to the digest; a row has an eighth as many items."""
-_LARGEST = 1 << 8 * LONGEST
+LARGEST: Final = 1 << 8 * LONGEST
 _SCALARS = (int, str, bytes, float, type(None), bool)
 PLAIN_KINDS: Final = frozenset(map(id, _SCALARS))  # by address: a metaclass may define __hash__ and __eq__
 SHAPES: Final[dict[tuple[int, ...], int]] = {}
@@ -46,7 +46,7 @@ def is_plain(value: Any, kind: Any) -> bool:
     Zero and NaN are no plain floats: ``0.0 == -0.0``, ``nan != nan``.
     """
     if kind is int:
-        return bool(-_LARGEST < value < _LARGEST)
+        return bool(-LARGEST < value < LARGEST)
     if kind is str or kind is bytes:
         return len(value) <= LONGEST
     if kind is float:
