@@ -15,7 +15,6 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 from memocache._calls.call_key import Binding, Places
 from memocache._calls.engine import Engine
 from memocache._calls.function import Function
-from memocache._calls.keys.exact import ExactTypes
 from memocache._runtime.disabled import ALL, DISABLED
 from memocache._runtime.effects import Steps
 from memocache._runtime.object_identity import type_name
@@ -45,8 +44,8 @@ class Bound(Protocol):
     settings: Mapping[str, Any]
     """Settings of its own, by name, beside those of every function."""
 
-    def spare_hashes(self, exact: ExactTypes | None) -> None:
-        """Ask no hashes but those of plain scalars, and of what is `exact`, from now on."""
+    def spare_hashes(self) -> None:
+        """Ask no hashes but those of plain scalars, and of parts of keys, from now on."""
         ...
 
 

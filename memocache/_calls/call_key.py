@@ -134,7 +134,7 @@ class Binding:
         self._digest = blake2b(self._seed, digest_size=DIGEST_BYTES, key=places.secret)
         self._plain_key = function.options.key is None and not self._excludes and not self._defaults
         exact = places.shared is None and function.direct and function.options.key is None and not self._defaults
-        self._exact = places.exact if exact and not function.exclusions.classes else None
+        self.exact = places.exact if exact and not function.exclusions.classes else None
         self.counters: Counters = self.table.counters
         self.named_twice: bool | None = None if function.options.name is not None else False  # None: not checked yet
 
@@ -254,21 +254,21 @@ class Binding:
         if recorder.tokens:
             self._count_named(values)
         digest = self.places.digest(self._seed, data)
-        exact = self._exact_address(values, digest, tags, token, recorder)
+        exact = self._exactly(values, digest, tags, token, recorder)
         if not self._spares_hashes and (exact or any(type(token) is Held for token in recorder.tokens)):
             self._spares_hashes = True
             for user in list(self.table.users):
-                user.spare_hashes(self._exact)
+                user.spare_hashes()
         return exact or Address(self.table, digest, name, digest, tags, tuple(recorder.tokens))
 
-    def _exact_address(
+    def _exactly(
         self, values: Values, digest: str, tags: tuple[str, ...], me: int | Held | None, recorder: Recorder
     ) -> Address | None:
         """As `_local_address`, of a call whose arguments the look-up knows by themselves."""
-        if self._exact is None or (self.method and type(me) is not int):
+        if self.exact is None or (self.method and type(me) is not int):
             return None
         parts, tokens = self.function.signature.parts(values, self._included), list[int]()
-        key = None if parts is None else exact_key(parts, self._exact, me, tokens)  # type: ignore[arg-type]  # no `Held`
+        key = None if parts is None else exact_key(parts, self.exact, me, tokens)  # type: ignore[arg-type]  # no `Held`
         if key is None:
             return None
         key.digest = digest

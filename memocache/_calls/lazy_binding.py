@@ -17,7 +17,6 @@ from typing import Any, Protocol
 from memocache._calls.cache_core import Core
 from memocache._calls.call_key import Binding
 from memocache._calls.function import Function
-from memocache._calls.keys.exact import ExactTypes
 from memocache._calls.memory_miss import MissPath, PlainMiss
 from memocache._calls.process_key import ExactEntries
 from memocache._calls.remote_hit import FastPath, Soon
@@ -173,12 +172,17 @@ class State:
             self.function = memoized._self_function = Function(*self.function.given)
             self._recompile()
 
-    def spare_hashes(self, exact: ExactTypes | None) -> None:
-        """An argument is no plain scalar: from now on only the hashes of those are asked, and of what is `exact`."""
-        name = self.function.signature.name("entries")
+    def spare_hashes(self) -> None:
+        """An argument is no plain scalar: from now on only the hashes of those are asked, and of parts of keys."""
+        name, bound = self.function.signature.name("entries"), self._bound
         entries = self._namespace[name]
-        if entries is not _NOTHING and not isinstance(entries, ExactEntries):
-            self._namespace[name] = PlainOnly(entries) if exact is None else ExactEntries(entries, exact)
+        if bound is None or entries is _NOTHING or isinstance(entries, ExactEntries):
+            return
+        exact = bound[1].exact
+        # table and parts of one cache: the numbers of another say something else
+        self._namespace[name] = PlainOnly(entries) if exact is None else ExactEntries(bound[1].table.entries, exact)
+        if self._bound is not bound:  # meanwhile
+            self.unbind()
 
     def look(self, values: tuple[Any, ...]) -> Any:
         """The first look-up of a function that is not bound yet, and every one for a tenant."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from memocache._calls.keys.canonical import canonical, canonical_args
 from memocache._calls.keys.exact import SHAPES, ExactTypes, is_plain
-from memocache._calls.signature import SELF, PlainOnly, Values, regroup
+from memocache._calls.signature import SELF, Values, regroup
 from memocache._runtime.object_identity import Held, Identities, NoIdentity, inherited
 
 DIGEST_BYTES: Final = 16
@@ -78,13 +78,13 @@ def key_digest(secret: bytes, seed: bytes, kinds: tuple[Any, ...] | None, key: A
 class ExactEntries:
     """Entries as the look-up reads them of a function that was called with arguments which have parts.
 
-    Nothing else is hashed, as in `PlainOnly`.
+    Nothing else is hashed, as in `memocache._calls.signature.PlainOnly`.
     """
 
     __slots__ = ("_entries", "_number", "_tracked", "_ways")
 
     def __init__(self, entries: Any, types: ExactTypes) -> None:
-        self._entries = entries._entries if isinstance(entries, PlainOnly) else entries
+        self._entries = entries
         self._ways = types.ways
         types.ways[id(SELF)] = None
         self._number, self._tracked = types.number, types.tracked

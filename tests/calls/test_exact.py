@@ -22,6 +22,7 @@ from memocache._calls.keys import exact
 from memocache._calls.keys.canonical import canonical
 from memocache._calls.keys.exact import ExactTypes
 from memocache._calls.process_key import ExactEntries, exact_key
+from memocache._calls.wrapper import memoize
 from memocache._runtime.object_identity import Identities, NoIdentity, Recorder
 
 
@@ -427,3 +428,22 @@ def test_large_arguments_are_not_held() -> None:
     kinds = ExactTypes(Identities())
     for value in [(1,) * 1000, ("x" * 600, "y" * 600), frozenset(range(1000)), Point("x" * 2000)]:
         assert exact_key([value], kinds, None, []) is None
+
+
+def test_cache_that_is_replaced() -> None:
+    """A call under way on a cache that is replaced leaves the look-up with the objects' numbers of the next cache."""
+    caches = [Cache("memory://"), Cache("memory://")]
+    core = caches[0]._core
+    f = memoize(lambda value: object(), {"name": "f"}, lambda: core)
+    thing, other = Plain(), Plain()
+    state = f._self_state
+    first = state.bound()[1]
+    state.unbind()
+    core = caches[1]._core
+    found = f(other)  # binds to the second
+    first.address((thing,))
+    state._namespace[f._self_function.signature.name("entries")] = state.bound()[1].table.entries
+    first._spares_hashes = False  # as if that call were its first
+    first.address((thing,))
+    assert f(thing) is not found
+    assert f(thing) is f(thing)
