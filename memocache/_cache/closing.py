@@ -13,6 +13,7 @@ from typing import Any
 
 from memocache._cache.stats_reporter import StatsReporter
 from memocache._calls.cache_core import Core
+from memocache._runtime.tasks import in_trio
 from memocache._stores.layered.near_cache import NearTier
 from memocache._stores.remote.lease_heartbeat import Keeper
 from memocache._stores.remote.sliding_expiry import Prolonger
@@ -52,7 +53,8 @@ class Lifetime:
         self._rest()
         if not backend:
             return
-        aio: Any = getattr(self._backend, "aio", None)
+        # a trio run has no connections of its own
+        aio: Any = None if in_trio() else getattr(self._backend, "aio", None)
         if aio is not None:
             await aio.close()
         if aio is None and self._backend.blocks:

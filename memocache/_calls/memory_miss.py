@@ -19,9 +19,10 @@ from memocache._calls.engine import Engine
 from memocache._calls.options import Options
 from memocache._calls.signature import Values
 from memocache._runtime.disabled import DISABLED
-from memocache._runtime.drivers import refuse_other_library, run, unwrap
+from memocache._runtime.drivers import run, unwrap
 from memocache._runtime.outcome import Outcome
 from memocache._runtime.singleflight import LEADING, NO_FLIGHT, Flight, Token, stop_leading
+from memocache._runtime.tasks import refuse_other_library
 from memocache._stores.entry import Entry
 from memocache._stores.memory.store import LocalLease, LocalStore, freezer
 from memocache._stores.store import Address
@@ -73,7 +74,7 @@ class MissPath:
         return PlainMiss(self, key)
 
     def look_soon(self, values: Values) -> PlainMiss | None:
-        """As `look`, for a call that is awaited. Raises RuntimeError under another async library than asyncio."""
+        """As `look`, for a call that is awaited. Raises RuntimeError under an async library that is not served."""
         missed = self.look(values)
         if missed is not None:
             refuse_other_library()

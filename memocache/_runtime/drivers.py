@@ -1,27 +1,26 @@
 """The two drivers: they carry out steps, in this thread or in this task.
 
-`run` blocks and never makes an event loop; `arun` is a coroutine under asyncio. Both promise to close the steps,
-however they end. Background runs are bounded. The drivers know no cache: what is asked, and why, is the steps' matter.
+`run` blocks and never makes an event loop; `arun` is a coroutine under asyncio or trio. Both promise to close the
+steps, however they end. Background runs are bounded. The drivers know no cache: what is asked, and why, is the steps'
+matter; how a task waits is that of `memocache._runtime.tasks`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import contextvars
-import sys
 import threading
 import warnings
 from collections.abc import Callable
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from memocache._runtime import tasks
 from memocache._runtime.effects import Compute, Io, Spawn, Steps, Wait
 from memocache._runtime.outcome import Outcome
 from memocache._runtime.singleflight import LEADING
-
-if TYPE_CHECKING:
-    import asyncio
+from memocache._runtime.tasks import refuse_other_library
 
 T = TypeVar("T")
 
@@ -78,7 +77,7 @@ def run(steps: Steps[T]) -> T:
 
 
 async def arun(steps: Steps[T]) -> T:
-    """Carry out `steps` in this task. Raises RuntimeError under another async library than asyncio."""
+    """Carry out `steps` in this task. Raises RuntimeError under another async library than asyncio and trio."""
     try:
         refuse_other_library()
     except RuntimeError:
@@ -109,22 +108,6 @@ async def arun(steps: Steps[T]) -> T:
                 reply = _spawn_task(effect)
     finally:
         steps.close()
-
-
-def refuse_other_library() -> None:
-    """Raise RuntimeError under another async library than asyncio."""
-    sniffio = sys.modules.get("sniffio")
-    if sniffio is None:
-        return
-    try:
-        library = sniffio.current_async_library()
-    except sniffio.AsyncLibraryNotFoundError:
-        return  # driven by hand
-    if library != "asyncio":
-        raise RuntimeError(
-            f"memocache's async functions run under asyncio (uvloop too), and this is {library}: call a sync function "
-            "decorated with cached() in a worker thread instead"
-        )
 
 
 def unwrap(outcome: Outcome) -> Any:
@@ -160,31 +143,13 @@ def _wait(effect: Wait) -> bool:
 
 
 async def _await(effect: Wait) -> bool:
-    import asyncio  # here and below: not when memocache is imported
-
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[None] = loop.create_future()
-
-    def set_result() -> None:
-        if not future.done():
-            future.set_result(None)
-
-    def wake() -> None:
-        try:
-            loop.call_soon_threadsafe(set_result)
-        except RuntimeError:
-            pass  # the follower's loop is closed: nobody waits there any more
-
-    if not effect.signal.add(wake):
+    bell = tasks.here().new_bell()
+    if not effect.signal.add(bell.ring):
         return True
     try:
-        async with asyncio.timeout(effect.timeout):
-            await future
-    except TimeoutError:
-        return False
+        return await bell.heard(effect.timeout)
     finally:
-        effect.signal.discard(wake)
-    return True
+        effect.signal.discard(bell.ring)
 
 
 def _spawn_thread(effect: Spawn) -> bool:
@@ -243,15 +208,11 @@ def _warn_of_timeouts() -> None:
         )
 
 
-_tasks: set[asyncio.Task[None]] = set()
-
-
 def _spawn_task(effect: Spawn) -> bool:
-    import asyncio
-
     if not _admit_background(effect.urgent):
         effect.steps.close()
         return False
+    reported: list[bool] = []
 
     async def work() -> None:
         if not effect.urgent:
@@ -264,16 +225,13 @@ def _spawn_task(effect: Spawn) -> bool:
         reported.append(True)
         _report_end(effect, error)
 
-    reported: list[bool] = []
-
-    def ended(task: asyncio.Task[None]) -> None:
-        _tasks.discard(task)
+    def ended() -> None:
         _background_ended()
         if not reported:  # cancelled before its first step
             effect.ended(None)
 
-    # the loop keeps only a weak reference to its tasks
-    task = asyncio.get_running_loop().create_task(work(), name="memocache-refresh")
-    _tasks.add(task)
-    task.add_done_callback(ended)
+    if not tasks.here().spawn(work, ended):
+        _background_ended()
+        effect.steps.close()
+        return False
     return True

@@ -16,6 +16,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
+from memocache._runtime import tasks
 from memocache.backends.base import Busy
 
 MOST_THREADS: Final = 32
@@ -95,26 +96,38 @@ async def in_thread_unhurried(method: Callable[..., Any], *args: Any) -> Any:
 
 
 async def _await(call: Callable[[], Any], timeout: float | None) -> Any:
-    import asyncio  # not when memocache is imported
-
+    bell = tasks.here().new_bell()
     submitted = _workers.submit(partial(contextvars.copy_context().run, call))
-    future = asyncio.wrap_future(submitted)
+    submitted.add_done_callback(lambda _: bell.ring())
     try:
         due = None if timeout is None else time.monotonic() + timeout
-        await asyncio.wait((future,), timeout=timeout)
-        # a loop, or a process, that stood still gave the call less time than it says: that much is to be had once more
-        if due is not None and not future.done() and time.monotonic() - due > _STOOD_STILL:
-            await asyncio.wait((future,), timeout=timeout)
-        if future.done():
-            return future.result()
+        await bell.heard(timeout)
+        if due is not None and not submitted.done():
+            late = time.monotonic() - due
+            if late > _STOOD_STILL:
+                # a loop, or a process, that stood still gave the call less time than it says: that much once more
+                await bell.heard(timeout)
+            elif late < -_STOOD_STILL:
+                # a loop whose clock a test turns on: the thread's time is not over
+                await _real_time(bell, -late)
+        if submitted.done():
+            return submitted.result()
         if submitted.cancel():
             raise Busy("every thread for blocking calls is in use")
         raise TimeoutError
     finally:
-        submitted.cancel()  # at once, where the other's would come a turn of the loop later
-        if not future.cancel():
-            future.exception()  # it ended, and the caller may have been cancelled: nobody else will ask
-        del future, submitted  # an error's traceback holds this frame, and they the error
+        submitted.cancel()
+        del submitted  # an error's traceback holds this frame, and they the error
+
+
+async def _real_time(bell: tasks.Bell, seconds: float) -> None:
+    timer = threading.Timer(seconds, bell.ring)
+    timer.daemon = True
+    timer.start()
+    try:
+        await bell.heard(None)
+    finally:
+        timer.cancel()
 
 
 def _after_fork() -> None:

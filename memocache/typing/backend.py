@@ -107,8 +107,9 @@ class Backend(Protocol):
     docs/keys) and may have ``together(calls)``: the results of several operations ``(name, arguments, keywords)`` at
     the same time.
     An ``aio`` attribute, where there is one, has the same methods as coroutines (`close` too); without it the
-    methods are called in a worker thread from async code, or directly where ``blocks`` is False. A ``read_soon`` of its
-    class, where that is not None, is a `ReadSoon`; async hits ask it first.
+    methods are called in a worker thread from async code, or directly where ``blocks`` is False. So they are under trio
+    too, unless ``aio`` has a true ``any_library``: then its coroutines need no asyncio. A ``read_soon`` of its class,
+    where that is not None, is a `ReadSoon`; async hits ask it first.
     """
 
     shared: bool

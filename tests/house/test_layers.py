@@ -65,6 +65,7 @@ OWNERS = {
     "redis": {"backends", "testing"},  # testing: the plain client that looks at a server from outside
     "hiredis": {"backends"},
     "msgpack": {"_calls.keys", "_stores.remote", "codecs"},
+    "trio": {"_runtime"},  # no dependency: where the program has it
     "asyncio": {"_runtime", "backends", "dashboard", "testing"},
     "cryptography": {"_stores.remote"},
     "lmdb": {"backends"},

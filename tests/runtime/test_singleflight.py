@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from memocache._runtime import asyncio_tasks
 from memocache._runtime import drivers as _runtime
 from memocache._runtime.drivers import arun, run
 from memocache._runtime.effects import Compute, Effect, Spawn, Wait
@@ -128,9 +129,9 @@ def test_a_background_run_that_raises_disturbs_nobody() -> None:
         thread.join(20.0)
 
     async def together() -> None:
-        tasks = set(_runtime._tasks)
+        tasks = set(asyncio_tasks._tasks)
         assert await arun(steps())
-        done, _ = await asyncio.wait(_runtime._tasks - tasks, timeout=20.0)
+        done, _ = await asyncio.wait(asyncio_tasks._tasks - tasks, timeout=20.0)
         assert [task.exception() for task in done] == [None]
 
     asyncio.run(together())

@@ -20,6 +20,7 @@ from memocache._runtime.circuit_breaker import Breaker
 from memocache._runtime.effects import Io, Steps
 from memocache._runtime.randomness import random
 from memocache._runtime.signal_exceptions import of_signal_handler
+from memocache._runtime.tasks import in_trio
 from memocache._stores.remote.operation_counts import KIND_OF, OperationCounts
 from memocache.backends._error_messages import cause_of
 from memocache.backends._threads import in_thread
@@ -81,6 +82,7 @@ class BackendGuard:
         self._aio = getattr(backend, "aio", None)
         # of its own class: a wrapper around it may have more to do
         aio: Any = self._aio
+        self._aio_anywhere: bool = getattr(aio, "any_library", False)
         self._read_soon: ReadSoon | None = aio.read_soon if hasattr(type(aio), "read_soon") else None
         self.reads_soon = self._read_soon is not None
         self._on_fault = on_fault
@@ -211,7 +213,7 @@ class BackendGuard:
         return {name: "open" if is_open else "closed" for name, is_open in ({kind: self.breaker.open} | nodes).items()}
 
     def _ask(self, operation: str, *args: Any, **kwargs: Any) -> Awaitable[Any]:
-        if self._aio is not None:
+        if self._aio is not None and (self._aio_anywhere or not in_trio()):
             asked: Awaitable[Any] = getattr(self._aio, operation)(*args, **kwargs)
             return asked
         method = getattr(self.backend, operation)

@@ -19,6 +19,9 @@ LARGE: Final = 2**20
 class AsyncDisk:
     """The methods of a `DiskBackend` as coroutines: what takes microseconds at once, the rest in worker threads."""
 
+    any_library = True
+    """It waits for threads alone, so it is asked under trio too."""
+
     def __init__(self, backend: Any) -> None:
         self._backend = backend
 

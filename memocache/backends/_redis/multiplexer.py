@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 import time
 import weakref
 from collections.abc import Sequence
 from typing import TypeAlias, TypeVar
 
+from memocache._runtime.tasks import in_trio
 from memocache.backends._redis.connect import Dial
 from memocache.backends._redis.credentials import renewed
 from memocache.backends._redis.pipelined_connection import LATE, PipelinedConnection, Request, Step
@@ -29,6 +31,8 @@ from memocache.typing import Answer
 
 T = TypeVar("T")
 
+_modules = sys.modules
+_running_loop = asyncio.get_running_loop
 _SHARED = 3
 _PRIVATE = 4
 _EARLY = 50  # reads that leave at once, for the server to work on while the loop's turn asks for more
@@ -256,7 +260,9 @@ class Multiplexer:
 
     def read_soon(self, entry: str, markers: Sequence[str], timeout: float) -> asyncio.Future[Answer]:
         """See `memocache.typing.ReadSoon`: in one command with whatever else this turn of the loop reads."""
-        loop = asyncio.get_running_loop()
+        if "trio" in _modules and in_trio():
+            raise RuntimeError("trio runs here, as a guest of this loop: it is asked in a thread")
+        loop = _running_loop()
         latest = self._latest
         batch = None if latest is None else latest()
         if batch is None or not batch.open or batch.loop is not loop or batch.timeout != timeout:

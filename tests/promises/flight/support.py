@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from memocache import Cache
+from memocache._runtime import asyncio_tasks
 from memocache._runtime import drivers as _runtime
 
 BOUND = 20.0
@@ -121,7 +122,7 @@ def traces(cache: Cache) -> dict[str, Any]:
     left: dict[str, Any] = {}
     if len(cache._flights):
         left["flights"] = len(cache._flights)
-    if _runtime._background or _runtime._tasks:
+    if _runtime._background or asyncio_tasks._tasks:
         left["background"] = _runtime._background
     shared = cache._places.shared
     held = getattr(getattr(shared, "keeper", None), "_held", None)

@@ -347,12 +347,12 @@ def test_default_cache_is_asked_while_it_is_made(monkeypatch: pytest.MonkeyPatch
 
 
 def test_another_async_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Under trio, say, the first await of an async function says which library it is and what runs."""
+    """Under curio, say, the first await of an async function says which library it is and what runs."""
 
     class NotFound(Exception):
         pass
 
-    found = types.SimpleNamespace(current_async_library=lambda: "trio", AsyncLibraryNotFoundError=NotFound)
+    found = types.SimpleNamespace(current_async_library=lambda: "curio", AsyncLibraryNotFoundError=NotFound)
     monkeypatch.setitem(sys.modules, "sniffio", found)  # type: ignore[arg-type]  # it stands for the module
     with Cache() as cache:
 
@@ -360,7 +360,7 @@ def test_another_async_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None
         async def f(x: int) -> int:
             return x
 
-        with pytest.raises(RuntimeError, match="trio"):
+        with pytest.raises(RuntimeError, match="curio"):
             f(1).send(None)
         assert len(cache._flights) == 0
 

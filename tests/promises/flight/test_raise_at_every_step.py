@@ -19,7 +19,7 @@ import pytest
 from memocache import BackendError, Cache
 from memocache._calls.bulk_lookup import map_calls
 from memocache._calls.call_entries import invalidate_call, put_call
-from memocache._runtime import drivers
+from memocache._runtime import asyncio_tasks, drivers
 from memocache._runtime.effects import Compute, Io, Spawn
 from memocache._runtime.singleflight import LEADING, Flight, Flights
 from memocache.testing import FakeClock
@@ -156,8 +156,8 @@ def drive(colour: str, steps: Generator[Any, Any, Any]) -> None:
         try:
             await drivers.arun(steps)
         finally:
-            while drivers._tasks:
-                await asyncio.wait(list(drivers._tasks))
+            while asyncio_tasks._tasks:
+                await asyncio.wait(list(asyncio_tasks._tasks))
 
     asyncio.run(together())
 
