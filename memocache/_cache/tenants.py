@@ -6,6 +6,7 @@ those of another cache. Which tenant is meant is bound in the context, and nothi
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections import OrderedDict
@@ -48,6 +49,7 @@ class Tenants:
         self._latest: OrderedDict[str, Tenant] = OrderedDict()
         # those in use too: two objects of one tenant in the process would not hear of each other's invalidations
         self._known: weakref.WeakValueDictionary[str, Tenant] = weakref.WeakValueDictionary()
+        _of_all_caches.add(self)
 
     def inside(self, name: object) -> AbstractContextManager[None]:
         """Inside the block, calls of this thread or task, and of those that it starts, are for the tenant `name`."""
@@ -78,6 +80,10 @@ class Tenants:
         with self._lock:
             return [tenant.parts for tenant in self._known.values()]
 
+    def after_fork(self) -> None:
+        """In a child: whoever held the lock is gone."""
+        self._lock = threading.Lock()
+
     @property
     def parts(self) -> Parts:
         """The parts of the cache as a whole: what is asked of them is asked of the tenant that is bound."""
@@ -85,6 +91,18 @@ class Tenants:
             operations=_TenantOperations(self, self._base.operations),
             lifetime=_TenantsLifetime(self, self._base.lifetime),
         )
+
+
+_of_all_caches: weakref.WeakSet[Tenants] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for tenants in list(_of_all_caches):
+        tenants.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class _TenantOperations(Operations):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,7 +18,7 @@ from memocache import cached as cached_by_default
 from memocache.instrumentation import Computed
 from memocache.testing import in_memory
 from tests.promises.behaviour.world import World
-from tests.promises.flight.support import BOUND, join, start
+from tests.promises.flight.support import BOUND, join, start, until
 
 NAMES = ("acme", "umbrella")
 
@@ -500,3 +502,30 @@ def test_close_sends_what_every_tenant_counted(shared: World) -> None:
         assert shared.ask("stats", "fleet", cache=alone).functions["f"].hits == 1
     with many.tenant("acme"):
         assert shared.call(f, 1) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_child_binds_tenants_too() -> None:
+    """A child that is forked while another thread makes a tenant waits for nobody: the lock is its own."""
+    many = Cache(tenants=True)
+    assert many._tenants is not None
+    with many._tenants._lock:
+        child = os.fork()
+        if not child:
+            with many.tenant("acme"):
+                many.set("k", 1)
+                os._exit(0 if many.get("k") == 1 else 1)
+    ended: list[int] = []
+
+    def has_ended() -> bool:
+        done, status = os.waitpid(child, os.WNOHANG)
+        ended.extend([status] if done else [])
+        return bool(done)
+
+    try:
+        until(has_ended)
+    finally:
+        if not ended:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+    assert ended == [0]
