@@ -229,8 +229,8 @@ class Storm:
             before = now
 
     def calls(self) -> int:
-        """How many answers there were so far."""
-        return sum(self.truth.calls)
+        """How many answers there were so far, but for those of a process that was killed: nobody judges them."""
+        return sum(self.truth.calls[: len(self.workers)])
 
     # -- what can be done to processes
 
