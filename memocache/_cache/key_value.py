@@ -161,7 +161,7 @@ class KeyValue:
                 found = yield from self._look(address, copies=False)
                 if found.load is not None and found.now < found.expires:
                     return False
-                if (yield from store.replace(address, record, found)):
+                if (yield from store.add(address, record, found)):
                     self._void_plain((key,))
                     return True
         except Unstorable as refusal:

@@ -190,6 +190,12 @@ class Store(Protocol):
         """
         ...
 
+    def add(self, address: Address, record: Record, found: Found) -> Steps[bool]:
+        """As `put`, if nothing is there but what was `found`, which is dead; whether it was. Raises `Unstorable` and
+        `BackendError`.
+        """
+        ...
+
     def forget(self, address: Address) -> Steps[bool]:
         """Remove the entry and void computations of it; whether there was anything. Raises `BackendError`."""
         ...

@@ -237,7 +237,7 @@ class ClusterServer(_Fleet):
                 new.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", ids[source.port])
                 old.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", ids[target.port])
                 while keys := old.execute_command("CLUSTER GETKEYSINSLOT", slot, step):
-                    old.execute_command("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
+                    old.execute_command("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "REPLACE", "KEYS", *keys)
                     time.sleep(pause)
                 new.execute_command("CLUSTER SETSLOT", slot, "NODE", ids[target.port])
                 old.execute_command("CLUSTER SETSLOT", slot, "NODE", ids[target.port])

@@ -142,6 +142,8 @@ class LocalStore:
         return unchanged
         yield  # a generator without effects
 
+    add = replace
+
     def forget(self, address: Address) -> Generator[Effect, Any, bool]:
         """Remove the entry and void its flights."""
         with self.tier.lock:

@@ -1,4 +1,4 @@
-"""Direct writes: records that a caller gives (`f.put`, `Cache.set`), stored whatever is there.
+"""Direct writes: records that a caller gives (`f.put`, `Cache.set`: whatever is there; `Cache.add`: where nothing is).
 
 A write whose answer was lost may still be on its way, and must take no effect after what was done since. So it stores
 as a computation does: under a witness, which whoever stores or invalidates deletes. Writers of one key share a witness:
@@ -18,7 +18,8 @@ from memocache._stores.remote.envelope import MARKER_BYTES
 from memocache._stores.remote.guard import BackendGuard
 from memocache._stores.remote.keyspace import Spot
 from memocache._stores.remote.lease import WITNESS_SECONDS
-from memocache._stores.store import Address, Record
+from memocache._stores.store import Address, Found, Record
+from memocache.backends.base import holds
 from memocache.typing import Guard, Put
 
 _TOKEN_BYTES = 8
@@ -56,6 +57,14 @@ class _Writing:
         self._markers: Sequence[bytes | None] | None = self._first.site.standing if known else None
         self._made: tuple[list[bytes], list[bytes]] | None = None
         """The markers and witnesses there will be if what was asked last is done; None: it stores the records."""
+        self._entries: list[Guard] = []
+        self.overtaken = False
+        """Whether an entry that was to be replaced is not there any more."""
+
+    def replacing(self, found: Found) -> None:
+        """Store in place of this entry, or of nothing, alone."""
+        head, self._markers = found.seen
+        self._entries = [Guard(self._first.entry, head)]
 
     def ask(self) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
         """Ask for the markers, where they are not known; else make what is missing; else store the records."""
@@ -64,6 +73,7 @@ class _Writing:
             return "read", (first.markers,), {}
         guards, puts, generations = self._store.markers_seen(first, self._markers)
         guards += [Guard(spot.witness, held) for spot, held in zip(spots, self._witnesses, strict=True)]
+        guards += self._entries
         if not puts and None not in self._witnesses:
             self._made = None
             puts = [self._store.put_of(address, spot, record, generations) for address, spot, record in self._records]
@@ -83,7 +93,9 @@ class _Writing:
         if self._markers is None:
             self._markers = answer
         elif answer is not None:
-            self._markers, self._witnesses = answer[: len(self._markers)], answer[len(self._markers) :]
+            at, end = len(self._markers), len(self._markers) + len(self._spots)
+            self._markers, self._witnesses = answer[:at], answer[at:end]
+            self.overtaken = not all(map(holds, self._entries, answer[end:]))
         elif self._made is not None:
             self._markers, self._witnesses = self._made
         else:
@@ -109,3 +121,16 @@ def put_many(self: WritingStore, records: Sequence[tuple[Address, Record]]) -> S
     while under_way:
         answers = yield from self.guard.each([one.ask() for one in under_way], budget=records[0][0].budget)
         under_way = [one for one, answer in zip(under_way, answers, strict=True) if not one.stored(answer)]
+
+
+def add(self: WritingStore, address: Address, record: Record, found: Found) -> Steps[bool]:
+    """Store if the entry is as it was found, which was nothing or dead; False if it is not. Raises `Unstorable`."""
+    spot = self.spot(address)
+    self.put_of(address, spot, record, b"")
+    writing = _Writing(self, [(address, spot, record)])
+    writing.replacing(found)
+    while not writing.overtaken:
+        name, given, options = writing.ask()
+        if writing.stored((yield self.guard.io(name, *given, **options, budget=address.budget))):
+            return True
+    return False

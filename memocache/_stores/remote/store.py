@@ -184,6 +184,7 @@ class SharedStore(Shelf):
 
     put = direct_write.put
     put_many = direct_write.put_many
+    add = direct_write.add
 
     def replace(
         self, address: Address, record: Record, found: Found, expires: float | None = None

@@ -62,7 +62,7 @@ def caches(valkey: Server, proxy: Held, monkeypatch: pytest.MonkeyPatch) -> Iter
     """One cache behind the proxy, which gives up soon, and one beside it."""
     monkeypatch.setattr(stats_reporter, "FLUSH_SECONDS", 3600.0)
     for module in (call_entries, key_locator):
-        monkeypatch.setattr(module, "DIRECT_SECONDS", 0.5)
+        monkeypatch.setattr(module, "DIRECT_SECONDS", 1.0)
     with Cache(proxy.url) as behind, Cache(valkey.url) as beside:
         yield behind, beside
 
@@ -111,8 +111,43 @@ def test_a_write_that_raised_does_not_come_back(
     assert look(beside) is MISSING
 
 
+@pytest.mark.parametrize("colour", ["sync", "async"])
+@pytest.mark.parametrize("undone", ["deleted", "cleared", "tag", "expired"])
+def test_an_add_that_raised_does_not_come_back(
+    proxy: Held, caches: tuple[Cache, Cache], undone: str, colour: str
+) -> None:
+    """What another process stored and removed after it had raised stays away, also where a dead entry stood before."""
+    behind, beside = caches
+    beside.set("other", 1)  # a marker of plain keys stands
+    if undone in ("tag", "expired"):
+        beside.set("k", "dead", ttl=60 if undone == "tag" else 0.001, tags=["red"])
+        if undone == "tag":
+            beside.invalidate(tag="red")
+        until(lambda: beside.get("k", MISSING) is MISSING)
+    proxy.holding(behind.backend, lambda put: ":k:" in put.key)  # type: ignore[arg-type]  # it is a Redis one
+    with pytest.raises(BackendError):
+        behind.add("k", "late", tags=["red"]) if colour == "sync" else asyncio.run(_async(behind, "add"))
+    if undone == "deleted":
+        beside.set("k", "between")
+        beside.delete("k")
+    elif undone == "cleared":
+        beside.clear()
+    elif undone == "tag":
+        beside.invalidate(tag="red")
+    else:
+        beside.delete("k")
+    assert beside.get("k", MISSING) is MISSING
+    proxy.let_arrive()
+    assert beside.get("k", MISSING) is MISSING
+    assert beside.add("k", "new")
+    assert not beside.add("k", "newer")
+
+
 async def _async(cache: Cache, way: str) -> None:
     try:
+        if way == "add":
+            await cache.aio.add("k", "late", tags=["red"])
+            return
         if way == "f.put":
             await cache.cached(name="f")(_later).put("late", 1)
         elif way == "set":
