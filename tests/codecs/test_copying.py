@@ -18,6 +18,8 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from memocache.codecs import Codec, copier
 from memocache.exceptions import DecodeError
@@ -128,11 +130,13 @@ def test_nothing_mutable_is_shared(codec: Codec, value: Any) -> None:
 
 
 def test_flat_containers_are_not_encoded(codec: Codec) -> None:
-    """Flat containers and rows of them are held as containers; deeper ones as payload bytes."""
-    for value in ([1, 2], {"a": 1}, {1}, bytearray(b"x"), deque([1]), [{"a": 1}] * 3, {"a": [1]}):
+    """Flat containers, rows of them, and records with a few containers are held as such; others as payload bytes."""
+    flat = ([1, 2], {"a": 1}, {1}, bytearray(b"x"), deque([1]), [{"a": 1}] * 3, {"a": [1]})
+    records = ([[[1]]], [{"a": [1]}], [[1], {1: 2}], {"id": 1, "scores": [1], "tags": {"x": True}, "of": {"a": [{}]}})
+    for value in (*flat, *records):
         held, _ = copier(value, codec)
         assert type(held) is type(value)
-    for value in ([[[1]]], [{"a": [1]}], Open(1), ([1],), [[1], {1: 2}]):
+    for value in (Open(1), ([1],), [[1, ([],)]], [{"a": [number]} for number in range(16)], deque([[]])):
         held, thaw = copier(value, codec)
         assert type(held) is bytes
         assert thaw == codec.decode
@@ -281,3 +285,39 @@ def test_polars_frames(codec: Codec) -> None:
     thaw(held)[0] = 9
     series[1] = 9
     assert thaw(held).to_list() == [1, 2]
+
+
+KEYS = st.integers() | st.text(max_size=2) | st.tuples(st.integers())
+NESTED: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.integers() | st.text(max_size=2) | st.tuples(st.integers()) | st.sets(st.integers()),
+    lambda part: (
+        st.lists(part, max_size=4)
+        | st.dictionaries(KEYS, part, max_size=4)
+        | st.lists(part, max_size=3).map(deque)
+        | st.dictionaries(KEYS, part, max_size=3).map(OrderedDict)
+        | st.lists(part, max_size=2).map(tuple)
+    ),
+    max_leaves=25,
+)
+
+
+def types_of(value: Any) -> Any:
+    """The types of a value and of what it holds, in order."""
+    if isinstance(value, dict):
+        return type(value), [(types_of(key), types_of(part)) for key, part in value.items()]
+    if isinstance(value, list | tuple | deque):
+        return type(value), [types_of(part) for part in value]
+    return type(value)
+
+
+@given(NESTED)
+def test_any_nesting_comes_back_equal_and_apart(value: Any) -> None:
+    """Whatever the nesting, each hit's copy equals the value, type by type, and shares no mutable part with another."""
+    held, thaw = copier(value, Codec())
+    if thaw is None:
+        assert not mutable_parts(value, {})
+        return
+    copies = [thaw(held), thaw(held)]
+    assert all(copy == value and types_of(copy) == types_of(value) for copy in copies)
+    seen = [mutable_parts(each, {}) for each in (value, held, *copies)]
+    assert all(one.keys().isdisjoint(other) for at, one in enumerate(seen) for other in seen[at + 1 :])
