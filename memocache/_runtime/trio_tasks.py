@@ -50,7 +50,11 @@ class TrioTasks:
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]], ended: Callable[[], None]) -> bool:
         """See `tasks.Tasks.spawn`."""
 
+        admitted = True
+
         async def system_task() -> None:
+            if not admitted:
+                return
             try:
                 await work()
             except BaseException as error:  # out of a system task it would end the whole run as trio's own failure
@@ -61,10 +65,13 @@ class TrioTasks:
                 ended()
 
         try:
-            trio.lowlevel.spawn_system_task(system_task, name="memocache-refresh", context=contextvars.copy_context())
-        except RuntimeError:  # the run is about to end
+            context = contextvars.copy_context()
+            task = trio.lowlevel.spawn_system_task(system_task, name="memocache-refresh", context=context)
+        except RuntimeError:  # the run has all but ended
             return False
-        return True
+        # main has ended: it would be cancelled at its first step, and again whenever a caller began anew
+        admitted = task.parent_nursery is not None and not task.parent_nursery.cancel_scope.cancel_called
+        return admitted
 
     async def turn(self) -> None:
         """See `tasks.Tasks.turn`."""

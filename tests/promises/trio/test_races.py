@@ -283,3 +283,35 @@ def test_nested_scopes_and_cycles(cache: Cache, run: Any) -> None:
 
     run(main)
     assert_quiet(cache)
+
+
+def test_calls_after_the_end_of_main_come_to_an_end(cache: Cache, run: Any) -> None:
+    """A system task that calls while the run ends, when nothing runs behind it any more, computes by itself."""
+    got: list[Any] = []
+
+    @cache.cached(name="f", hard_timeout=30)
+    async def f(x: int) -> int:
+        await trio.lowlevel.checkpoint()
+        return x
+
+    @cache.cached(name="s", stream=True)
+    async def s(n: int) -> AsyncIterator[int]:
+        for i in range(n):
+            await trio.lowlevel.checkpoint()
+            yield i
+
+    async def late() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                got.append(await f(7))
+                got.append([item async for item in s(3)])
+
+    async def main() -> None:
+        trio.lowlevel.spawn_system_task(late)
+        await trio.testing.wait_all_tasks_blocked()
+
+    run(main)
+    assert got == [7, [0, 1, 2]]
+    assert_quiet(cache)
