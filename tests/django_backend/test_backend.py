@@ -246,7 +246,10 @@ def test_the_command_line_sees_it(kind: str, running_server: Callable[[str], ser
     """`memocache stats`, `keys` and `inspect` read what Django stored and counted, and so does another `Cache`."""
     from memocache.django import MemocacheCache
 
-    url = running_server(kind).url
+    server = running_server(kind)
+    with server.client() as client:
+        client.flushall()  # tests of other folders leave keys of the default prefix
+    url = server.url
     cache = MemocacheCache(url, {})
     cache.set("k", [1])
     assert (cache.get("k"), cache.get("x")) == ([1], None)
