@@ -20,7 +20,7 @@ from tests.resources.growth import SLACK, Figures, growth, more
 from tests.resources.scenes import SCENES
 
 _KINDS = ("memory", "disk", "server")
-_BOUND = {"memory": "?maxsize=2000", "disk": "?max_bytes=8MB", "server": ""}
+_BOUND = {"memory": "?maxsize=500", "disk": "?max_bytes=8MB", "server": ""}
 _LINE = "{:<28}" + "{:>14}" * len(Figures._fields)
 
 
