@@ -267,7 +267,9 @@ class Codec:
                 raise DecodeError("payload is cut short or too long")
             if code == _apart.HEAD_AND_ELEMENTS:
                 head, elements = _apart.split(body)
-                return _read(self._hooks(elements), head)
+                value = _read(self._hooks(elements), head)
+                elements.found_sound()
+                return value
             return self._hook(code, body)
         return _read(self._hook, payload)
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from memocache.codecs import arrays as _arrays
 from memocache.codecs.ext_types import Body, Buffer, Unpack
+from memocache.codecs.file_map import sighting_of
 from memocache.exceptions import DecodeError
 
 ARRAY: Final = 48
@@ -79,6 +80,12 @@ class Apart:
         if code == KEPT and self._kept:
             return self._kept[_LENGTH.unpack(data)[0]]
         raise DecodeError("payload holds an unknown extension type")
+
+    def found_sound(self) -> None:
+        """Say, of the file that holds the elements if there is one, that the whole value in it was decoded."""
+        sighting = sighting_of(self._view)
+        if sighting is not None:
+            sighting.decoded = True
 
     def _load_array(self, data: Buffer, unpack: Unpack) -> object:
         start, length = _PLACE.unpack_from(data)

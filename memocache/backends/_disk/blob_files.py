@@ -5,7 +5,7 @@ A value comes back whole or not at all; it does not know which entry a file belo
 1. A file is written under a temporary name, renamed when it is whole, and never changed afterwards; its name is random
    and used once. What it must contain stands in the map: length and digest (XXH3, 128 bits).
 2. Reading checks length and digest; a file is checked again when its inode, its length or its time of change are other
-   than when this process checked it last.
+   than when this process checked it last. Until then all maps of it share what decoders found out about it.
 3. The largest piece of a value begins on a page of the file, so that arrays in it are aligned when it is mapped.
 4. A file whose entry went is removed after the transaction; those of killed processes when they are `STRAY_SECONDS`
    old.
@@ -19,9 +19,11 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from xxhash import xxh3_128, xxh3_128_digest
+
+from memocache.codecs.file_map import FileMap, Sighting
 
 STRAY_SECONDS = 60.0
 UNFINISHED_SECONDS = 3600.0
@@ -30,6 +32,9 @@ _CHUNK = 4 * 2**20
 _REMEMBERED = 10_000
 _UNFINISHED = ".tmp"
 _UNTRACKED: Final[dict[str, Any]] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+
+
+_Marks: TypeAlias = tuple[int, int, int]
 
 
 class Filed(NamedTuple):
@@ -41,12 +46,19 @@ class Filed(NamedTuple):
     digest: bytes
 
 
+class _Checked(NamedTuple):
+    """What a file was like when its digest was right, and what decoders found out about it since."""
+
+    marks: _Marks
+    sighting: Sighting
+
+
 class BlobFiles:
     """The files of one store."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._checked: dict[str, tuple[int, int, int]] = {}
+        self._checked: dict[str, _Checked] = {}
 
     def write(self, pieces: Sequence[bytes | memoryview]) -> Filed:
         """Write a value, given in pieces, to a new file. Raises OSError, and leaves nothing behind then."""
@@ -83,16 +95,18 @@ class BlobFiles:
             found = os.fstat(file)
             if found.st_size != filed.offset + filed.size:
                 return None  # a map of more than there is would kill the process that reads on
-            whole = mmap.mmap(file, found.st_size, access=mmap.ACCESS_COPY, **_UNTRACKED)
+            whole = FileMap(file, found.st_size, access=mmap.ACCESS_COPY, **_UNTRACKED)
         except OSError:
             return None
         finally:
             os.close(file)
         view = memoryview(whole)[filed.offset :]
-        if self._checked.get(filed.name) != _marks(found):
+        checked = self._checked.get(filed.name)
+        if checked is None or checked.marks != _marks(found):
             if xxh3_128_digest(view) != filed.digest:
                 return None
-            self._remember(filed.name, found)
+            checked = self._remember(filed.name, found)
+        whole.sighting = checked.sighting
         return view
 
     def remove(self, names: Iterable[str]) -> None:
@@ -121,13 +135,14 @@ class BlobFiles:
                 removed += 1
         return removed
 
-    def _remember(self, name: str, found: os.stat_result) -> None:
+    def _remember(self, name: str, found: os.stat_result) -> _Checked:
         if len(self._checked) >= _REMEMBERED:
             self._checked.clear()
-        self._checked[name] = _marks(found)
+        checked = self._checked[name] = _Checked(_marks(found), Sighting())
+        return checked
 
 
-def _marks(found: os.stat_result) -> tuple[int, int, int]:
+def _marks(found: os.stat_result) -> _Marks:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 

@@ -1,7 +1,8 @@
 """pyarrow's tables, batches, arrays, scalars, schemas and types: types by name, arrays as their buffers.
 
 Not as Arrow's own file format, whose reader may decompress without bound and load extension types: a payload names
-plain types alone, and what was put together is validated in full before anybody sees it.
+plain types alone, and what was put together is validated in full before anybody sees it. What lies in a file is
+validated once, for a file never changes.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from memocache.codecs.ext_types import Unfit, expect, expect_list
+from memocache.codecs.file_map import FileMap
 from memocache.codecs.known.known_type import KnownType, loaded
 from memocache.exceptions import DecodeError
 
@@ -177,9 +179,20 @@ def _entries(array: Any) -> Any:
 
 def _array_together(parts: Any) -> Any:
     dtype, *data = expect(list, parts)
-    made = _make(type_together(dtype), data)
-    made.validate(full=True)
+    return _valid(_make(type_together(dtype), data), data)
+
+
+def _valid(made: Any, data: Any) -> Any:
+    """Return an array once it is validated: in full, unless it lies in a file from which it was decoded before."""
+    made.validate(full=not _decoded_before(data))
     return made
+
+
+def _decoded_before(data: Any) -> bool:
+    if type(data) is list:
+        return any(map(_decoded_before, data))
+    held = getattr(data, "base", None)
+    return type(held) is FileMap and held.sighting.decoded
 
 
 def _make(dtype: Any, data: Any) -> Any:
@@ -188,10 +201,8 @@ def _make(dtype: Any, data: Any) -> Any:
         word, indices, values = expect_list(data, 3)
         if word != "dictionary":
             raise DecodeError("payload holds a malformed Arrow array")
-        index = _make(dtype.index_type, indices)
-        index.validate(full=True)
-        held = _make(dtype.value_type, values)
-        held.validate(full=True)
+        index = _valid(_make(dtype.index_type, indices), indices)
+        held = _valid(_make(dtype.value_type, values), values)
         return _pa("DictionaryArray").from_arrays(index, held, ordered=dtype.ordered)
     length, nulls, offset, buffers, children = expect_list(data, 5)
     if not 0 <= expect(int, length) < 1 << 62 or not 0 <= expect(int, offset) < 1 << 62:
@@ -204,9 +215,7 @@ def _make(dtype: Any, data: Any) -> Any:
     types = _child_types(dtype)
     if len(types) != len(expect(list, children)):
         raise DecodeError("payload holds a malformed Arrow array")
-    inner = [_make(child, part) for child, part in zip(types, children, strict=True)]
-    for child in inner:
-        child.validate(full=True)
+    inner = [_valid(_make(child, part), part) for child, part in zip(types, children, strict=True)]
     expect(int, nulls)  # not believed: counted anew
     return _pa("Array").from_buffers(dtype, length, held, -1, offset, inner)
 
@@ -227,9 +236,7 @@ def _chunked_apart(value: Any) -> list[Any]:
 def _chunked_together(parts: Any) -> Any:
     dtype, chunks = expect_list(parts, 2)
     dtype = type_together(dtype)
-    made = [_make(dtype, chunk) for chunk in expect(list, chunks)]
-    for chunk in made:
-        chunk.validate(full=True)
+    made = [_valid(_make(dtype, chunk), chunk) for chunk in expect(list, chunks)]
     return _pa("chunked_array")(made, type=dtype)
 
 
@@ -245,7 +252,7 @@ def _table_together(parts: Any) -> Any:
         raise DecodeError("payload holds another number of columns than it says")
     made = [_chunked_together([type_apart(field.type), chunks]) for field, chunks in zip(schema, columns, strict=True)]
     table = _pa("Table").from_arrays(made, schema=schema)
-    table.validate(full=True)
+    table.validate()  # that columns are of one length: their content was validated above
     if table.num_rows != rows:
         raise DecodeError("payload holds another number of rows than it says")
     return table
@@ -260,9 +267,9 @@ def _batch_together(parts: Any) -> Any:
     schema = _schema_together(schema)
     if len(expect(list, columns)) != len(schema):
         raise DecodeError("payload holds another number of columns than it says")
-    made = [_make(field.type, column) for field, column in zip(schema, columns, strict=True)]
+    made = [_valid(_make(field.type, column), column) for field, column in zip(schema, columns, strict=True)]
     batch = _pa("RecordBatch").from_arrays(made, schema=schema)
-    batch.validate(full=True)
+    batch.validate()  # as of a table
     return batch
 
 
