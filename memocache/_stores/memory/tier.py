@@ -25,7 +25,7 @@ from memocache._runtime.singleflight import Flight
 from memocache._stores.entry import NEVER, Entry, MarkedEntry, SlidingEntry, Table, Thaw
 from memocache._stores.memory.miss_reasons import REMEMBERED, Causes
 from memocache._stores.memory.space_saving import SpaceSaving
-from memocache._stores.memory.table_index import TableIndex, is_unused
+from memocache._stores.memory.table_index import TableIndex
 from memocache._stores.memory.tier_counts import PART, TierCounts
 from memocache._stores.memory.weak_keys import Lifetimes
 from memocache._stores.s3fifo import S3Fifo
@@ -54,6 +54,7 @@ class LocalTier(TierCounts):
         self.on_evict: Callable[[str, str], None] | None = None
         self.on_count: Callable[[], None] | None = None
         self._tables = TableIndex()
+        self._owned: dict[Hashable, list[Table]] = {}
         self._since_sweep, self._sweep_at = 0, 64
 
     # -- tables
@@ -76,13 +77,12 @@ class LocalTier(TierCounts):
             own = identity if owner is None else (identity, owner)
             table = self._tables.get((name, own))
             if table is None:
-                # where entries are in a backend nothing is put here, and `sweep` never comes
-                for unused in self._tables.surplus():
-                    self._retire(unused)
                 pool = self.pool if isinstance(maxsize, Missing) else S3Fifo[Entry](maxsize)
                 table = Table(name, pool, self.on_count)
                 table.identity = own
                 self._tables.add(table)
+                if owner is not None:
+                    self._owned.setdefault((name, identity), []).append(table)
             table.idle = max(table.idle, idle)
             table.stale = max(table.stale, stale)
             table.retention = max(table.retention, retention)
@@ -93,7 +93,7 @@ class LocalTier(TierCounts):
         name, identity = table.name, table.identity[0] if isinstance(table.identity, tuple) else table.identity
         with self.lock:
             shared = self._tables.get((name, identity))
-            return [*self._tables.owned.get((name, identity), ()), *(() if shared is None else (shared,))]
+            return [*self._owned.get((name, identity), ()), *(() if shared is None else (shared,))]
 
     def tables(self, name: str | None = None) -> list[Table]:
         """All tables, or those of one function name."""
@@ -366,7 +366,7 @@ class LocalTier(TierCounts):
                 for entry in [e for e in table.entries.values() if self._past(e)]:
                     self._drop(entry)
                     self._count_gone("expired", entry)
-                if is_unused(table):
+                if not table.entries and not table.users and table.name and table.identity is not None:
                     self._retire(table)
             self._sweep_at = 64 + sum(len(table.entries) for table in self._tables.values())
             self.lifetimes.prune()
@@ -380,6 +380,11 @@ class LocalTier(TierCounts):
             self.near.empty(table.beside)
         self.table(table.name, None).counters.absorb(table.counters)
         self._tables.drop(table)
+        if isinstance(table.identity, tuple):
+            owned = self._owned[table.name, table.identity[0]]
+            owned.remove(table)
+            if not owned:
+                del self._owned[table.name, table.identity[0]]
 
     def after_fork(self) -> None:
         """In a child: if a thread that is not here holds the lock, what it was changing cannot be trusted."""
