@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import struct
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -17,10 +18,18 @@ from memocache.exceptions import DecodeError
 
 _DTYPE = re.compile(r"[<>|=](?:[biufcSUVmM][1-9][0-9]{0,8}|[mM]8\[[0-9]{0,9}[a-zA-Zμ]{1,7}\])")
 _TEXTS = "text"  # in the place of a dtype: texts of any length
+_NARROW = "ml_dtypes"  # before the name of a dtype of this library
+NARROW_TYPES = frozenset((
+    "bfloat16", "float8_e3m4", "float8_e4m3", "float8_e4m3b11fnuz", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2",
+    "float8_e5m2fnuz", "float8_e8m0fnu", "float6_e2m3fn", "float6_e3m2fn", "float4_e2m1fn", "int2", "int4", "uint2",
+    "uint4",
+))  # fmt: skip
 _LONG_DOUBLES = frozenset("gG")
 
 
 def _describe_dtype(dtype: Any) -> Any:
+    if dtype.type.__module__ == _NARROW:  # whose letters are numpy's over again
+        return None if dtype.metadata is not None else [_NARROW, dtype.name]
     if dtype.metadata is not None or dtype.char in _LONG_DOUBLES or dtype.hasobject:
         return None
     if dtype.subdtype is not None:
@@ -83,6 +92,8 @@ def make_dtype(description: Any) -> Any:
         return np.dtype(description)
     if type(description) is list:
         base, shape = expect_list(description, 2)
+        if base == _NARROW:
+            return np.dtype(_narrow_type(shape))
         return np.dtype((make_dtype(base), tuple(expect(int, length) for length in expect(list, shape))))
     fields = dict(expect(dict, description))
     fields["formats"] = [make_dtype(format_) for format_ in expect(list, fields["formats"])]
@@ -91,6 +102,14 @@ def make_dtype(description: Any) -> Any:
     if expect(int, fields["itemsize"]) < 1:
         raise DecodeError("payload names an array type without a size")  # of which any number takes no bytes, but time
     return np.dtype(fields)
+
+
+def _narrow_type(name: object) -> Any:
+    """A type of numbers that ml_dtypes brings, if the program has imported it."""
+    library = sys.modules.get(_NARROW)
+    if name not in NARROW_TYPES or not hasattr(library, str(name)):
+        raise DecodeError("payload names an array type of a library that is not loaded")
+    return getattr(library, str(name))
 
 
 def checked_dtype(value: Any) -> Any:

@@ -47,7 +47,7 @@ _KNOWN: Final[dict[str, str]] = {
     "sqlalchemy.sql.elements.ClauseElement": "a query is a plan, and not data; return its rows, or str(query)",
     "polars.lazyframe.frame.LazyFrame": "a LazyFrame is a plan, and not data; collect() first",
     "polars.expr.expr.Expr": "an expression is a plan, and not data; return the frame that it makes",
-    "polars.datatypes.classes.DataType": "a polars type cannot be stored; return its text, as str(dtype)",
+    "polars.datatypes.classes.DataType": "a polars type of this kind cannot be stored; return its text, as str(dtype)",
     "pandas.core.groupby.groupby.GroupBy": "a grouping is a plan, and not data; return its sum(), agg() or size()",
     "pandas.core.window.rolling.BaseWindow": "a window is a plan, and not data; return its sum(), mean() or agg()",
     "torch.nn.modules.module.Module": _MODEL,

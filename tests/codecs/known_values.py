@@ -223,6 +223,32 @@ def hints(_: Any) -> list[Any]:
     ]  # fmt: skip
 
 
+def contexts(_: Any) -> list[Any]:
+    """Contexts of decimals that differ in each of their parts."""
+    made = [decimal.Context(prec=5), decimal.Context(prec=6), decimal.Context(prec=5, rounding=decimal.ROUND_UP)]
+    made += [decimal.Context(prec=5, traps=[]), decimal.Context(prec=5, flags=[decimal.Inexact])]
+    return [*made, decimal.Context(prec=5, Emin=-9, Emax=9), decimal.Context(prec=5, capitals=0, clamp=1)]
+
+
+def types_of_polars(pl: Any) -> list[Any]:
+    """A type of each kind, nested ones too."""
+    plain = [pl.Int64(), pl.Int8(), pl.String(), pl.Binary(), pl.Boolean(), pl.Date(), pl.Time(), pl.Null()]
+    told = [pl.Datetime("us", "UTC"), pl.Datetime("ns"), pl.Duration("ms"), pl.Decimal(10, 2), pl.Enum(["a", "b"])]
+    nested = [pl.List(pl.Int8()), pl.Array(pl.Int8(), 2), pl.Struct({"a": pl.Int8(), "b": pl.List(pl.String())})]
+    return [*plain, *told, *nested, pl.Categorical()]
+
+
+def shifts(pd: Any) -> list[Any]:
+    """Offsets by parts of a date."""
+    made = [pd.DateOffset(months=1), pd.DateOffset(months=2), pd.DateOffset(2, months=1), pd.DateOffset(3)]
+    return [*made, pd.DateOffset(day=31, hour=2), pd.DateOffset(weekday=0), pd.DateOffset(normalize=True, days=1)]
+
+
+def narrow(library: Any) -> list[Any]:
+    """Numbers of ml_dtypes."""
+    return [library.bfloat16(1.5), library.bfloat16(-2), library.float8_e5m2(1.5), library.int4(-3), library.uint4(3)]
+
+
 MOMENT = datetime.datetime(2024, 7, 1, 12)
 STAT = os.stat(__file__)
 # By number in the table: the package, and values that differ from each other.
@@ -271,6 +297,11 @@ VALUES: dict[int, tuple[str, Callable[[Any], list[Any]]]] = {
     24: ("", lambda _: [memoryview(b"abc"), memoryview(bytearray(b"x")), memoryview(b"c").cast("c")]),
     25: ("", lambda _: [...]),
     26: ("", hints),
+    105: ("", contexts),
+    106: ("pandas", shifts),
+    107: ("polars", types_of_polars),
+    108: ("polars", lambda pl: [pl.Schema({"a": pl.Int8()}), pl.Schema({"a": pl.String()}), pl.Schema()]),
+    109: ("ml_dtypes", narrow),
     32: ("dateutil", lambda _: [import_module("dateutil.tz").tzutc()]),
     33: ("dateutil", lambda _: [import_module("dateutil.tz").tzoffset(name, 3600) for name in ("a", None)]),
     34: ("dateutil", lambda _: [import_module("dateutil.tz").gettz(name) for name in ("Europe/Paris", "Asia/Tokyo")]),

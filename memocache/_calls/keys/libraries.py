@@ -83,6 +83,8 @@ def _dtype(numpy: Any, dtype: Any) -> Any:
         return "items", _dtype(numpy, dtype.base), dtype.shape
     if dtype.kind == "T":
         return "strings", dtype.coerce, hasattr(dtype, "na_object"), getattr(dtype, "na_object", None)
+    if dtype.type.__module__ == "ml_dtypes" and sys.modules["ml_dtypes"].__dict__.get(dtype.name) is dtype.type:
+        return "ml_dtypes", dtype.name
     if dtype.type.__module__ != "numpy":  # a dtype of somebody else's: its bytes may be addresses
         raise NoIdentity(type(dtype))
     return dtype.str
@@ -94,7 +96,7 @@ def _content(numpy: Any, array: Any) -> Any:
         return tuple([_content(numpy, array[name]) for name in dtype.names])
     if dtype.kind in "OT":
         return array.flatten().tolist()
-    if dtype.kind in "fc":
+    if dtype.kind in "fc" and dtype.type.__module__ == "numpy":
         array = _one_nan(numpy, numpy.ascontiguousarray(array, dtype.newbyteorder("=")))
         size = array.dtype.itemsize
         if size > 8 and numpy.finfo(array.dtype).nmant == 63:  # x86: ten bytes of number, then rubbish

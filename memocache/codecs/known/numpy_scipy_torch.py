@@ -248,11 +248,21 @@ def _size_together(parts: Any) -> Any:
     return loaded("torch:Size")([expect(int, length) for length in expect(list, parts)])
 
 
+def _narrow_together(parts: Any) -> Any:
+    made = _array(parts)
+    if made.shape != () or made.dtype.type.__module__ != "ml_dtypes":
+        raise DecodeError("payload holds something else where a number of ml_dtypes belongs")
+    return made[()]
+
+
 TYPES: Final = (
     KnownType(64, ("numpy.ma.core:MaskedArray", "numpy.ma:MaskedArray"), _masked_apart, _masked_together),
     KnownType(65, ("numpy:recarray", "numpy.rec:recarray"), _record_apart, _record_together),
     KnownType(66, ("numpy:dtype",), _arrays.any_dtype, _arrays.make_any_dtype, immutable=True, family=True),
     KnownType(67, ("numpy:record", "numpy.rec:record"), _one_record_apart, _one_record_together),
+    KnownType(109, tuple(f"ml_dtypes:{name}" for name in sorted(_arrays.NARROW_TYPES)),
+              lambda value: loaded("numpy:asarray")(value), _narrow_together, immutable=True,
+              note="as elements of numpy arrays too"),
     KnownType(68, tuple(_SPARSE_CLASSES), _sparse_apart, _sparse_together, _sparse_key,
               note="csr, csc, bsr, coo, dia; arrays and matrices"),
     KnownType(72, ("torch:Tensor",), _tensor_apart, _tensor_together,

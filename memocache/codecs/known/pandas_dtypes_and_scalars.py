@@ -25,6 +25,11 @@ _ARRAYS: Final = {
     "SparseArray": "sparse.array", "ArrowExtensionArray": "arrow.array",
 }  # fmt: skip
 _LONGEST_NAME: Final = 100
+_SHIFTS: Final = frozenset(
+    f"{unit}{end}"
+    for unit in ("year", "month", "day", "hour", "minute", "second", "microsecond", "nanosecond")
+    for end in ("", "s")
+) | {"weeks", "weekday", "milliseconds"}
 
 
 def _pd(name: str) -> Any:
@@ -81,6 +86,19 @@ def _offset_together(parts: Any) -> Any:
 
 def _offset_key(value: Any) -> list[Any]:
     return [type(value).__name__, value.n, value.normalize, dict(value.kwds)]
+
+
+def _shift_apart(value: Any) -> list[Any]:
+    return [value.n, value.normalize, dict(value.kwds)]
+
+
+def _shift_together(parts: Any) -> Any:
+    times, normalize, shifts = expect_list(parts, 3)
+    if not _SHIFTS.issuperset(expect(dict, shifts)) or any(
+        type(part) not in (int, float) or not abs(part) < 1 << 31 for part in (expect(int, times), *shifts.values())
+    ):
+        raise DecodeError("payload holds a malformed offset")
+    return _pd("DateOffset")(times, expect(bool, normalize), **shifts)
 
 
 def _short(text: object) -> str:
@@ -184,6 +202,8 @@ TYPES: Final = (
     _here(93, (*(f"{place}:{name}" for name, module in _ARRAYS.items()
                  for place in ("pandas", "pandas.arrays", f"pandas.core.arrays.{module}")),),
           _array_apart, _array_together, alike=_same_array, note="as of a frame's column"),
+    _here(106, ("pandas:DateOffset", "pandas._libs.tslibs.offsets:DateOffset"), _shift_apart, _shift_together,
+          immutable=True, note="by its parts"),
     _here(94, ("pandas._libs.tslibs.offsets:BaseOffset",), lambda value: value.freqstr, _offset_together,
           key=_offset_key, immutable=True, family=True, note="offsets, by the text of their frequency"),
 )  # fmt: skip

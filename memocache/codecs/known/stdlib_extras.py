@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import sys
 import types
 from typing import Any, Final
@@ -169,6 +170,20 @@ def _memory_together(parts: Any) -> Any:
     return memoryview(held if expect(bool, readonly) else bytearray(held)).cast(format_)
 
 
+def _context_apart(value: Any) -> list[Any]:
+    """All that a context of decimals is; signals by name."""
+    numbers = [value.prec, value.rounding, value.Emin, value.Emax, value.capitals, value.clamp]
+    return [*numbers, *([signal.__name__ for signal, on in held.items() if on] for held in (value.flags, value.traps))]
+
+
+def _context_together(parts: Any) -> Any:
+    prec, rounding, least, most, capitals, clamp, flags, traps = expect_list(parts, 8)
+    named = {signal.__name__: signal for signal in decimal.Context().flags}
+    on = [[named[expect(str, name)] for name in expect(list, names)] for names in (flags, traps)]
+    numbers = [expect(int, number) for number in (least, most, capitals, clamp)]
+    return decimal.Context(expect(int, prec), expect(str, rounding), *numbers, *on)
+
+
 def _pairs(parts: Any) -> dict[Any, Any]:
     return dict(tuple(expect(tuple, pair)) for pair in expect(list, parts))
 
@@ -205,5 +220,6 @@ TYPES: Final = (
     _view("items", 22, lambda parts: _pairs(parts).items()),
     _view("values", 23, lambda parts: dict(enumerate(expect(list, parts))).values()),
     KnownType(24, ("builtins:memoryview",), _memory_apart, _memory_together, note="of bytes"),
+    KnownType(105, ("decimal:Context",), _context_apart, _context_together, note="its flags too"),
     KnownType(25, ("builtins:ellipsis", "types:EllipsisType"), lambda value: None, lambda parts: ..., immutable=True),
 )  # fmt: skip
