@@ -42,7 +42,7 @@ class Janitor:
         self._thread: threading.Thread | None = None
         self._hurry = threading.Event()
         self._strays_at = 0.0
-        atexit.register(_finish, weakref.ref(self))
+        _living.add(self)
 
     def wake(self) -> None:
         """See that the thread runs; called after each write."""
@@ -128,7 +128,12 @@ def _known(txn: Any, opened: Environment, name: str) -> bool:
     return txn.get(name.encode(), db=opened.maps["files"]) is not None
 
 
-def _finish(ref: weakref.ref[Janitor]) -> None:
-    janitor = ref()
-    if janitor is not None:
+_living: weakref.WeakSet[Janitor] = weakref.WeakSet()
+
+
+def _finish_all() -> None:
+    for janitor in list(_living):
         janitor.finish()
+
+
+atexit.register(_finish_all)

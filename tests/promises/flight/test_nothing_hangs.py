@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import gc
 import signal
 import sys
@@ -448,3 +449,17 @@ def test_nothing_outlives_a_cache(url: str, way: str) -> None:
         return ref() is None and not set(threading.enumerate()) - before
 
     until(gone)
+
+
+def test_a_cache_leaves_nothing_to_be_done_at_exit(url: str) -> None:
+    """However many there were: each asks for nothing of its own."""
+
+    def use() -> None:
+        with Cache(url, prefix="exit") as cache:
+            cache.set("x", 1, ttl=60)
+
+    use()
+    before = atexit._ncallbacks()
+    for _ in range(3):
+        use()
+    assert atexit._ncallbacks() == before
