@@ -19,7 +19,7 @@ _TIMES: Final = {"Date", "Time"}
 _MOST_NULL_CELLS = 1 << 24
 
 
-def parts_of_dtype(series: Any, dtype: Any) -> list[Any]:
+def parts_of_polars_dtype(series: Any, dtype: Any) -> list[Any]:
     """Return what a type is made of; `Unfit`, with `series` as the culprit, for one that is not stored."""
     name = type(dtype).__name__ if not isinstance(dtype, type) else dtype.__name__
     if name in _PLAIN | _LISTED | _TIMES:
@@ -33,16 +33,16 @@ def parts_of_dtype(series: Any, dtype: Any) -> list[Any]:
     if name == "Enum":
         return [name, dtype.categories.to_list()]
     if name == "List":
-        return [name, parts_of_dtype(series, dtype.inner)]
+        return [name, parts_of_polars_dtype(series, dtype.inner)]
     if name == "Array":
-        return [name, parts_of_dtype(series, dtype.inner), dtype.size]
+        return [name, parts_of_polars_dtype(series, dtype.inner), dtype.size]
     if name == "Struct":
-        return [name, [[field.name, parts_of_dtype(series, field.dtype)] for field in dtype.fields]]
+        return [name, [[field.name, parts_of_polars_dtype(series, field.dtype)] for field in dtype.fields]]
     raise Unfit(series, "a polars column of this type cannot be stored")
 
 
-def make_dtype(parts: Any) -> Any:
-    """Return the type of `parts_of_dtype`."""
+def make_polars_dtype(parts: Any) -> Any:
+    """Return the type of `parts_of_polars_dtype`."""
     pl = import_module("polars")
 
     name, *rest = expect(list, parts)
@@ -51,19 +51,19 @@ def make_dtype(parts: Any) -> Any:
     if name in ("Datetime", "Duration", "Decimal", "Enum"):
         return getattr(pl, name)(*rest)
     if name == "List":
-        return pl.List(make_dtype(*rest))
+        return pl.List(make_polars_dtype(*rest))
     if name == "Array":
         inner, size = rest
-        return pl.Array(make_dtype(inner), expect(int, size))
+        return pl.Array(make_polars_dtype(inner), expect(int, size))
     if name == "Struct":
         (fields,) = rest
-        return pl.Struct([pl.Field(expect(str, field), make_dtype(dtype)) for field, dtype in fields])
+        return pl.Struct([pl.Field(expect(str, field), make_polars_dtype(dtype)) for field, dtype in fields])
     raise DecodeError("payload holds a column of an unknown type")
 
 
 def parts_of_series(series: Any) -> list[Any]:
     """Return what a series is made of."""
-    dtype = parts_of_dtype(series, series.dtype)
+    dtype = parts_of_polars_dtype(series, series.dtype)
     if dtype[0] not in _PLAIN | _TIMES | {"Datetime", "Duration"}:
         return [series.name, dtype, series.to_list(), None]
     nulls = series.is_null().to_numpy() if series.null_count() else None
@@ -78,7 +78,7 @@ def make_series(parts: Any) -> Any:
     pl = import_module("polars")
 
     name, dtype_parts, values, nulls = expect_list(parts, 4)
-    dtype = make_dtype(dtype_parts)
+    dtype = make_polars_dtype(dtype_parts)
     if type(values) is list:
         if _null_cells(dtype_parts, values) > _MOST_NULL_CELLS:
             raise DecodeError("payload holds too many nulls of too large a type")

@@ -13,8 +13,8 @@ from memocache.codecs.known.known_type import KnownType, loaded
 
 
 def _apart(value: Any) -> list[Any]:
-    parts = _frames.parts_of_dtype(value, value)
-    again = _frames.make_dtype(parts)
+    parts = _frames.parts_of_polars_dtype(value, value)
+    again = _frames.make_polars_dtype(parts)
     if type(again) is not type(value) or again != value or hash(again) != hash(value):
         raise Unfit(value, "a polars type of this kind cannot be stored; return its text, as str(dtype)")
     return parts
@@ -28,11 +28,11 @@ def _schema_apart(value: Any) -> list[Any]:
 
 def _schema_together(parts: Any) -> Any:
     pairs = [expect_list(pair, 2) for pair in expect(list, parts)]
-    return loaded("polars:Schema")([(expect(str, name), _frames.make_dtype(dtype)) for name, dtype in pairs])
+    return loaded("polars:Schema")([(expect(str, name), _frames.make_polars_dtype(dtype)) for name, dtype in pairs])
 
 
 TYPES: Final = (
-    KnownType(107, ("polars.datatypes.classes:DataType",), _apart, _frames.make_dtype, immutable=True, family=True,
+    KnownType(107, ("polars.datatypes.classes:DataType",), _apart, _frames.make_polars_dtype, immutable=True, family=True,
               note="types of columns, nested ones too; not `Object`"),
     KnownType(108, ("polars.schema:Schema",), _schema_apart, _schema_together),
 )  # fmt: skip
