@@ -49,7 +49,7 @@ def run(out: Console, *, functions: int = FUNCTIONS, keys: int = KEYS) -> None:
 
 
 async def _pages(out: Console, cache: Cache, client: Any, key: str) -> None:
-    from memocache.dashboard._app import Gate, Pages
+    from memocache.dashboard._pages import Gate, Pages
     from memocache.dashboard._poller import Poller
 
     def commands() -> dict[str, int]:

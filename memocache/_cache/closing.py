@@ -13,7 +13,7 @@ from typing import Any
 
 from memocache._cache.stats_reporter import StatsReporter
 from memocache._calls.cache_core import Core
-from memocache._runtime.tasks import in_trio
+from memocache._runtime.async_library import in_trio
 from memocache._stores.layered.near_cache import NearTier
 from memocache._stores.remote.lease_heartbeat import Keeper
 from memocache._stores.remote.sliding_expiry import Prolonger

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import isinf
 from typing import Any
 
-from memocache._cache.key_locator import KeyResolver
+from memocache._cache.key_resolver import KeyResolver
 from memocache._calls.call_key import Binding
 from memocache._calls.signature import Values
 from memocache._calls.wrapper import Memoized

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from math import isinf
 from typing import Any
 
-from memocache._cache.key_locator import S
+from memocache._cache.key_resolver import S
 from memocache._cache.scan import Scanner
 from memocache._cache.statistics import Statistics, of_fleet
 from memocache._cache.stats_reporter import StatsReporter

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from memocache._cache.function_registry import FunctionNames
-from memocache._cache.key_locator import KeyResolver
+from memocache._cache.key_resolver import KeyResolver
+from memocache._cache.known_function_names import FunctionNames
 from memocache._cache.stats_keys import LAST_CALL, StatsKeys
 from memocache._runtime.effects import Steps
 from memocache._stores.remote.keyspace import function_marker

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from memocache._cache.key_locator import KeyResolver, S
+from memocache._cache.key_resolver import KeyResolver, S
 from memocache._runtime.outcome import Outcome
 from memocache._runtime.randomness import random
 from memocache._stores.store import Record

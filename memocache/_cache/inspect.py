@@ -6,7 +6,7 @@ promises to change nothing, and counts nothing.
 
 from __future__ import annotations
 
-from memocache._cache.key_locator import KeyResolver, S
+from memocache._cache.key_resolver import KeyResolver, S
 from memocache._stores.entry import Entry
 from memocache._stores.memory.sizeof import sizeof
 from memocache._stores.memory.store import LocalStore

@@ -10,8 +10,8 @@ from __future__ import annotations
 import fnmatch
 from typing import Any
 
-from memocache._cache.function_registry import FunctionNames
-from memocache._cache.key_locator import KeyResolver
+from memocache._cache.key_resolver import KeyResolver
+from memocache._cache.known_function_names import FunctionNames
 from memocache._cache.scan import PAUSE
 from memocache._calls.function import public_name
 from memocache._runtime.budget import DIRECT_SECONDS, Budget

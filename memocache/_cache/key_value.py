@@ -11,7 +11,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, cast
 
-from memocache._cache.key_locator import KeyResolver, S, tags_of
+from memocache._cache.key_resolver import KeyResolver, S, tags_of
 from memocache._calls.engine import UNREACHABLE_FOUND, Engine
 from memocache._calls.get_or_compute import KeyedCall
 from memocache._calls.options import plain_tags, ttl_setting

@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final, NamedTuple, TypeVar
 
-from memocache._cache.key_locator import KeyResolver, S
+from memocache._cache.key_resolver import KeyResolver, S
 from memocache._runtime.budget import DIRECT_SECONDS, Budget
 from memocache._runtime.effects import Effect, Pause
 from memocache._stores.entry import Table

@@ -15,13 +15,13 @@ from math import inf, isinf
 from operator import itemgetter
 from typing import Any
 
-from memocache._cache.function_registry import FunctionNames
 from memocache._cache.gone_functions import GoneFunctions
 from memocache._cache.inspect import Inspector
+from memocache._cache.known_function_names import FunctionNames
 from memocache._cache.scan import PAUSE, Scanner, in_parts
 from memocache._cache.stats_keys import DAY
 from memocache._cache.stats_reporter import StatsReporter
-from memocache._calls.duration import seconds
+from memocache._calls.parse_duration import seconds
 from memocache._runtime.effects import Effect
 from memocache._stores.entry import Table
 from memocache._stores.memory.sizeof import sizeof

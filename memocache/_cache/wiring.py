@@ -11,17 +11,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memocache._cache.closing import Lifetime
-from memocache._cache.dashboard_notes import Notes
+from memocache._cache.dashboard_storage import Notes
 from memocache._cache.fleet_processes import Processes
 from memocache._cache.function_details import FunctionDetailsReader
-from memocache._cache.function_registry import FunctionNames
 from memocache._cache.health import HealthCheck
 from memocache._cache.inspect import Inspector
 from memocache._cache.invalidation import Invalidation
-from memocache._cache.key_locator import KeyResolver
 from memocache._cache.key_pages import KeyPages
+from memocache._cache.key_resolver import KeyResolver
 from memocache._cache.key_value import KeyValue
-from memocache._cache.observer_reports import Reports
+from memocache._cache.known_function_names import FunctionNames
+from memocache._cache.observer_calls import Reports
 from memocache._cache.scan import Scanner
 from memocache._cache.settings import Settings
 from memocache._cache.statistics import Statistics

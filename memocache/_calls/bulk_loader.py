@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from memocache._calls import bulk_lookup as _many
 from memocache._calls.cache_core import Core
-from memocache._calls.call_context import Call, Lead
+from memocache._calls.call_and_lead import Call, Lead
 from memocache._calls.call_key import Binding
 from memocache._calls.engine import Engine
 from memocache._calls.function import Function

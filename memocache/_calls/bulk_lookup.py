@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
-from memocache._calls.call_context import Call
+from memocache._calls.call_and_lead import Call
 from memocache._calls.call_key import Binding
 from memocache._calls.engine import UNREACHABLE_FOUND, Engine
 from memocache._calls.remote_hit import Question, address_of, question

@@ -21,7 +21,7 @@ from collections.abc import Callable, Hashable
 from functools import partial
 from typing import TypeVar
 
-from memocache._calls.call_context import Call, Lead
+from memocache._calls.call_and_lead import Call, Lead
 from memocache._calls.call_key import Binding
 from memocache._calls.freshness import Verdict, judge
 from memocache._calls.leading import AGAIN, Freeze, Leader

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
-from memocache._calls.call_context import Call
+from memocache._calls.call_and_lead import Call
 from memocache._calls.options import Options, check, ttl_setting
 from memocache._calls.signature import Signature, Values
 from memocache._stores.entry import Table

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from memocache._calls.call_context import Call, Lead
+from memocache._calls.call_and_lead import Call, Lead
 from memocache._calls.call_key import Binding
 from memocache._calls.freshness import jittered, retention, smoothed
 from memocache._calls.function import Function

@@ -13,16 +13,16 @@ from contextvars import Token as Reset
 from time import monotonic
 from typing import Any, Final
 
-from memocache._calls.call_context import Lead
+from memocache._calls.call_and_lead import Lead
 from memocache._calls.call_key import Binding
 from memocache._calls.engine import Engine
 from memocache._calls.options import Options
 from memocache._calls.signature import Values
+from memocache._runtime.async_library import refuse_other_library
 from memocache._runtime.disabled import DISABLED
 from memocache._runtime.drivers import run, unwrap
 from memocache._runtime.outcome import Outcome
 from memocache._runtime.singleflight import LEADING, NO_FLIGHT, Flight, Token, stop_leading
-from memocache._runtime.tasks import refuse_other_library
 from memocache._stores.entry import Entry
 from memocache._stores.memory.store import LocalLease, LocalStore, freezer
 from memocache._stores.store import Address

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, NoReturn, TypeAlias
 
-from memocache._calls.duration import seconds
 from memocache._calls.exclusions import checked_exclusions
+from memocache._calls.parse_duration import seconds
 from memocache._calls.signature import Signature
 from memocache.exceptions import ConfigurationError
 from memocache.typing import MISSING, Missing

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Sequence
 from time import monotonic
 from typing import Any, TypeAlias
 
-from memocache._calls.call_context import Call
+from memocache._calls.call_and_lead import Call
 from memocache._calls.call_key import Binding
 from memocache._calls.engine import UNREACHABLE_FOUND, Engine
 from memocache._calls.signature import Values

@@ -26,7 +26,7 @@ from inspect import Parameter
 from typing import Any
 
 from memocache._calls.keys.exact import LARGEST, LONGEST, PLAIN_KINDS, is_plain
-from memocache._calls.lookup_codegen import COMPUTE, LOOKUP, METHOD_KEY, MISS_ASYNC, MISS_SYNC, SPELLED
+from memocache._calls.lookup_templates import COMPUTE, LOOKUP, METHOD_KEY, MISS_ASYNC, MISS_SYNC, SPELLED
 from memocache._runtime import free_threading
 
 SELF = object()

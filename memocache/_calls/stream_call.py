@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from memocache._calls.cache_core import Core
-from memocache._calls.call_context import Call, Lead
+from memocache._calls.call_and_lead import Call, Lead
 from memocache._calls.call_key import Binding
 from memocache._calls.leading import AGAIN
 from memocache._calls.signature import Values

@@ -16,7 +16,7 @@ from enum import Enum
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from memocache._calls.call_context import Call, Lead
+from memocache._calls.call_and_lead import Call, Lead
 from memocache._calls.leading import Leader
 from memocache._runtime.effects import Compute, Steps, Wait
 from memocache._runtime.outcome import Outcome

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from memocache._calls.bulk_lookup import in_order, map_calls
-from memocache._calls.call_context import Call
+from memocache._calls.call_and_lead import Call
 from memocache._calls.call_key import Binding
 from memocache._calls.engine import Engine
 from memocache._calls.signature import Values

@@ -1,4 +1,4 @@
-"""`memocache._runtime.tasks` for asyncio, and for every loop that keeps to it (uvloop)."""
+"""`memocache._runtime.async_library` for asyncio, and for every loop that keeps to it (uvloop)."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 `run` blocks and never makes an event loop; `arun` is a coroutine under asyncio or trio. Both promise to close the
 steps, however they end. Background runs are bounded. The drivers know no cache: what is asked, and why, is the steps'
-matter; how a task waits is that of `memocache._runtime.tasks`.
+matter; how a task waits is that of `memocache._runtime.async_library`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
-from memocache._runtime import tasks
+from memocache._runtime import async_library
+from memocache._runtime.async_library import refuse_other_library
 from memocache._runtime.effects import Compute, Io, Spawn, Steps, Wait
 from memocache._runtime.outcome import Outcome
 from memocache._runtime.singleflight import LEADING
-from memocache._runtime.tasks import refuse_other_library
 
 T = TypeVar("T")
 
@@ -143,7 +143,7 @@ def _wait(effect: Wait) -> bool:
 
 
 async def _await(effect: Wait) -> bool:
-    bell = tasks.here().new_bell()
+    bell = async_library.here().new_bell()
     if not effect.signal.add(bell.ring):
         return True
     try:
@@ -230,7 +230,7 @@ def _spawn_task(effect: Spawn) -> bool:
         if not reported:  # cancelled before its first step
             effect.ended(None)
 
-    if not tasks.here().spawn(work, ended):
+    if not async_library.here().spawn(work, ended):
         _background_ended()
         effect.steps.close()
         return False

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import Any, TypeAlias, TypeVar, final
 
-from memocache._runtime import tasks
+from memocache._runtime import async_library
 from memocache._runtime.singleflight import Signal
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ class Pause(Io):
 
     async def awaiting(self) -> None:
         """Give the loop a turn."""
-        await tasks.here().turn()
+        await async_library.here().turn()
 
 
 @final

@@ -1,6 +1,6 @@
 """Times, sizes and amounts as texts for people, in the unit that suits the amount.
 
-The command line, the dashboard and log lines share them. Parsing is `memocache._calls.duration`'s.
+The command line, the dashboard and log lines share them. Parsing is `memocache._calls.parse_duration`'s.
 """
 
 from __future__ import annotations

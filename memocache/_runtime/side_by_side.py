@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from memocache._runtime import tasks
+from memocache._runtime import async_library
 from memocache._runtime.drivers import arun, run
 from memocache._runtime.effects import Io, Steps
 from memocache._runtime.outcome import Outcome
@@ -39,7 +39,7 @@ class SideBySide(Io):
     async def awaiting(self) -> list[Outcome | None]:
         """In tasks of this loop."""
         left = iter(range(len(self._each)))
-        await tasks.here().together(partial(self._work, left), min(self._most, len(self._each)))
+        await async_library.here().together(partial(self._work, left), min(self._most, len(self._each)))
         return self._outcomes
 
     async def _work(self, left: Any) -> bool:

@@ -1,4 +1,4 @@
-"""`memocache._runtime.tasks` for trio; loaded only inside a run of trio.
+"""`memocache._runtime.async_library` for trio; loaded only inside a run of trio.
 
 What runs in the background is a system task: it belongs to no nursery and no cancel scope of a caller, and is cancelled
 when the run ends.

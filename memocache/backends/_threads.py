@@ -16,7 +16,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
-from memocache._runtime import tasks
+from memocache._runtime import async_library
 from memocache.backends.base import Busy
 
 MOST_THREADS: Final = 32
@@ -96,7 +96,7 @@ async def in_thread_unhurried(method: Callable[..., Any], *args: Any) -> Any:
 
 
 async def _await(call: Callable[[], Any], timeout: float | None) -> Any:
-    bell = tasks.here().new_bell()
+    bell = async_library.here().new_bell()
     submitted = _workers.submit(partial(contextvars.copy_context().run, call))
     submitted.add_done_callback(lambda _: bell.ring())
     try:
@@ -120,7 +120,7 @@ async def _await(call: Callable[[], Any], timeout: float | None) -> Any:
         del submitted  # an error's traceback holds this frame, and they the error
 
 
-async def _real_time(bell: tasks.Bell, seconds: float) -> None:
+async def _real_time(bell: async_library.Bell, seconds: float) -> None:
     timer = threading.Timer(seconds, bell.ring)
     timer.daemon = True
     timer.start()

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from memocache.cli import dashboard, demo, doctor, explain, invalidate, keys_and_inspect, ping, stats
+from memocache.cli import dashboard, demo, doctor, explain, invalidate, keys_and_inspect, ping, stats_and_top
 from memocache.cli._common import Failure, printable
 from memocache.exceptions import MemocacheError
 
@@ -23,8 +23,8 @@ _ASCII = {"█": "#", "░": ".", "µ": "u", "…": "..."}
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.command("demo")(demo.demo)
 app.command("ping")(ping.ping)
-app.command("stats")(stats.stats)
-app.command("top")(stats.top)
+app.command("stats")(stats_and_top.stats)
+app.command("top")(stats_and_top.top)
 app.command("keys")(keys_and_inspect.keys)
 app.command("inspect")(keys_and_inspect.inspect)
 app.command("invalidate")(invalidate.invalidate)

@@ -11,7 +11,7 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from memocache import Cache
 from memocache._cache.invalidation import is_glob
-from memocache._calls.duration import seconds
+from memocache._calls.parse_duration import seconds
 from memocache.cli._common import (
     Failure,
     PrefixOption,

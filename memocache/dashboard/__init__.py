@@ -10,6 +10,6 @@
 
 from __future__ import annotations
 
-from memocache.dashboard._application import dashboard
+from memocache.dashboard._factory import dashboard
 
 __all__ = ["dashboard"]

@@ -16,7 +16,7 @@ import msgpack
 import pytest
 
 from memocache._calls.keys import canonical as _canonical
-from memocache._calls.keys import types as _canonical_types
+from memocache._calls.keys import standard_types as _canonical_types
 from memocache._calls.keys.canonical import canonical, canonical_args
 from memocache._runtime.object_identity import Identities, NoIdentity, Recorder
 

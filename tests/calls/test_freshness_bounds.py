@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from memocache._calls.duration import seconds
 from memocache._calls.freshness import Verdict, early_margin, judge
+from memocache._calls.parse_duration import seconds
 from memocache._runtime import circuit_breaker as _breaker
 from memocache._runtime.circuit_breaker import Breaker
 from memocache._runtime.generations import Mark, Marks

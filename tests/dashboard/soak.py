@@ -42,8 +42,8 @@ def serve(url: str) -> None:
     from starlette.applications import Starlette
 
     from memocache import Cache
-    from memocache.dashboard._app import Pages
     from memocache.dashboard._history import POINTS
+    from memocache.dashboard._pages import Pages
     from memocache.dashboard._poller import WATCHED, Poller
     from memocache.dashboard._security import Gate
 

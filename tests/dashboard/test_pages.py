@@ -500,7 +500,7 @@ def test_guessing_is_slowed(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> No
     async def hold(seconds: float) -> None:
         held.append(seconds)
 
-    monkeypatch.setattr("memocache.dashboard._app.asyncio", SimpleNamespace(sleep=hold))
+    monkeypatch.setattr("memocache.dashboard._pages.asyncio", SimpleNamespace(sleep=hold))
     app = dashboard(cache, token="s3cret")
     client = client_of(app, address="10.0.0.9")
     answers = [client.post("/login", data={"token": "wrong"}) for _ in range(60)]

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from memocache._calls import duration as _duration
+from memocache._calls import parse_duration as _duration
 from memocache._stores.remote import envelope as _envelope
 from memocache._stores.remote import signing as seal
 from memocache.backends import _settings, base

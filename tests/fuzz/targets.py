@@ -19,7 +19,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from memocache import Cache
-from memocache._calls import duration as _duration
+from memocache._calls import parse_duration as _duration
 from memocache._stores.remote import envelope as _envelope
 from memocache.backends import _registry, _settings, base
 from memocache.backends._redis import resp as _resp

@@ -21,7 +21,7 @@ Rules, which the version of the key layout pins:
     C G      class, function: module and qualname, which must lead back to it
     @        a token of this process (see `memocache._runtime.object_identity`)
     V        anything else known by value: the encoding of a tuple (kind, parts...), made by
-             `memocache._calls.keys.types` and `memocache._calls.keys.libraries`
+             `memocache._calls.keys.standard_types` and `memocache._calls.keys.libraries`
     M        bound method (in the process only): encodings of function and self
 """
 
@@ -34,7 +34,7 @@ from typing import Any
 from msgpack import Packer
 
 from memocache._calls.keys.proxies import is_proxy, is_wrapper, stood_for
-from memocache._calls.keys.types import lowered
+from memocache._calls.keys.standard_types import lowered
 from memocache._runtime.object_identity import Identities, NoIdentity, TokenSource, class_path, function_path, inherited
 
 __all__ = ["Identities", "NoIdentity", "canonical", "canonical_args"]

@@ -16,7 +16,7 @@ from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
 from typing import Any, Final
 
 from memocache._calls.keys.instance_state import Shape, shape_of
-from memocache._calls.keys.types import inherits_known, lowered
+from memocache._calls.keys.standard_types import inherits_known, lowered
 from memocache._runtime.object_identity import Identities, NoIdentity, inherited, mro_of
 from memocache.codecs import registered_types
 from memocache.codecs.known.table import known_type

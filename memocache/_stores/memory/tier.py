@@ -25,7 +25,7 @@ from memocache._runtime.singleflight import Flight
 from memocache._stores.entry import NEVER, Entry, MarkedEntry, SlidingEntry, Table, Thaw
 from memocache._stores.memory.miss_reasons import REMEMBERED, Causes
 from memocache._stores.memory.space_saving import SpaceSaving
-from memocache._stores.memory.table_index import TableIndex
+from memocache._stores.memory.tables_by_name import TableIndex
 from memocache._stores.memory.tier_counts import PART, TierCounts
 from memocache._stores.memory.weak_keys import Lifetimes
 from memocache._stores.s3fifo import S3Fifo

@@ -15,12 +15,12 @@ import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal, NoReturn
 
+from memocache._runtime.async_library import in_trio
 from memocache._runtime.budget import CALL_SECONDS, Budget
 from memocache._runtime.circuit_breaker import Breaker
 from memocache._runtime.effects import Io, Steps
 from memocache._runtime.randomness import random
 from memocache._runtime.signal_exceptions import of_signal_handler
-from memocache._runtime.tasks import in_trio
 from memocache._stores.remote.operation_counts import KIND_OF, OperationCounts
 from memocache.backends._error_messages import cause_of
 from memocache.backends._threads import in_thread

@@ -20,7 +20,7 @@ import weakref
 from collections.abc import Sequence
 from typing import TypeAlias, TypeVar
 
-from memocache._runtime.tasks import in_trio
+from memocache._runtime.async_library import in_trio
 from memocache.backends._redis.connect import Dial
 from memocache.backends._redis.credentials import renewed
 from memocache.backends._redis.pipelined_connection import LATE, PipelinedConnection, Request, Step

@@ -32,7 +32,7 @@ def _schema_together(parts: Any) -> Any:
 
 
 TYPES: Final = (
-    KnownType(107, ("polars.datatypes.classes:DataType",), _apart, _frames.make_polars_dtype, immutable=True, family=True,
-              note="types of columns, nested ones too; not `Object`"),
+    KnownType(107, ("polars.datatypes.classes:DataType",), _apart, _frames.make_polars_dtype,
+              immutable=True, family=True, note="types of columns, nested ones too; not `Object`"),
     KnownType(108, ("polars.schema:Schema",), _schema_apart, _schema_together),
 )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from memocache import MISSING, BackendError, Cache
-from memocache._cache import key_locator, stats_reporter
+from memocache._cache import key_resolver, stats_reporter
 from memocache._calls import call_entries
 from memocache.backends.redis import RedisBackend
 from memocache.testing import FaultProxy
@@ -61,7 +61,7 @@ def proxy(valkey: Server) -> Iterator[Held]:
 def caches(valkey: Server, proxy: Held, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Cache, Cache]]:
     """One cache behind the proxy, which gives up soon, and one beside it."""
     monkeypatch.setattr(stats_reporter, "FLUSH_SECONDS", 3600.0)
-    for module in (call_entries, key_locator):
+    for module in (call_entries, key_resolver):
         monkeypatch.setattr(module, "DIRECT_SECONDS", 1.0)
     with Cache(proxy.url) as behind, Cache(valkey.url) as beside:
         yield behind, beside

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
-from memocache._cache.key_locator import KeyResolver
+from memocache._cache.key_resolver import KeyResolver
 from memocache._runtime.budget import DIRECT_SECONDS, Budget
 from memocache._runtime.effects import Effect
 from memocache._stores.remote.keyspace import unescape

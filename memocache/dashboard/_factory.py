@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse
 from starlette.routing import Mount, Route
 
 from memocache._cache.cache import Cache
-from memocache.dashboard._app import LogIns, Pages
+from memocache.dashboard._pages import LogIns, Pages
 from memocache.dashboard._poller import IDLE, WATCHED, Poller
 from memocache.dashboard._requests import base
 from memocache.dashboard._security import Gate

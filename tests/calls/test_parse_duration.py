@@ -1,4 +1,4 @@
-"""`memocache._calls.duration`: what is a duration, and what each other thing is told."""
+"""`memocache._calls.parse_duration`: what is a duration, and what each other thing is told."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memocache._calls.duration import seconds
+from memocache._calls.parse_duration import seconds
 
 UNITS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1, "ms": 0.001}
 LONGEST = timedelta.max.total_seconds()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from memocache._stores.memory.table_index import TableIndex
+from memocache._stores.memory.tables_by_name import TableIndex
 from memocache._stores.memory.tier import LocalTier
 from memocache.testing import FakeClock
 
