@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from memocache import Cache
-from tests.promises.flight.support import assert_quiet
+from tests.promises.flight.support import BOUND, assert_quiet
 
 trio = pytest.importorskip("trio")
 
@@ -134,7 +134,7 @@ def test_cancelled_at_every_checkpoint(cache: Cache, run: Any, settings: dict[st
         for x in range(200):
             if not await _cut(x, lambda x=x: f(x)):
                 break
-            with trio.fail_after(5):
+            with trio.fail_after(BOUND):
                 assert await f(x) == x
         else:
             raise AssertionError("it never came to its end")
@@ -163,7 +163,7 @@ def test_invalidations_and_closing_cancelled_at_every_checkpoint(cache: Cache, r
         for x in range(400):
             if not await _cut(x, lambda x=x: all_of_it(x)):
                 break
-            with trio.fail_after(10):
+            with trio.fail_after(BOUND):
                 assert await f(x) == x
         else:
             raise AssertionError("it never came to its end")
