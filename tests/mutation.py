@@ -54,7 +54,11 @@ TESTS: dict[str, tuple[str, ...]] = {
         "stores/test_envelope_damaged",
     ),
     "_calls/keys/canonical": ("calls/test_canonical_golden", "calls/test_canonical_limits", "calls/test_canonical"),
-    "_calls/keys/standard_types": ("calls/test_canonical_golden", "calls/test_canonical_limits", "calls/test_canonical"),
+    "_calls/keys/standard_types": (
+        "calls/test_canonical_golden",
+        "calls/test_canonical_limits",
+        "calls/test_canonical",
+    ),
     "_runtime/generations": ("calls/test_freshness_bounds",),
     "_runtime/circuit_breaker": ("calls/test_freshness_bounds",),
     "_stores/s3fifo": ("calls/test_freshness_bounds", "stores/test_s3fifo"),
@@ -111,7 +115,8 @@ EQUIVALENT: dict[str, str] = {
     "_calls/keys/standard_types: for base in mro_of(cls)[1:]:: 1  ->  0": "only classes that are in no table come here",
     '_calls/keys/standard_types: id(datetime): lambda value: ("datetime", *datetime.__reduce_ex__(value, 4)[1]),: '
     "4  ->  5": _PROTOCOL,
-    '_calls/keys/standard_types: id(time): lambda value: ("time", *time.__reduce_ex__(value, 4)[1]),: 4  ->  5': _PROTOCOL,
+    '_calls/keys/standard_types: id(time): lambda value: ("time", *time.__reduce_ex__(value, 4)[1]),: '
+    "4  ->  5": _PROTOCOL,
     **{
         f"{module}: __slots__ = {slots}: __slots__ = {slots.replace(chr(34), chr(39))}  ->  pass": _SLOTS
         for module, slots in (

@@ -180,11 +180,15 @@ class History:
     # -- outliving the process
 
     def texts(self, now: float) -> dict[str, bytes]:
-        """The long lines' newest parts by name: this hour by the minute, this day by ten minutes."""
-        hour, day = int(now // HOUR), int(now // DAY)
+        """The long lines' newest parts by name: two hours by the minute, two days by ten minutes.
+
+        The one before is told again: the backend may have refused what was new at its end.
+        """
+        parts = (("m", self.minutes, HOUR), ("t", self.tens, DAY))
         return {
-            f"m:{hour}": _text(one for one in self.minutes.points if one.at // HOUR == hour),
-            f"t:{day}": _text(one for one in self.tens.points if one.at // DAY == day),
+            f"{letter}:{at}": _text(one for one in line.points if one.at // span == at)
+            for letter, line, span in parts
+            for at in (int(now // span), int(now // span) - 1)
         }
 
     @staticmethod
