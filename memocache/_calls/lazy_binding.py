@@ -14,6 +14,7 @@ from math import inf
 from time import monotonic
 from typing import Any, Protocol
 
+from memocache._calls import native_lookup
 from memocache._calls.cache_core import Core
 from memocache._calls.call_key import Binding
 from memocache._calls.function import Function
@@ -119,6 +120,7 @@ class State:
     def unbind(self) -> None:
         """Forget the core; the next call finds it anew."""
         self._bound = None
+        native_lookup.disarm(self._memoized())
         name = self.function.signature.name
         self._namespace |= {
             name("look"): self.look,
@@ -147,6 +149,8 @@ class State:
                     # last: from here on the look-up reads this cache's table
                     name("entries"): core.entries(binding),
                 }
+                if not self.method:
+                    native_lookup.arm(self._memoized(), self.function, core.entries(binding), core.tier.clock.monotonic)
             if core.retired:  # meanwhile, and its `unbind` may have come before this
                 self.unbind()
         return bound

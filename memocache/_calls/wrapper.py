@@ -30,15 +30,18 @@ from memocache._calls.with_status import (
 )
 from memocache._runtime.drivers import arun, run, unwrap
 from memocache._runtime.effects import Steps
+from memocache._runtime.native import callable_over
 from memocache._runtime.outcome import Outcome
 from memocache.stats import CacheInfo, FunctionStats
 
 _CODE = frozenset({"__code__", "__defaults__", "__kwdefaults__"})
 
 
-class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wraps may be anything
+class Memoized(callable_over(wrapt.FunctionWrapper)):  # type: ignore[misc]  # by the build
     """A function whose results are remembered; made by `cached`. `memocache.typing.CachedFunction` says what each
     attribute does."""
+
+    __slots__ = ("_self_hit",)  # for the look-up in C, see `memocache._calls.native_lookup`
 
     def __init__(
         self, function: Function, find_core: Callable[[], Core], make_state: Callable[..., State] | None = None

@@ -13,6 +13,7 @@ from math import inf
 from typing import Any, Final
 
 from memocache._runtime.generations import Mark
+from memocache._runtime.native import EntryFields
 from memocache._runtime.object_identity import Held
 from memocache._stores.s3fifo import S3Fifo, placed
 from memocache.stats import Counters
@@ -23,14 +24,24 @@ NEVER: Final = 2.0**36
 """The ttl in seconds (two thousand years) that stands for none: finite, so that what is left of it tells the age."""
 
 
-class Entry:
+class Entry(EntryFields):  # type: ignore[misc]  # one of two classes, by the build
     """One outcome in the process. `thaw` makes a hit's own copy of `value` (None: hand out `value` itself).
 
     It is served while ``fresh_until > monotonic()``; one that left its table has ``fresh_until`` minus infinity.
     `micros` are the microseconds it took to compute: small ones are ints that Python shares.
     """
 
-    __slots__ = ("fresh_until", "hits", "key", "last", "micros", "rank", "table", "thaw", "ttl", "value")
+    __slots__ = ()
+    fresh_until: float
+    hits: int
+    key: Any
+    last: float | None
+    micros: int
+    rank: int
+    table: Table
+    thaw: Thaw | None
+    ttl: float
+    value: Any
 
     # what a `MarkedEntry` has of its own; no epoch of the tier is -1
     epoch = -1
@@ -50,7 +61,7 @@ class Entry:
         self.fresh_until = now + ttl
         self.micros = round(compute * 1e6)
         self.hits = self.rank = 0
-        self.last: float | None = None
+        self.last = None
 
     @property
     def expires(self) -> float:
