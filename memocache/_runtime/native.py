@@ -1,4 +1,4 @@
-"""The look-up in C, where it was built for this very source and this Python; otherwise there is none, and nobody misses it.
+"""The look-up in C, where it was built for this very source and this Python; otherwise there is none.
 
 ``MEMOCACHE_PURE=1`` leaves it out. So does whatever is not proved: a Python without the global lock, another
 implementation than CPython, a compiled file of another version of its source. None of these is an error.
