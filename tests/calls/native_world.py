@@ -73,7 +73,8 @@ RESULTS = ["int", "list", "dict", "set", "nested", "thing", "raise", "recurse", 
 CHANGES = ["advance", "invalidate", "all", "clear", "put", "peek", "refresh", "off", "gc", "unbind", "sweep", "expire"]
 OPTIONS: list[dict[str, Any]] = [
     {}, {"ttl": 10}, {"maxsize": 2}, {"share": True}, {"idle": 7}, {"ttl": 4, "maxsize": 3}, {"key": "{a}"},
-    {"exclude": "b"}, {"tags": "t"}, {"share": True, "maxsize": 3, "ttl": 20}, {"errors": ValueError}, {"maxsize": None},
+    {"exclude": "b"}, {"tags": "t"}, {"share": True, "maxsize": 3, "ttl": 20}, {"errors": ValueError},
+    {"maxsize": None},
 ]  # fmt: skip
 
 
