@@ -11,7 +11,7 @@ _tasks: set[asyncio.Task[None]] = set()
 
 
 class AsyncioBell:
-    """See `tasks.Bell`."""
+    """See `async_library.Bell`."""
 
     __slots__ = ("_loop", "_rung")
 
@@ -20,14 +20,14 @@ class AsyncioBell:
         self._rung: asyncio.Future[None] = self._loop.create_future()
 
     def ring(self) -> None:
-        """See `tasks.Bell.ring`."""
+        """See `async_library.Bell.ring`."""
         try:
             self._loop.call_soon_threadsafe(_set, self._rung)
         except RuntimeError:
             pass  # the loop is closed: nobody waits there any more
 
     async def heard(self, timeout: float | None) -> bool:
-        """See `tasks.Bell.heard`."""
+        """See `async_library.Bell.heard`."""
         if timeout is None:
             await self._rung
             return True
@@ -41,14 +41,14 @@ def _set(future: asyncio.Future[None]) -> None:
 
 
 class AsyncioTasks:
-    """See `tasks.Tasks`."""
+    """See `async_library.Tasks`."""
 
     def new_bell(self) -> AsyncioBell:
-        """See `tasks.Tasks.new_bell`."""
+        """See `async_library.Tasks.new_bell`."""
         return AsyncioBell()
 
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]], ended: Callable[[], None]) -> bool:
-        """See `tasks.Tasks.spawn`."""
+        """See `async_library.Tasks.spawn`."""
 
         def done(task: asyncio.Task[None]) -> None:
             _tasks.discard(task)
@@ -60,11 +60,11 @@ class AsyncioTasks:
         return True
 
     async def turn(self) -> None:
-        """See `tasks.Tasks.turn`."""
+        """See `async_library.Tasks.turn`."""
         await asyncio.sleep(0)
 
     async def together(self, work: Callable[[], Coroutine[Any, Any, bool]], count: int) -> None:
-        """See `tasks.Tasks.together`."""
+        """See `async_library.Tasks.together`."""
         torn: list[BaseException] = []
 
         async def one() -> bool:

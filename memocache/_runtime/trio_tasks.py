@@ -15,7 +15,7 @@ import trio
 
 
 class TrioBell:
-    """See `tasks.Bell`."""
+    """See `async_library.Bell`."""
 
     __slots__ = ("_rung", "_token")
 
@@ -24,14 +24,14 @@ class TrioBell:
         self._rung = trio.Event()
 
     def ring(self) -> None:
-        """See `tasks.Bell.ring`."""
+        """See `async_library.Bell.ring`."""
         try:
             self._token.run_sync_soon(self._rung.set)
         except trio.RunFinishedError:
             pass  # nobody waits there any more
 
     async def heard(self, timeout: float | None) -> bool:
-        """See `tasks.Bell.heard`."""
+        """See `async_library.Bell.heard`."""
         if timeout is None:
             await self._rung.wait()
             return True
@@ -41,14 +41,14 @@ class TrioBell:
 
 
 class TrioTasks:
-    """See `tasks.Tasks`."""
+    """See `async_library.Tasks`."""
 
     def new_bell(self) -> TrioBell:
-        """See `tasks.Tasks.new_bell`."""
+        """See `async_library.Tasks.new_bell`."""
         return TrioBell()
 
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]], ended: Callable[[], None]) -> bool:
-        """See `tasks.Tasks.spawn`."""
+        """See `async_library.Tasks.spawn`."""
 
         admitted = True
 
@@ -74,11 +74,11 @@ class TrioTasks:
         return admitted
 
     async def turn(self) -> None:
-        """See `tasks.Tasks.turn`."""
+        """See `async_library.Tasks.turn`."""
         await trio.lowlevel.checkpoint()
 
     async def together(self, work: Callable[[], Coroutine[Any, Any, bool]], count: int) -> None:
-        """See `tasks.Tasks.together`."""
+        """See `async_library.Tasks.together`."""
         raised: list[BaseException] = []
 
         async def one() -> None:

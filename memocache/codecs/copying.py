@@ -55,7 +55,7 @@ _FLAT: dict[type, Callable[[Any], Any]] = {
 _MAPPINGS = frozenset((dict, OrderedDict, Counter, defaultdict))
 _DEEP = 50
 _FEW = 16
-"""Containers inside a record that are copied one by one; where there are more, decoding the whole takes less time."""
+"""Containers of a record, itself among them, at most: each is looked for on a miss, and takes room in the entry."""
 
 
 def copier(
