@@ -10,6 +10,8 @@ from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
+from memocache._calls.bulk_claims import Claims, claimable
+from memocache._calls.bulk_gates import Gates
 from memocache._calls.call_and_lead import Call
 from memocache._calls.call_key import Binding
 from memocache._calls.engine import UNREACHABLE_FOUND, Engine
@@ -167,9 +169,7 @@ def map_calls(
     looked = yield from look_up(engine, binding, calls, whole=made is not None)
     if made is not None:
         made += [one for one in looked if not isinstance(one, Outcome)]
-    asked: set[Any] = set()
-    if most > 1:
-        asked = yield from _compute_together(engine, binding, calls, looked, most)
+    asked = yield from _compute_together(engine, binding, calls, looked, most)
     results = []
     for values, one in zip(calls, looked, strict=True):
         if isinstance(one, Outcome):
@@ -199,21 +199,40 @@ def _made(engine: Engine, binding: Binding, values: Values, call: Call) -> Steps
 def _compute_together(
     engine: Engine, binding: Binding, calls: Sequence[Values], looked: list[Outcome | Call], most: int
 ) -> Steps[set[Any]]:
-    """Give each call that is not fresh its outcome, as far as none of them fails; those made twice are left. Returns
-    the keys of those that have one.
+    """Give each call that is not fresh its outcome, as far as none of them fails; those made twice are left, and those
+    that are better made alone. Returns the keys of those that have one.
     """
     missing: dict[Any, tuple[Values, Call]] = {}
     for values, one in zip(calls, looked, strict=True):
-        if not isinstance(one, Outcome) and one.outcome is None:
+        if isinstance(one, Outcome):
+            continue
+        if one.outcome is None:
             missing.setdefault(one.address.key, (values, one))
+        elif one.outcome.error is not None:
+            break  # a remembered one: what comes after it is not asked for
     if len(missing) < 2:
         return set()
-    each = [partial(_made, engine, binding, *pair) for pair in missing.values()]
+    if most > 1:
+        yield from _compute_side_by_side(engine, binding, list(missing.values()), most)
+    elif not binding.function.is_async:
+        misses = [call for _, call in missing.values() if claimable(call)]
+        make = partial(_made, engine, binding)
+        yield from Claims(engine, binding).compute(misses, lambda call: make(call.values, call))
+    return {key for key, (_, call) in missing.items() if call.outcome is not None}
+
+
+def _compute_side_by_side(
+    engine: Engine, binding: Binding, missing: list[tuple[Values, Call]], most: int
+) -> Steps[None]:
+    if isinstance(binding.places.shared, SharedStore):
+        gates = Gates(engine.leader, fleet=binding.function.options.coalesce == "fleet")
+        for _, call in missing:
+            call.gates = gates
+    each = [partial(_made, engine, binding, *pair) for pair in missing]
     outcomes = yield SideBySide(each, most)
     failed = [outcome for outcome in outcomes if outcome is not None and outcome.error is not None]
-    for (_, call), outcome in zip(missing.values(), outcomes, strict=True):
+    for (_, call), outcome in zip(missing, outcomes, strict=True):
         call.outcome = failed[0] if outcome is None else outcome  # the failure is for all that were cut short
-    return set(missing)
 
 
 def map_directly(

@@ -33,6 +33,7 @@ class Call:
         "binding",
         "flight",
         "found",
+        "gates",
         "missed",
         "outcome",
         "reachable",
@@ -65,6 +66,8 @@ class Call:
         """How often it has tried to lead or to follow."""
         self.alone = False
         """Whether it has given up on others, and computes by itself."""
+        self.gates: Any = None
+        """Of one of many that are computed side by side, where they ask the backend together."""
         self.outcome: Outcome | None = None
         """Of one of many, its fresh outcome where the look-up had to judge it."""
 

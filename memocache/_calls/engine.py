@@ -179,6 +179,10 @@ class Engine:
         if role is Role.FOLLOW:
             return (yield from self.follow(call, call.flight, leading))
         if role is Role.DIRECT:
+            if call.flight.claims is not None:
+                yield from call.flight.claims.dissolve()
+                if call.flight.ended:
+                    return AGAIN
             return (yield from self._compute_directly(call))
         if options.soft_timeout or options.hard_timeout:
             return (yield from self._lead_apart(call, lead))

@@ -62,15 +62,17 @@ class Leader:
 
         `patient` is for how many seconds to wait for another process (None: not at all, and AGAIN).
         """
+        gates = call.gates
         if call.reachable:
-            begun = yield from self.begin(call, lead, patient, force=force)
-            if not begun:
-                return AGAIN
-        outcome, seconds = yield from self.compute(call.binding, call.values)
-        try:
-            record = self.record_of(call.binding, outcome, seconds)
-        except Exception as error:  # what the user's condition or ttl raised: the call's outcome, for followers too
-            outcome, record = Outcome(None, error, error.__traceback__), None
+            if gates is not None:
+                yield from gates.begin(lead, call.found)
+            if lead.lease is None:
+                begun = yield from self.begin(call, lead, patient, force=force)
+                if not begun:
+                    return AGAIN
+        outcome, record = yield from self.computed_record(call.binding, call.values)
+        if gates is not None:
+            yield from gates.commit(lead, record)
         return (yield from self.settle(call.binding, lead, record, outcome, force=force))
 
     def begin(self, call: Call, lead: Lead, patient: float | None, *, force: bool) -> Steps[bool]:
@@ -114,6 +116,14 @@ class Leader:
         seconds = max(0.0, clock.monotonic() - begun)
         self.computed(binding, outcome, seconds)
         return outcome, seconds
+
+    def computed_record(self, binding: Binding, values: Values) -> Steps[tuple[Outcome, Record | None]]:
+        """Run the function: its outcome, and what is to be stored of it."""
+        outcome, seconds = yield from self.compute(binding, values)
+        try:
+            return outcome, self.record_of(binding, outcome, seconds)
+        except Exception as error:  # what the user's condition or ttl raised: the call's outcome, for followers too
+            return Outcome(None, error, error.__traceback__), None
 
     def computed(self, binding: Binding, outcome: Outcome, seconds: float) -> None:
         """Count a computation and what it took."""

@@ -112,6 +112,7 @@ class Flight:
     __slots__ = (
         "_token",
         "blocked_on",
+        "claims",
         "followed",
         "key",
         "marks",
@@ -134,6 +135,8 @@ class Flight:
         self.followed = False
         # what its computation yields, where that is a stream to read along with
         self.recording: Any = None
+        # who holds it together with others, and lets them go for a call from inside
+        self.claims: Any = None
         # seconds for which the outcome was stored; None: it was not
         self.stored_for: float | None = None
         self.state = _State.OPEN

@@ -165,7 +165,9 @@ def _wait_here(self: LeasingStore, lease: bytes, flight: Flight, deadline: float
     if own is None:
         return True
     if waits_for(own, mine):
-        return False
+        if own.claims is not None:
+            yield from own.claims.dissolve()
+        return own.ended
     for led in mine:
         led.blocked_on.append(own)
     try:
@@ -236,7 +238,8 @@ def commit(
 
 
 def give_up(self: LeasingStore, lease: SharedLease) -> None:
-    """Let the keeper's thread delete the lease."""
-    if lease.held is not None:
-        self.keeper.forget(lease.held)
-        self.keeper.let_go(lease.spot.lease, lease.held, lease.spot.channel)
+    """Let the keeper's thread delete the lease; the witness stays, so what was computed may still be stored."""
+    held, lease.held = lease.held, None
+    if held is not None:
+        self.keeper.forget(held)
+        self.keeper.let_go(lease.spot.lease, held, lease.spot.channel)

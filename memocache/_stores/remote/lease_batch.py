@@ -235,10 +235,10 @@ def _rounds_of_commits(self: BatchingStore, done: Iterable[tuple[Claim, Record |
     """The batches of what is stored, one after the other on a single server: they hold a copy of each value."""
     batches: list[_Batch] = []
     for claim, record in done:
-        lease: SharedLease = claim.lease
+        lease: SharedLease | None = claim.lease
+        if lease is None or not lease.token:
+            continue  # cancelled since, or it is not to be stored
         spot = lease.spot
-        if not lease.token:
-            continue
         try:
             puts = [] if record is None else [self.put_of(claim.address, spot, record, lease.generations)]
         except Exception:

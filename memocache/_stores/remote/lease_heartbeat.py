@@ -11,6 +11,7 @@ import os
 import threading
 import time
 import weakref
+from typing import Protocol
 
 from memocache._runtime.budget import Budget
 from memocache._runtime.singleflight import Flight
@@ -30,6 +31,14 @@ def mint() -> bytes:
     return _mark + os.urandom(4)
 
 
+class HeldTogether(Protocol):
+    """Leases that are held together, some for computations that have not begun."""
+
+    def loosen(self) -> None:
+        """Let others have them, without waiting for anything."""
+        ...
+
+
 class Keeper:
     """The leases held in this process; each is written anew, with a higher beat, every third of its life."""
 
@@ -38,6 +47,7 @@ class Keeper:
         self._seconds = seconds
         self._held: dict[bytes, tuple[str, float, int, bytes, weakref.ref[object]]] = {}
         self._doomed: dict[bytes, tuple[str, str, float]] = {}
+        self._reminded: dict[HeldTogether, float] = {}
         self._wake = threading.Event()
         self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
@@ -75,6 +85,15 @@ class Keeper:
         """The flight of this process that holds the lease, if one does."""
         return _ours.get(value[:8])
 
+    def remind(self, claims: HeldTogether, seconds: float) -> None:
+        """Have claims loosened that are held for longer, by up to a sixth of a lease's life."""
+        self._reminded[claims] = time.monotonic() + seconds
+        self._start()
+
+    def forget_reminder(self, claims: HeldTogether) -> None:
+        """These are held no longer."""
+        self._reminded.pop(claims, None)
+
     def let_go(self, key: str, held: bytes, channel: str) -> None:
         """Delete a lease, if it is still `held`, and wake who waits for it; in the background, once the backend
         answers.
@@ -99,6 +118,7 @@ class Keeper:
         _ours.clear()
         self._held = {}
         self._doomed = {}
+        self._reminded = {}
         self._wake = threading.Event()
         self._lock = threading.RLock()
         self._thread = None
@@ -120,6 +140,9 @@ class Keeper:
             self._wake.clear()
             self._give_back()
             now = time.monotonic()
+            for claims, due in self._reminded.copy().items():
+                if now >= due and self._reminded.pop(claims, 0.0):
+                    claims.loosen()
             # copies, here and below: the collector may drop a lease between any two steps
             for held, (key, renewed, beat, generations, ref) in self._held.copy().items():
                 if now - renewed < self._seconds / 3:
@@ -127,11 +150,11 @@ class Keeper:
                 if held in self._held:
                     self._held[held] = (key, now, beat + 1, generations, ref)
                     self._renew(key, held, beat + 1, generations)
-            if self._held or self._doomed:
+            if self._held or self._doomed or self._reminded:
                 idle_since = now
             elif self._resting or now - idle_since > 60:
                 with self._lock:
-                    if not self._held and not self._doomed:
+                    if not self._held and not self._doomed and not self._reminded:
                         self._thread = None
                         return
 
