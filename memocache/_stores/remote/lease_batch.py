@@ -85,18 +85,25 @@ class _Batch:
         self.size = 0
         self.markers: dict[str, bytes | None] = {}
         self.parts: list[Any] = []
+        # of the last part: most have the very same
+        self._names: list[str] = []
+        self._values: Sequence[bytes | None] = ()
 
-    def takes(self, bucket: str, markers: dict[str, bytes | None], size: int) -> bool:
-        """Whether one more, seen under these markers, belongs into this script."""
+    def takes(self, bucket: str, names: list[str], values: Sequence[bytes | None], size: int) -> bool:
+        """Whether one more, seen under the markers of these names and values, belongs into this script."""
         if self.bucket != bucket or len(self.parts) >= self.limit or (self.parts and self.size + size > _BATCH_BYTES):
             return False
+        if names is self._names and values == self._values:
+            return True
         known = self.markers
-        return all(known.get(key, value) == value for key, value in markers.items())
+        return all(known.get(key, value) == value for key, value in zip(names, values, strict=True))
 
-    def add(self, part: Any, markers: dict[str, bytes | None], size: int = 0) -> None:
+    def add(self, part: Any, names: list[str], values: Sequence[bytes | None], size: int = 0) -> None:
         """Take one more."""
         self.parts.append(part)
-        self.markers |= markers
+        if names is not self._names or values != self._values:
+            self.markers |= zip(names, values, strict=True)
+            self._names, self._values = names, values
         self.size += size
 
 
@@ -111,9 +118,8 @@ def begin_many(self: BatchingStore, wanted: Iterable[tuple[Claim, Found]], *, le
             continue  # a copy in the process, or nothing that says what stands in the backend
         spot = self.spot(claim.address)
         head, standing = found.seen
-        markers = dict(zip(spot.markers, standing, strict=True))
-        limit = BATCH if head is None else _BATCH_FOUND
-        _batch_for(batches, spot.bucket, limit, markers).add((claim, spot, head), markers)
+        names, limit = spot.markers, BATCH if head is None else _BATCH_FOUND
+        _batch_for(batches, spot.bucket, limit, names, standing).add((claim, spot, head), names, standing)
     for together in _rounds(self, batches):
         yield from _begin(self, together, lead)
 
@@ -131,6 +137,8 @@ def _begin(self: BatchingStore, batches: list[_Batch], lead: bool) -> Steps[None
             for (some, _), conflict in zip(asked, conflicts, strict=True):
                 for part in some if conflict is None else ():
                     _grant(self, part)
+            if lead:
+                self.keeper.start()
         except BaseException:
             # as `begin`: the leases may be ours, and nobody else would know
             for part in parts:
@@ -157,19 +165,25 @@ def _beginning(self: BatchingStore, batch: _Batch, lead: bool) -> tuple[list[_Pa
     """The parts of a batch that begins, and the transaction."""
     made: dict[str, Put] = {}
     parts = []
-    for claim, spot, head in batch.parts:
-        for at, key in enumerate(spot.markers):
-            value = batch.markers[key]
-            if key not in made and (value is None or len(value) != _envelope.MARKER_BYTES):
-                made[key] = self.new_marker(key, of_tag=at > len(spot.members))
-        generations = b"".join(made[key].value if key in made else batch.markers[key] or b"" for key in spot.markers)
-        held = mint() if lead else None
-        lease = SharedLease(spot, os.urandom(8), generations, held)
-        guards = [Guard(spot.entry, head), Guard(spot.witness, None)]
-        puts = [Put(spot.witness, lease.token, WITNESS_SECONDS * 1000)]
+    names: list[str] = []
+    generations, random = b"", os.urandom(12 * len(batch.parts))
+    for number, (claim, spot, head) in enumerate(batch.parts):
+        if spot.markers is not names:  # most have the very same
+            names = spot.markers
+            for at, key in enumerate(names):
+                value = batch.markers[key]
+                if key not in made and (value is None or len(value) != _envelope.MARKER_BYTES):
+                    made[key] = self.new_marker(key, of_tag=at > len(spot.members))
+            generations = b"".join([made[key].value if key in made else batch.markers[key] or b"" for key in names])
+        own = random[12 * number : 12 * number + 12]
+        held = mint(own[8:]) if lead else None
+        witness, lease = spot.witness, SharedLease(spot, own[:8], generations, held)
+        guards = [Guard(spot.entry, head), Guard(witness)]
+        puts = [Put(witness, lease.token, WITNESS_SECONDS * 1000)]
         if held is not None:
-            guards.append(Guard(spot.lease, None))
-            puts.append(Put(spot.lease, held + bytes(8) + generations, int(LEASE_SECONDS * 1000)))
+            name = spot.lease
+            guards.append(Guard(name))
+            puts.append(Put(name, held + bytes(8) + generations, int(LEASE_SECONDS * 1000)))
         parts.append(_Part(claim, spot, guards, puts, [], lease))
     return parts, _transaction(batch, parts, list(made.values()), members=parts[0].spot.members)
 
@@ -178,7 +192,7 @@ def _grant(self: BatchingStore, part: _Part) -> None:
     lease, spot = part.lease, part.spot
     part.claim.lease = lease
     if lease.held is not None:
-        self.keeper.hold(lease, spot.lease, lease.held, lease.generations, spot.channel, part.claim.flight)
+        self.keeper.hold_soon(lease, spot.lease, lease.held, lease.generations, spot.channel, part.claim.flight)
 
 
 def commit_many(self: BatchingStore, done: Iterable[tuple[Claim, Record | None]]) -> Steps[None]:
@@ -234,6 +248,8 @@ def _commit(self: BatchingStore, batches: list[_Batch]) -> Steps[BackendError | 
 def _rounds_of_commits(self: BatchingStore, done: Iterable[tuple[Claim, Record | None]]) -> Iterator[list[_Batch]]:
     """The batches of what is stored, one after the other on a single server: they hold a copy of each value."""
     batches: list[_Batch] = []
+    sealed = b""
+    values: list[bytes | None] = []
     for claim, record in done:
         lease: SharedLease | None = claim.lease
         if lease is None or not lease.token:
@@ -243,28 +259,34 @@ def _rounds_of_commits(self: BatchingStore, done: Iterable[tuple[Claim, Record |
             puts = [] if record is None else [self.put_of(claim.address, spot, record, lease.generations)]
         except Exception:
             continue  # whatever it is, `commit` meets it too
-        guards, deletes = [Guard(spot.witness, lease.token)], [spot.witness]
+        witness = spot.witness
+        guards, deletes = [Guard(witness, lease.token)], [witness]
         if lease.held is not None:
-            guards.append(Guard(spot.lease, lease.held))
-            deletes.append(spot.lease)
-        size, values = _envelope.MARKER_BYTES, lease.generations
-        markers: dict[str, bytes | None] = {
-            key: values[at * size : (at + 1) * size] for at, key in enumerate(spot.markers)
-        }
-        weight = sum(_BATCH_BYTES if isinstance(put.value, Pieces) else len(put.value) for put in puts)
-        batch = _batch_for(batches, spot.bucket, BATCH, markers, weight)
-        batch.add(_Part(claim, spot, guards, puts, deletes, lease), markers, weight)
+            name = spot.lease
+            guards.append(Guard(name, lease.held))
+            deletes.append(name)
+        if lease.generations != sealed:
+            sealed, size = lease.generations, _envelope.MARKER_BYTES
+            values = [sealed[at : at + size] for at in range(0, len(sealed), size)]
+        weight = sum([_BATCH_BYTES if isinstance(put.value, Pieces) else len(put.value) for put in puts])
+        batch = _batch_for(batches, spot.bucket, BATCH, spot.markers, values, weight)
+        batch.add(_Part(claim, spot, guards, puts, deletes, lease), spot.markers, values, weight)
         if len(batches) > 1 and len(self.layout.buckets) == 1:
             yield [batches.pop(0)]
     yield from _rounds(self, batches)
 
 
 def _batch_for(
-    batches: list[_Batch], bucket: str, limit: int, markers: dict[str, bytes | None], size: int = 0
+    batches: list[_Batch],
+    bucket: str,
+    limit: int,
+    names: list[str],
+    values: Sequence[bytes | None],
+    size: int = 0,
 ) -> _Batch:
     """The last batch that takes one more of a bucket, else a new one."""
     for batch in reversed(batches):
-        if batch.limit == limit and batch.takes(bucket, markers, size):
+        if batch.limit == limit and batch.takes(bucket, names, values, size):
             return batch
         if batch.bucket == bucket and batch.limit == limit:
             break

@@ -26,9 +26,9 @@ _mark = os.urandom(4)
 """What every lease of this process begins with: it also knows those for its own whose replies were lost."""
 
 
-def mint() -> bytes:
-    """A fresh lease of this process: 8 bytes."""
-    return _mark + os.urandom(4)
+def mint(random: bytes | None = None) -> bytes:
+    """A fresh lease of this process, 8 bytes; `random` are the 4 of them that are its own."""
+    return _mark + (os.urandom(4) if random is None else random)
 
 
 class HeldTogether(Protocol):
@@ -62,11 +62,15 @@ class Keeper:
 
         A computation torn down by whatever exception drops its `lease`, and with it the key.
         """
-        # the callback may run wherever the collector does: it takes no lock
+        self.hold_soon(lease, key, held, generations, channel, flight)
+        self.start()
+
+    def hold_soon(self, lease: object, key: str, held: bytes, generations: bytes, channel: str, flight: Flight) -> None:
+        """As `hold`, for many: who has taken them calls `start`."""
         self.announce(held, flight)
+        # the callback may run wherever the collector does: it takes no lock
         ref = weakref.ref(lease, lambda _: self._dropped(key, held, channel))
         self._held[held] = (key, time.monotonic(), 0, generations, ref)
-        self._start()
 
     def _dropped(self, key: str, held: bytes, channel: str) -> None:
         if self._held.pop(held, None) is not None:
@@ -88,7 +92,7 @@ class Keeper:
     def remind(self, claims: HeldTogether, seconds: float) -> None:
         """Have claims loosened that are held for longer, by up to a sixth of a lease's life."""
         self._reminded[claims] = time.monotonic() + seconds
-        self._start()
+        self.start()
 
     def forget_reminder(self, claims: HeldTogether) -> None:
         """These are held no longer."""
@@ -99,7 +103,7 @@ class Keeper:
         answers.
         """
         self._doom(key, held, channel)
-        self._start()
+        self.start()
         self._wake.set()
 
     def rest(self) -> None:
@@ -123,7 +127,8 @@ class Keeper:
         self._lock = threading.RLock()
         self._thread = None
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Have the thread run."""
         with self._lock:
             self._resting = False
             if self._thread is None or not self._thread.is_alive():

@@ -50,7 +50,10 @@ def command_bytes(*words: str | bytes | int) -> bytes:
     try:
         parts = tuple(map(_encode, words))  # a read, mostly
     except TypeError:
-        parts = tuple(map(_bytes_of, words))
+        # without a call for each: a batch has thousands
+        parts = tuple(
+            [word if type(word) is bytes else word.encode() if type(word) is str else _bytes_of(word) for word in words]
+        )
     packed: bytes = hiredis.pack_command(parts)  # type: ignore[arg-type]  # its stub means tuple[…, ...]
     return packed
 
