@@ -89,7 +89,7 @@ def _offset_key(value: Any) -> list[Any]:
 
 
 def _shift_apart(value: Any) -> list[Any]:
-    return [value.n, value.normalize, dict(value.kwds)]
+    return [value.n, value.normalize, dict(sorted(value.kwds.items()))]  # pandas has them from a set
 
 
 def _shift_together(parts: Any) -> Any:
