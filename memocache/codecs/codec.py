@@ -267,7 +267,7 @@ class Codec:
                 raise DecodeError("payload is cut short or too long")
             if code == _apart.HEAD_AND_ELEMENTS:
                 head, elements = _apart.split(body)
-                value = _read(self._hooks(elements), head)
+                value = _read(self._hook_of(elements, self.max_depth), head)
                 elements.found_sound()
                 return value
             return self._hook(code, body)
@@ -279,6 +279,13 @@ class Codec:
         for _ in range(self.max_depth):
             unpack = partial(_read, partial(self._load, apart, unpack))
         return partial(self._load, apart, unpack)
+
+    def _hook_of(self, apart: _apart.Apart, depth: int) -> Callable[[int, Buffer], Any]:
+        """As `_hooks`, for one payload: each level is made when something is found there, since few are reached."""
+        return partial(self._load, apart, partial(self._unpack, apart, depth))
+
+    def _unpack(self, apart: _apart.Apart, depth: int, body: Buffer) -> Any:
+        return _read(self._hook_of(apart, depth - 1), body) if depth else _too_deep(body)
 
     def _load(self, apart: _apart.Apart, unpack: Unpack, code: int, body: Buffer) -> Any:
         load = self._loads.get(code)

@@ -85,3 +85,19 @@ def test_what_is_too_large_is_refused_in_pieces_too() -> None:
         Codec(max_bytes=LEAST_BYTES).encode_pieces([np.arange(LARGE), 1])
     with pytest.raises(EncodeError, match="cannot be stored"):
         Codec().encode_pieces([np.arange(LARGE), object()])
+
+
+def test_nesting_is_bounded_where_arrays_stand_apart() -> None:
+    """What a codec writes it reads, and a payload of more than `max_depth` levels around an array is refused."""
+    deeper, codec = Codec(max_depth=40), Codec(max_depth=20)
+    for levels, fits in ((18, True), (20, False)):
+        value: Any = np.arange(LARGE)
+        for _ in range(levels):
+            value = (value,)
+        payload = b"".join(deeper.encode_pieces(value))
+        assert same(deeper.decode(payload), value)
+        if fits:
+            assert same(codec.decode(b"".join(codec.encode_pieces(value))), value)
+        else:
+            with pytest.raises(DecodeError, match="nested too deeply"):
+                codec.decode(payload)

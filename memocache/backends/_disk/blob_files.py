@@ -28,7 +28,8 @@ from memocache.codecs.file_map import FileMap, Sighting
 STRAY_SECONDS = 60.0
 UNFINISHED_SECONDS = 3600.0
 _ALIGN = 4096
-_CHUNK = 4 * 2**20
+_CHUNK = 16 * 2**20
+"""Bytes written at once: what is written in larger pieces lies in larger pages, and a map of it is read faster."""
 _REMEMBERED = 10_000
 _UNFINISHED = ".tmp"
 _UNTRACKED: Final[dict[str, Any]] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
