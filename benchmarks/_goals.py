@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from benchmarks._measure import PanelResult, Result, Spread
 from benchmarks._results import SuiteResult
-from benchmarks._units import COUNT, spell_seconds
+from benchmarks._units import COUNT, SPEED, spell_seconds
+from benchmarks.arguments import FRAMES
 
 _NO_TTL = {"functools.lru_cache"}
 Measure = Callable[[PanelResult], Sequence[float] | None]
@@ -114,6 +115,12 @@ def figure(ours: str = "memocache") -> Measure:
     return measure
 
 
+def slowest(panel: PanelResult) -> Sequence[float] | None:
+    """The figure of the slowest of ours but the base, in each round."""
+    ours = [one.samples for one in panel.results if not one.peer and one.contender != panel.base]
+    return [min(figures) for figures in zip(*ours, strict=True)] or None
+
+
 def lost_counts(panel: PanelResult) -> Sequence[float] | None:
     """Hits that are missing from memocache's own count, all thread numbers together."""
     notes = [one.note for one in panel.results]
@@ -154,7 +161,16 @@ GOALS = (
     Goal("the same, async, of redis.asyncio's GET", "hit-server", "async, one caller", of("redis.asyncio GET"), 1.05),
     Goal("hit on disk, of diskcache's memoize", "disk", "hit, one caller", of("diskcache memoize"), 0.5),
     Goal("the same, of joblib's", "disk", "hit, one caller", of("joblib"), 0.1),
-    Goal("an array of 100 MB on disk, of joblib's", "disk", "array of 100 MB", of("joblib"), 0.5),
+    Goal("an array of 100 MB on disk, of joblib's", "disk", "array of 100 MB", of("joblib"), 0.1),
+    Goal("a tensor of 100 MB on disk, of joblib's", "disk", "tensor of 100 MB", of("joblib"), 0.1),
+    Goal(
+        "an Arrow table of 100 MB on disk, of its mapped IPC file",
+        "disk",
+        "Arrow table of 100 MB",
+        of("its IPC file, mapped"),
+        1.2,
+    ),
+    Goal("the slowest frame as an argument", "arguments", FRAMES, slowest, 1e9, at_least=True, spell=SPEED.spell),
     *(
         Goal(
             f"100 distinct gets at once, {words}, of redis.asyncio's",

@@ -51,5 +51,6 @@ COUNT = Unit("count", _count)
 BYTES = Unit("bytes", lambda number: f"{number:,.0f} B")
 PERCENT = Unit("percent", lambda number: f"{number:.2f} %", more_is_better=True, as_difference=True)
 RATE = Unit("operations a second", _rate, more_is_better=True)
+SPEED = Unit("bytes a second", lambda number: f"{number / 1e9:.2f} GB/s", more_is_better=True)
 
-UNITS = {unit.name: unit for unit in (SECONDS, COUNT, BYTES, PERCENT, RATE)}
+UNITS = {unit.name: unit for unit in (SECONDS, COUNT, BYTES, PERCENT, RATE, SPEED)}

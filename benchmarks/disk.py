@@ -1,4 +1,4 @@
-"""A store on the local disk beside others: what a hit costs, an array of 100 MB, and stores of more entries."""
+"""A store on the local disk beside others: what a hit costs, what takes 100 MB, and stores of more entries."""
 
 from __future__ import annotations
 
@@ -50,30 +50,80 @@ def _file(bench: Bench) -> Iterator[Sample]:
         yield sync_loop(lambda key: msgpack.unpackb(path.read_bytes()))
 
 
-def _array(name: str, decorator: Callable[[], Any]) -> Contender:
+def _length(bench: Bench) -> int:
+    """Numbers in what is large."""
+    return bench.effort.pick(full=100_000_000, quick=100_000_000, tiny=2_000_000) // 8
+
+
+def _array(seed: int, length: int) -> Any:
+    import numpy as np
+
+    return np.random.default_rng(seed).random(length)
+
+
+def _tensor(seed: int, length: int) -> Any:
+    import torch
+
+    return torch.from_numpy(_array(seed, length))
+
+
+def _table(seed: int, length: int) -> Any:
+    import pyarrow as pa
+
+    return pa.table(dict(zip("abcdefghij", _array(seed, length).reshape(10, -1), strict=True)))
+
+
+def _look(value: Any) -> None:
+    """Read every page: a map that nobody looks into would cost nothing."""
+    if not hasattr(value, "columns"):
+        value[::512].sum()
+        return
+    for column in value.columns:
+        for chunk in column.chunks:
+            chunk.to_numpy()[::512].sum()
+
+
+def _large(name: str, make: Callable[[int, int], Any], decorator: Callable[[], Any]) -> Contender:
     @contender(name, peer=name != "memocache")
     def setup(bench: Bench) -> Iterator[Sample]:
-        import numpy as np
-
-        length = bench.effort.pick(full=100_000_000, quick=100_000_000, tiny=2_000_000) // 8
+        length = _length(bench)
 
         def compute(seed: int) -> Any:
-            return np.random.default_rng(seed).random(length)
+            return make(seed, length)
 
         with decorator() as decorate:
             function: Callable[[int], Any] = decorate(compute)
             function(1)
-
-            def sample(number: int) -> float:
-                start = time.perf_counter()
-                for _ in range(number):
-                    # every page is read: a map that nobody looks into would cost nothing
-                    function(1)[::512].sum()
-                return (time.perf_counter() - start) / number
-
-            yield sample
+            yield _looked(lambda: function(1))
 
     return setup
+
+
+def _looked(read: Callable[[], Any]) -> Sample:
+    def sample(number: int) -> float:
+        start = time.perf_counter()
+        for _ in range(number):
+            _look(read())
+        return (time.perf_counter() - start) / number
+
+    return sample
+
+
+@contender("its IPC file, mapped")
+def _mapped_table(bench: Bench) -> Iterator[Sample]:
+    import pyarrow as pa
+
+    with tempfile.TemporaryDirectory() as directory:
+        path = str(Path(directory, "table.arrow"))
+        table = _table(1, _length(bench))
+        with pa.OSFile(path, "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table)
+
+        def read() -> Any:
+            with pa.memory_map(path) as file:
+                return pa.ipc.open_file(file).read_all()
+
+        yield _looked(read)
 
 
 def _joblib_mapped() -> Any:
@@ -144,10 +194,26 @@ def _panels(bench: Bench) -> Iterator[Panel]:
         "array of 100 MB",
         base="memocache",
         contenders=(
-            _array("joblib", on_disk["joblib"]),
-            _array("memocache", on_disk["memocache"]),
-            _array("joblib, mmap_mode='r'", _joblib_mapped),
-            _array("diskcache", on_disk["diskcache"]),
+            _large("joblib", _array, on_disk["joblib"]),
+            _large("memocache", _array, on_disk["memocache"]),
+            _large("joblib, mmap_mode='r'", _array, _joblib_mapped),
+            _large("diskcache", _array, on_disk["diskcache"]),
+        ),
+        rounds=9,
+    )
+    yield Panel(
+        "tensor of 100 MB",
+        base="memocache",
+        contenders=(_large("joblib", _tensor, on_disk["joblib"]), _large("memocache", _tensor, on_disk["memocache"])),
+        rounds=9,
+    )
+    yield Panel(
+        "Arrow table of 100 MB",
+        base="its IPC file, mapped",
+        contenders=(
+            _mapped_table,
+            _large("memocache", _table, on_disk["memocache"]),
+            _large("joblib", _table, on_disk["joblib"]),
         ),
         rounds=9,
     )
@@ -159,8 +225,8 @@ def _panels(bench: Bench) -> Iterator[Panel]:
 
 SUITE = Suite(
     name="disk",
-    about="a store on the local disk: small hits, an array of 100 MB, and stores of more and more entries",
-    counted="time of one hit, the file system's cache being warm; of arrays, with a look at every page; by entries, "
-    "processor time of the calling thread",
+    about="a store on the local disk: small hits, arrays and tables of 100 MB, and stores of more and more entries",
+    counted="time of one hit, the file system's cache being warm; of what is large, with a look at every page; by "
+    "entries, processor time of the calling thread",
     panels=_panels,
 )

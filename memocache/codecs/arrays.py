@@ -11,11 +11,13 @@ import re
 import struct
 import sys
 from importlib import import_module
-from typing import Any
+from typing import Any, Final
 
 from memocache.codecs.ext_types import Body, Buffer, Load, Pack, Unfit, Unpack, expect, expect_list
 from memocache.exceptions import DecodeError
 
+LONG: Final = 1 << 12
+"""Cells from which on a frame is known, as an argument, by the arrays that its columns are made of."""
 _DTYPE = re.compile(r"[<>|=](?:[biufcSUVmM][1-9][0-9]{0,8}|[mM]8\[[0-9]{0,9}[a-zA-Zμ]{1,7}\])")
 _TEXTS = "text"  # in the place of a dtype: texts of any length
 _NARROW = "ml_dtypes"  # before the name of a dtype of this library
@@ -123,6 +125,12 @@ def checked_dtype(value: Any) -> Any:
     if not same:
         raise Unfit(value, "elements of this type cannot be stored")
     return description
+
+
+def narrowest(counts: Any) -> Any:
+    """Whole numbers from 0 on as an array of the narrowest type that holds them all."""
+    np = import_module("numpy")
+    return counts.astype(np.min_scalar_type(int(counts.max(initial=0))).newbyteorder("<"))
 
 
 def dump_array(value: Any, pack: Pack) -> Body:

@@ -23,26 +23,35 @@ Rules, which the version of the key layout pins:
     V        anything else known by value: the encoding of a tuple (kind, parts...), made by
              `memocache._calls.keys.standard_types` and `memocache._calls.keys.libraries`
     M        bound method (in the process only): encodings of function and self
+    #        (nothing but arguments whose encoding is large) the SHA-256 of it
 """
 
 from __future__ import annotations
 
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from hashlib import sha256
 from typing import Any
 
 from msgpack import Packer
 
+from memocache._calls.keys.arrays import Elements
 from memocache._calls.keys.proxies import is_proxy, is_wrapper, stood_for
 from memocache._calls.keys.standard_types import lowered
 from memocache._runtime.object_identity import Identities, NoIdentity, TokenSource, class_path, function_path, inherited
 
 __all__ = ["Identities", "NoIdentity", "canonical", "canonical_args"]
 
-_Out = list[bytes]
+_Piece = bytes | memoryview
+_Out = list[_Piece]
 _Process = TokenSource | None
 _DEPTH = 200
 _BIG_PACKER = 1 << 20
+_CONDENSED = 1 << 18
+"""Bytes from which on arguments are known by a digest of their own: twice as fast as BLAKE2b where the processor knows
+SHA-256, and their elements are read where they lie.
+"""
+_SMALL = 1 << 12
 
 # A packer is not reentrant (a finalizer may run in the middle of one) and costly to make: each is in one pair of hands.
 _packers: list[Callable[[Any], bytes]] = []
@@ -57,6 +66,26 @@ def canonical(value: object, process: _Process = None) -> bytes:
     Raises `NoIdentity` for a value without identity, and for one that is cyclic or nested deeper than 200 levels; what
     the ``__hash__`` or ``__eq__`` of a value that gets a token raises; RecursionError where the caller leaves no room.
     """
+    return b"".join(_pieces(value, process))
+
+
+def canonical_args(values: tuple[object, ...], process: _Process = None) -> bytes:
+    """Return what says which the bound arguments of a call are: `canonical(values)`, or, where that is 256 KiB or more,
+    ``#`` and its SHA-256. Quick where all of them are plain scalars. Raises as `canonical` does.
+    """
+    if _plain(values):
+        try:
+            packed = _pack(values)
+        except OverflowError:
+            pass
+        else:
+            return b"(" + packed if len(packed) < _CONDENSED else _condensed((b"(", packed))
+    out = _pieces(values, process)
+    return b"".join(out) if sum(map(len, out)) < _CONDENSED else _condensed(out)
+
+
+def _pieces(value: object, process: _Process) -> _Out:
+    """The parts of `canonical(value)`: what is large lies where it lay."""
     out: _Out = []
     try:
         _put(value, out, process, 0)
@@ -64,17 +93,21 @@ def canonical(value: object, process: _Process = None) -> bytes:
         if error.local_class:
             _refuse_all_but_classes(value)
         raise
-    return b"".join(out)
+    return out
 
 
-def canonical_args(values: tuple[object, ...], process: _Process = None) -> bytes:
-    """Return `canonical(values)` for the bound arguments of a call; quick where all of them are plain scalars."""
-    if _plain(values):
-        try:
-            return b"(" + _pack(values)
-        except OverflowError:
-            pass
-    return canonical(values, process)
+def _condensed(out: Iterable[_Piece]) -> bytes:
+    """No encoding of a value begins as this does, and no two values have one that anybody could find."""
+    digest, small = sha256(), list[_Piece]()
+    for piece in out:
+        if len(piece) < _SMALL:
+            small.append(piece)
+            continue
+        digest.update(b"".join(small))
+        small.clear()
+        digest.update(piece)
+    digest.update(b"".join(small))
+    return b"#" + digest.digest()
 
 
 class _AnyClass:
@@ -147,14 +180,25 @@ def _put_scalar(value: Any, out: _Out, process: _Process, depth: int) -> None:
     if value != value:
         out.append(b"~")
         return
-    if type(value) is bytes and _BIG_PACKER <= len(value) < 1 << 32:  # as msgpack writes it, and not copied
-        out += b".\xc6" + len(value).to_bytes(4, "big"), value
+    if type(value) is bytes and _BIG_PACKER <= len(value) < 1 << 32:
+        _put_where_it_lies(value, out)
         return
     try:
         out.append(b"." + _pack(value))
     except OverflowError:
         number: Any = value  # an int, which a checker does not see after the question about bytes
         out.append(b"I" + _pack(number.to_bytes(number.bit_length() // 8 + 1, "big", signed=True)))
+
+
+def _put_elements(value: Elements, out: _Out, process: _Process, depth: int) -> None:
+    if len(value.view) >= 1 << 32:
+        raise NoIdentity(bytes, "holds a part of 4 GiB or more")
+    _put_where_it_lies(value.view, out)
+
+
+def _put_where_it_lies(data: _Piece, out: _Out) -> None:
+    """As msgpack writes bytes, 64 KiB of them or more, and not copied."""
+    out += b".\xc6" + len(data).to_bytes(4, "big"), data
 
 
 def _put_bytearray(value: bytearray, out: _Out, process: _Process, depth: int) -> None:
@@ -224,7 +268,7 @@ def _put_unordered(flat: bytes, general: bytes, items: list[Any], out: _Out, pro
 def _apart(value: Any, process: _Process, depth: int) -> bytes:
     out: _Out = []
     _put(value, out, process, depth + 1)
-    return out[0] if len(out) == 1 else b"".join(out)
+    return b"".join(out)
 
 
 def _put_object(value: Any, out: _Out, process: _Process, depth: int) -> None:
@@ -277,6 +321,7 @@ _SORTABLE = frozenset(map(id, (str, int, bytes)))
 _STRUCTURAL: dict[int, Callable[[Any, _Out, _Process, int], None]] = {
     **dict.fromkeys(map(id, _SCALARS), _put_scalar),
     id(bytearray): _put_bytearray,
+    id(Elements): _put_elements,
     id(tuple): _put_tuple,
     id(list): _put_list,
     id(dict): _put_dict,

@@ -7,10 +7,12 @@ validated once, for a file never changes.
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Final
 
 from memocache.codecs.ext_types import Unfit, expect, expect_list
 from memocache.codecs.file_map import FileMap
+from memocache.codecs.known.arrow_content import content, whole
 from memocache.codecs.known.known_type import KnownType, loaded
 from memocache.exceptions import DecodeError
 
@@ -29,7 +31,10 @@ _DEEPEST: Final = 64
 
 
 def _pa(name: str) -> Any:
-    return loaded(f"pyarrow.lib:{name}")
+    library = sys.modules.get("pyarrow.lib")  # a table asks a hundred times: more quickly than `loaded`
+    if library is None:
+        raise DecodeError("payload holds a value of a library that is not loaded")
+    return vars(library)[name]
 
 
 def type_apart(dtype: Any) -> list[Any]:
@@ -189,10 +194,13 @@ def _valid(made: Any, data: Any) -> Any:
 
 
 def _decoded_before(data: Any) -> bool:
-    if type(data) is list:
-        return any(map(_decoded_before, data))
-    held = getattr(data, "base", None)
-    return type(held) is FileMap and held.sighting.decoded
+    for part in data:
+        if type(part) is list and _decoded_before(part):
+            return True
+        held = getattr(part, "base", None)
+        if type(held) is FileMap and held.sighting.decoded:
+            return True
+    return False
 
 
 def _make(dtype: Any, data: Any) -> Any:
@@ -209,8 +217,7 @@ def _make(dtype: Any, data: Any) -> Any:
         raise DecodeError("payload holds an Arrow array of an impossible length")
     if kind == "DataType" and str(dtype) == "null" and length > _MOST_NULLS:
         raise DecodeError("payload holds too many nulls")
-    py_buffer = _pa("py_buffer")
-    array = loaded("numpy:ndarray")
+    py_buffer, array = _pa("py_buffer"), loaded("numpy:ndarray")
     held = [None if part is None else py_buffer(expect(array, part)) for part in expect(list, buffers)]
     types = _child_types(dtype)
     if len(types) != len(expect(list, children)):
@@ -235,7 +242,10 @@ def _chunked_apart(value: Any) -> list[Any]:
 
 def _chunked_together(parts: Any) -> Any:
     dtype, chunks = expect_list(parts, 2)
-    dtype = type_together(dtype)
+    return _chunked(type_together(dtype), chunks)
+
+
+def _chunked(dtype: Any, chunks: Any) -> Any:
     made = [_valid(_make(dtype, chunk), chunk) for chunk in expect(list, chunks)]
     return _pa("chunked_array")(made, type=dtype)
 
@@ -250,7 +260,7 @@ def _table_together(parts: Any) -> Any:
     schema = _schema_together(schema)
     if len(expect(list, columns)) != len(schema):
         raise DecodeError("payload holds another number of columns than it says")
-    made = [_chunked_together([type_apart(field.type), chunks]) for field, chunks in zip(schema, columns, strict=True)]
+    made = [_chunked(field.type, chunks) for field, chunks in zip(schema, columns, strict=True)]
     table = _pa("Table").from_arrays(made, schema=schema)
     table.validate()  # that columns are of one length: their content was validated above
     if table.num_rows != rows:
@@ -284,61 +294,23 @@ def _scalar_together(parts: Any) -> Any:
     return made[0]
 
 
-# As arguments: by content, equal for any chunking, offset, and whatever lies under a null.
-
-
-def _content(array: Any) -> Any:
-    """Length, which are null, and the content of one array."""
-    np_packbits = loaded("numpy:packbits")
-    dtype = array.type
-    kind = type(dtype).__name__
-    nulls = None if not array.null_count else np_packbits(array.is_null().to_numpy(zero_copy_only=False))
-    said: list[Any] = [len(array), nulls]
-    if kind == "DictionaryType":
-        return [*said, _content(array.dictionary_decode())]
-    if kind == "StructType":
-        return [*said, [_content(part) for part in array.flatten()]]
-    if kind in ("ListType", "LargeListType"):
-        lengths = loaded("pyarrow.compute:list_value_length")(array)
-        return [*said, _content(lengths), _content(array.flatten())]
-    if dtype.num_fields or kind.startswith("Decimal") or str(dtype) == "null":
-        return [*said, array.to_pylist()]
-    text = str(dtype)
-    if text in ("string", "binary", "large_string", "large_binary", "string_view", "binary_view"):
-        whole = array.cast(_pa("large_binary")()).drop_null()
-        lengths = loaded("pyarrow.compute:binary_length")(whole).to_numpy(zero_copy_only=False)
-        return [*said, lengths, _buffer_of(whole)]
-    return [*said, array.drop_null().to_numpy(zero_copy_only=False)]
-
-
-def _buffer_of(array: Any) -> Any:
-    numpy_frombuffer = loaded("numpy:frombuffer")
-    _, offsets, content = array.buffers()
-    if content is None or not len(array):
-        return None
-    ends = numpy_frombuffer(offsets, "i8")[array.offset : array.offset + len(array) + 1]
-    return numpy_frombuffer(content, "u1")[ends[0] : ends[-1]]
-
-
-def _whole(chunked: Any) -> Any:
-    made = chunked.combine_chunks()
-    return made if isinstance(made, _pa("Array")) else _pa("concat_arrays")(made.chunks)
+# As arguments: by content.
 
 
 def _array_key(value: Any) -> Any:
-    return ["array", type_apart(value.type), _content(value)]
+    return ["array", type_apart(value.type), content(value)]
 
 
 def _chunked_key(value: Any) -> Any:
-    return [type_apart(value.type), _content(_whole(value))]
+    return [type_apart(value.type), content(whole(value))]
 
 
 def _table_key(value: Any) -> Any:
-    return [_schema_apart(value.schema), value.num_rows, [_content(_whole(column)) for column in value.columns]]
+    return [_schema_apart(value.schema), value.num_rows, [content(whole(column)) for column in value.columns]]
 
 
 def _batch_key(value: Any) -> Any:
-    return [_schema_apart(value.schema), value.num_rows, [_content(column) for column in value.columns]]
+    return [_schema_apart(value.schema), value.num_rows, [content(column) for column in value.columns]]
 
 
 TYPES: Final = (
@@ -353,5 +325,5 @@ TYPES: Final = (
     KnownType(86, ("pyarrow.lib:Table",), _table_apart, _table_together, _table_key, immutable=True,
               note="one argument for any chunking"),
     KnownType(87, ("pyarrow.lib:Scalar",), _scalar_apart, _scalar_together,
-              lambda value: [type_apart(value.type), _content(_pa("repeat")(value, 1))], immutable=True, family=True),
+              lambda value: [type_apart(value.type), content(_pa("repeat")(value, 1))], immutable=True, family=True),
 )  # fmt: skip
