@@ -225,9 +225,10 @@ class Leader:
 
     def give_up(self, lead: Lead) -> None:
         """Give back the right to store."""
-        lease, lead.lease = lead.lease, None
-        if lease is not None:
-            lead.store.give_up(lease)
+        # in this order: whoever is interrupted in between gives it back again at the flight's end
+        if lead.lease is not None:
+            lead.store.give_up(lead.lease)
+            lead.lease = None
 
     def end(self, lead: Lead) -> None:
         """End a flight that has not ended: its followers look again, and its lease goes back."""

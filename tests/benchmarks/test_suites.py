@@ -30,7 +30,7 @@ def test_a_suite_runs(name: str):
         for panel in _SUITES[name].panels(bench):
             outcome = run_panel(panel, bench, peers=False)
             names = [one.contender for one in outcome.results]
-            assert panel.base in names
+            assert panel.base in names or panel.base in dict(outcome.skipped)
             ours = [one.name for one in panel.contenders if not one.peer]
             assert names + [name for name, _ in outcome.skipped] == ours or set(names) < set(ours)
 

@@ -239,7 +239,8 @@ def commit(
 
 def give_up(self: LeasingStore, lease: SharedLease) -> None:
     """Let the keeper's thread delete the lease; the witness stays, so what was computed may still be stored."""
-    held, lease.held = lease.held, None
+    held = lease.held
     if held is not None:
-        self.keeper.forget(held)
         self.keeper.let_go(lease.spot.lease, held, lease.spot.channel)
+        self.keeper.forget(held)
+        lease.held = None
