@@ -47,7 +47,7 @@ class KeyValue:
         """Counts what `get_soon` asked, and how long that took."""
         self._read_soon: Callable[[str, Sequence[str], float], Awaitable[Answer] | None] | None = None
         # a copy in the process comes first, and observers are told from one place
-        if shared is not None and shared.reads_soon and not shared.tiered and engine.emit is None:
+        if shared is not None and shared.ask_soon and not shared.tiered and engine.emit is None:
             site = shared.site("", "")  # what reads soon has no buckets
             self._read_soon, self._start, self._markers = shared.read_soon, site.entries, site.markers
 

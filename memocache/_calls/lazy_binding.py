@@ -19,13 +19,14 @@ from memocache._calls.call_key import Binding
 from memocache._calls.function import Function
 from memocache._calls.memory_miss import MissPath, PlainMiss
 from memocache._calls.process_key import ExactEntries
-from memocache._calls.remote_hit import FastPath, Soon
+from memocache._calls.remote_hit import FastPath
 from memocache._calls.signature import PlainOnly
 from memocache._runtime.disabled import DISABLED
 from memocache._runtime.drivers import arun, run, unwrap
 from memocache._runtime.effects import Steps
 from memocache._runtime.outcome import Outcome
 from memocache._stores.remote.envelope_io import UNFIT
+from memocache._stores.remote.fast_read import Soon
 from memocache.exceptions import UncacheableWarning
 
 

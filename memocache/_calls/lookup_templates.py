@@ -36,10 +36,11 @@ MISS_SYNC = """\
 MISS_ASYNC = """\
     {p}begun = {p}look({values})
     if {p}type({p}begun) is {p}Soon:
-        {p}value = {p}begun.value(await {p}begun.reply)
+        {p}answer = await {p}begun.reply
+        {p}value = {p}begun.value({p}answer)
         if {p}value is not {p}UNFIT:
             return {p}value
-        {p}begun = {p}begun.rest()
+        {p}begun = {p}begun.path.rest({p}begun, {p}answer)
     elif {p}type({p}begun) is {p}PlainMiss:
         {p}outcome = {p}begun
 {compute}        {p}begun = {p}outcome = None

@@ -7,7 +7,7 @@ event loop's turn asks for. For everything but a plain fresh hit, `Engine.call` 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from time import monotonic
 from typing import Any, TypeAlias
 
@@ -18,7 +18,7 @@ from memocache._calls.signature import Values
 from memocache._runtime import budget as budgets
 from memocache._runtime.disabled import DISABLED
 from memocache._runtime.outcome import Outcome
-from memocache._stores.remote.envelope_io import UNFIT
+from memocache._stores.remote.fast_read import Soon
 from memocache._stores.remote.store import SharedStore
 from memocache._stores.store import Address, Store
 from memocache.exceptions import BackendError
@@ -109,15 +109,37 @@ class FastPath:
         """Ask for what there is of a call, or what `Engine.call` goes on with (None: it begins anew). Raises what
         `Binding.address` raises.
         """
-        shared = self._shared
-        if shared.tiered or not shared.reads_soon or DISABLED.get() is not None:
+        shared, ask = self._shared, self._shared.ask_soon
+        if ask is None or shared.tiered or DISABLED.get() is not None:
             return None
-        asked = question(self._binding, shared, values)
+        if self._simple:
+            digest = self._digest(values)
+            if digest is None:  # the user's `key` is asked no third time
+                return Call(self._binding, values, *self._binding.address(values))
+            asked: Question = self._entries + digest, self._markers, digest, None
+        else:
+            asked = question(self._binding, shared, values)
         entry = asked[0]
-        reply = None if entry is None else shared.read_soon(entry, asked[1], budgets.CALL_SECONDS)
+        begun = monotonic()
+        reply = None
+        if entry is not None and not shared.outcomes:  # while nothing fails there is nothing to weigh
+            try:
+                reply = ask(entry, asked[1], budgets.CALL_SECONDS)
+            except Exception:  # no asyncio loop runs here, say: the engine meets the same, and weighs it
+                pass
         if reply is None:  # the user's `key` and `tags` are asked once a call
             return Call(self._binding, values, *address_of(self._binding, shared, asked))
-        return Soon(self, values, asked, reply)
+        counters = self._binding.counters
+        # past the named tuple's own `__new__`, which is Python code
+        return tuple.__new__(Soon, (reply, begun, shared, self._table, counters.hit_times, self, values, asked))
+
+    def rest(self, begun: Soon, answer: Answer) -> Call:
+        """What `Engine.call` goes on with after an answer that was none to serve."""
+        try:
+            reply: Any = self._shared.replied(answer, budgets.Budget(), begun.begun)
+        except BackendError as fault:
+            reply = fault
+        return self._rest(begun.values, begun.asked, reply, begun.begun)
 
     def _near(self, values: Values, asked: Question) -> Outcome | Call:
         """A copy in the process, or the call of an entry that may have one, or stays in the process."""
@@ -146,39 +168,3 @@ class FastPath:
         else:
             call.found = shared.read(address, shared.spot(address), reply)
         return call
-
-
-class Soon:
-    """A call that waits for `reply`; what that comes to is for `value`, and if it is `UNFIT`, for `rest`."""
-
-    __slots__ = ("_answer", "_asked", "_begun", "_path", "_values", "reply")
-
-    def __init__(self, path: FastPath, values: Values, asked: Question, reply: Awaitable[Answer]) -> None:
-        self._path, self._values, self._asked = path, values, asked
-        self._begun = monotonic()
-        self.reply = reply
-
-    def value(self, answer: Answer) -> Any:
-        """The value to serve, counted as a hit; or `UNFIT`."""
-        path = self._path
-        value = path._shared.glance(path._table, answer)
-        if value is UNFIT:
-            self._answer = answer
-            return UNFIT
-        took, gets = monotonic() - self._begun, path._shared.gets
-        index = int(took * 1e6).bit_length()
-        if index >= BUCKETS:
-            index = -1
-        path._binding.counters.hit_times[index] += 1
-        gets.times[index] += 1
-        gets.seconds += took
-        return value
-
-    def rest(self) -> Call:
-        """What `Engine.call` goes on with."""
-        path = self._path
-        try:
-            reply: Any = path._shared.replied(self._answer, budgets.Budget(), self._begun)
-        except BackendError as fault:
-            reply = fault
-        return path._rest(self._values, self._asked, reply, self._begun)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memocache.backends._redis import resp
+from memocache.backends._redis import pipelined_connection, resp
 from memocache.backends._redis.commands import Commands, Transaction
+from memocache.backends._redis.pipelined_connection import SingleRead, ValueSize
 from memocache.typing import Guard, Put, Tally
 
 _WORDS = st.lists(st.binary(max_size=40) | st.text(max_size=20) | st.integers(-(2**63), 2**63), min_size=1, max_size=8)
@@ -28,13 +30,19 @@ def test_a_command_is_an_array_of_its_words(words: list[Any]) -> None:
 def test_the_native_packer_gets_bytes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a command is made of, native code is handed nothing but bytes."""
     seen: list[tuple[Any, ...]] = []
-    honest = resp.hiredis.pack_command
+    honest = resp.pack
 
     def watching(words: tuple[Any, ...]) -> bytes:
         seen.append(words)
         return honest(words)
 
-    monkeypatch.setattr(resp.hiredis, "pack_command", watching)
+    for module in (resp, pipelined_connection):
+        monkeypatch.setattr(module, "pack", watching)
+
+    async def single() -> None:
+        SingleRead("e", ["m", "n"], 0.0, asyncio.get_running_loop().create_future(), ValueSize())
+
+    asyncio.run(single())
     say = Commands(wait=(1, 100))
     puts = [Put("k", b"v", 5), Put("l", b"v")]
     for op in (

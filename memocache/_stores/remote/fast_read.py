@@ -8,11 +8,10 @@ The functions are methods of `memocache._stores.remote.store.SharedStore`.
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from memocache._runtime.budget import Budget
 from memocache._runtime.outcome import Outcome
@@ -103,6 +102,34 @@ def look_now(
     return tuple.__new__(Outcome, (value, None, None)), values
 
 
+class Soon(NamedTuple):
+    """A look-up of `store` that began at `begun` (`time.monotonic`), and waits for `reply`. What that comes to is for
+    `value`; if it is `UNFIT`, `path` goes on with what was `asked` about the call of these `values`.
+    """
+
+    reply: Awaitable[Answer]
+    begun: float
+    store: ReadingStore
+    table: Table
+    times: list[int]
+    path: Any
+    values: Any
+    asked: Any
+
+    def value(self, answer: Answer) -> Any:
+        """The value to serve, counted as a hit, also by how long it `times`; or `UNFIT`."""
+        value = glance(self.store, self.table, answer)
+        if value is not UNFIT:
+            took, gets = monotonic() - self.begun, self.store.gets
+            index = int(took * 1e6).bit_length()
+            if index >= BUCKETS:
+                index = -1
+            self.times[index] += 1
+            gets.times[index] += 1
+            gets.seconds += took
+        return value
+
+
 def glance(self: ReadingStore, table: Table, answer: Answer) -> Any:
     """The value in an answer of `read_soon`, counted as a hit on an entry of `table`, if it is what most are: plain
     and fresh. `UNFIT` says nothing about what it is instead: ask `replied` and `SharedStore.read`.
@@ -135,7 +162,7 @@ def glance(self: ReadingStore, table: Table, answer: Answer) -> Any:
     if log.thread is None:
         log.wake()
     if self.outcomes:
-        self.guard.breaker.succeeded(time.monotonic())
+        self.guard.breaker.succeeded(monotonic())
     return value
 
 

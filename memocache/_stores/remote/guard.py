@@ -83,8 +83,7 @@ class BackendGuard:
         # of its own class: a wrapper around it may have more to do
         aio: Any = self._aio
         self._aio_anywhere: bool = getattr(aio, "any_library", False)
-        self._read_soon: ReadSoon | None = aio.read_soon if hasattr(type(aio), "read_soon") else None
-        self.reads_soon = self._read_soon is not None
+        self.ask_soon: ReadSoon | None = aio.read_soon if hasattr(type(aio), "read_soon") else None
         self._on_fault = on_fault
         self._probing = threading.Lock()
         self._wanted_at = 0.0
@@ -123,10 +122,10 @@ class BackendGuard:
         """As `memocache.typing.ReadSoon`; None where that is no way to ask, or something failed, lately or now, that
         has to be weighed.
         """
-        if self._outcomes or self._read_soon is None:
+        if self._outcomes or self.ask_soon is None:
             return None
         try:
-            return self._read_soon(entry, markers, seconds)
+            return self.ask_soon(entry, markers, seconds)
         except Exception:  # no asyncio loop runs here, say: `awaiting` meets the same, and weighs it
             return None
 

@@ -62,7 +62,7 @@ class SharedStore(Shelf):
         self.layout = layout
         self.hits = hits
         self.read_now = fast_read.read_now_of(guard.backend)
-        self.read_soon, self.reads_soon = guard.read_soon, guard.reads_soon
+        self.read_soon, self.ask_soon = guard.read_soon, guard.ask_soon
         self.outcomes: Any = guard.breaker.outcomes
         self.gets = guard.operations.gets
         self.together: tuple[Any, bytes, float] = None, b"", 0.0

@@ -21,7 +21,8 @@ from memocache.backends._redis.resp import DROP_CODES, MORE, new_reader
 from memocache.backends.base import Hangup, ProtocolError, ReplyError
 
 _CHUNK = 65536
-_WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+"""What a socket raises instead of waiting."""
 HANGUPS = (Hangup, ConnectionResetError, BrokenPipeError)
 """What a connection that the server closed while it was idle raises when it is used."""
 
@@ -43,16 +44,18 @@ class Connection:
         "__weakref__",
         "_buffer",
         "_close",
-        "_readable",
         "_reader",
-        "_rest",
         "_sock",
         "_tls",
         "doubtful",
         "owed",
         "permit",
+        "readable",
         "refused",
+        "rest",
+        "unparsed",
         "used",
+        "write",
     )
 
     def __init__(self, sock: socket.socket) -> None:
@@ -63,9 +66,15 @@ class Connection:
         self._close = weakref.finalize(self, sock.close)
         self._tls = sock if isinstance(sock, ssl.SSLSocket) else None
         self._reader = new_reader()
-        self._readable = _readiness(sock)
+        self.readable = _readiness(sock)
+        """Waits some milliseconds for anything to read: true if there is."""
+        self.write = sock.send
+        """Sends what the socket takes at once, or raises one of `WOULD_BLOCK`."""
+        self.unparsed = self._reader.has_data
+        """Whether a part of a reply has been read."""
         self._buffer = bytearray(_CHUNK)
-        self._rest = b""
+        self.rest = b""
+        """What has been read, and is not given to the parser before more is."""
         self.owed = 0
         self.doubtful = False
         self.used = False
@@ -80,15 +89,15 @@ class Connection:
 
     def dirty(self) -> bool:
         """Return whether anything (a surplus reply, the end of the stream) waits to be read though nothing is owed."""
-        if self._reader.has_data() or self._rest:
+        if self.unparsed() or self.rest:
             return True
-        if not self._readable(0):
+        if not self.readable(0):
             return self._tls is not None and self._tls.pending() > 0
         if self._tls is None:
             return True
         try:
             self._tls.recv(1)  # session tickets make a healthy TLS socket readable
-        except _WOULD_BLOCK:
+        except WOULD_BLOCK:
             return False
         except OSError:
             return True
@@ -106,13 +115,9 @@ class Connection:
     def send(self, payload: bytes | memoryview) -> int:
         """Send what the socket takes at once and return how many bytes that was."""
         try:
-            return self._sock.send(payload)
-        except _WOULD_BLOCK:
+            return self.write(payload)
+        except WOULD_BLOCK:
             return 0
-
-    def expect(self) -> None:
-        """Declare that a question is on its way, so that what arrives is an answer."""
-        self.used = True
 
     def receive(self) -> list[Any]:
         """Return the replies completed by what has arrived; raise ConnectionError at the end of the stream."""
@@ -120,7 +125,7 @@ class Connection:
         while True:
             try:
                 size = self._sock.recv_into(self._buffer)
-            except _WOULD_BLOCK:
+            except WOULD_BLOCK:
                 return replies
             if size == 0:
                 raise Hangup("the server closed the connection")
@@ -148,7 +153,7 @@ class Connection:
         count = self.owed
         while True:
             left = deadline - time.monotonic()
-            if not self._readable(max(0.0, left) * 1000):
+            if not self.readable(max(0.0, left) * 1000):
                 raise TimeoutError("no answer in time")
             replies += self.receive()
             if len(replies) >= count:
@@ -174,18 +179,18 @@ class Connection:
     def _feed(self, size: int, replies: list[Any]) -> None:
         """Parse what has arrived, but no header of an array that nobody asked for; see `_BOMB`."""
         data: bytes | bytearray = self._buffer
-        if self._rest:
-            data, self._rest = self._rest + self._buffer[:size], b""
+        if self.rest:
+            data, self.rest = self.rest + self._buffer[:size], b""
             size = len(data)
         if not self._reader.has_data() and (found := _BOMB.match(data, 0, size)) is not None:  # no string goes on here
             if found[1]:
                 raise ProtocolError("an array of an impossible length")
-            self._rest = bytes(data[:size])
+            self.rest = bytes(data[:size])
             return
         at = 0
         while (found := _INNER_BOMB.search(data, at, size)) is not None:
             if not found[1]:  # a header that is not all there yet, or looks like one
-                self._rest = bytes(data[found.start() : size])
+                self.rest = bytes(data[found.start() : size])
                 size = found.start()
                 break
             at = self._parse(data, at, found.start() + 2, replies)

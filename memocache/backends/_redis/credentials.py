@@ -12,12 +12,16 @@ import socket
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
-from memocache.backends.base import NotReached
+from memocache.backends.base import NotReached, ReplyError
+
+T = TypeVar("T")
 
 RENEW_SECONDS: Final = 300.0
 """Cloud services' tokens are valid for 15 minutes and more."""
+_LOGINS: Final = 3
+"""Attempts to log in while the provider changes what it gives."""
 _AGAIN_SECONDS = 10.0  # after a provider failed: until it gives something, the connections of now stay
 
 
@@ -37,6 +41,7 @@ class LiveCredentials:
         self._holders: weakref.WeakSet[Renewable] = weakref.WeakSet()
         self._lock = threading.RLock()
         self._rested: threading.Event | None = None
+        self._login = threading.local()
         _all.add(self)
         weak = weakref.WeakMethod(self.renew)
         if getattr(provider, "is_streaming", bool)():
@@ -51,7 +56,31 @@ class LiveCredentials:
         if not isinstance(found, tuple | list) or not 1 <= len(found) <= 2 or not all(found):
             raise NotReached("the credential provider gave no password, and no user name and password")
         self._look_after()
+        used = getattr(self._login, "used", None)
+        if used is not None:
+            used[:] = found
         return found
+
+    def log_in(self, dial: Callable[[], T]) -> T:
+        """Dial, which asks for credentials; and once more if they changed between the asking and their use.
+
+        Raises what `dial` raises.
+        """
+        for attempt in range(_LOGINS):
+            used: list[Any] = []
+            outer, self._login.used = getattr(self._login, "used", None), used
+            try:
+                return dial()
+            except ReplyError as refused:
+                if refused.code != "WRONGPASS" or attempt == _LOGINS - 1:
+                    raise
+                before = used.copy()
+                if list(self.get_credentials()) == before:
+                    raise
+            finally:
+                self._login.used = outer
+                used.clear()  # secrets
+        raise AssertionError("the last attempt returns or raises")
 
     def add(self, holder: Renewable) -> None:
         """Have the connections of `holder` replaced in time, as long as it lives."""
@@ -111,7 +140,7 @@ class LoggingIn:
         self.credentials = credentials
 
     def __call__(self) -> socket.socket:
-        return self._dial()
+        return self.credentials.log_in(self._dial)
 
 
 def logging_in(dial: Callable[[], socket.socket], credentials: LiveCredentials | None) -> Callable[[], socket.socket]:

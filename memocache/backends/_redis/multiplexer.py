@@ -23,8 +23,8 @@ from typing import TypeAlias, TypeVar
 from memocache._runtime.async_library import in_trio
 from memocache.backends._redis.connect import Dial
 from memocache.backends._redis.credentials import renewed
-from memocache.backends._redis.pipelined_connection import LATE, PipelinedConnection, Request, Step
-from memocache.backends._redis.read_batching import ReadBatch, ValueSize
+from memocache.backends._redis.pipelined_connection import LATE, PipelinedConnection, Request, Step, ValueSize
+from memocache.backends._redis.read_batching import ReadBatch
 from memocache.backends._redis.resp import Ask, Op
 from memocache.backends.base import Busy, ProtocolError
 from memocache.typing import Answer
@@ -54,7 +54,8 @@ class LoopConnections:
         self._size = ValueSize()
         # whether the last turn that read anything read one thing, so that the next one is sent without waiting for more
         self._alone = False
-        self._left_alone = False
+        # holds something for the rest of a turn in which one was sent so
+        self._left_alone: list[bool] = []
 
     async def run(self, op: Op[T], timeout: float) -> T:
         deadline = time.monotonic() + timeout
@@ -121,13 +122,17 @@ class LoopConnections:
         return request
 
     def _send(self, connection: PipelinedConnection, request: Request) -> None:
+        self._watch(time.monotonic())
+        connection.queue.append(request)
+        connection.flush()
+
+    def _watch(self, now: float) -> None:
+        """Have deadlines looked at, for something is sent."""
         if self._ticking:
-            self._excuse(time.monotonic())  # those before: what is sent only now has lost no time
+            self._excuse(now)  # those before: what is sent only now has lost no time
         else:
             self._ticking = True
             self._tick_in(LATE)
-        connection.queue.append(request)
-        connection.flush()
 
     def _tick_in(self, seconds: float) -> None:
         self._tick_due = time.monotonic() + seconds
@@ -140,23 +145,29 @@ class LoopConnections:
         batch = self._gathering.get(timeout)
         if batch is None:
             loop = asyncio.get_running_loop()
-            alone = self._alone and not self._left_alone and not self._shared[0].busy()
-            batch = self._gathering[timeout] = ReadBatch(loop, timeout, self._size, 1 if alone else _EARLY)
-            if alone:
-                self._left_alone = True
-                loop.call_soon(self._turned)
-            else:
-                loop.call_soon(self.leave, batch)
+            batch = self._gathering[timeout] = ReadBatch(loop, timeout, self._size, _EARLY)
+            loop.call_soon(self.leave, batch)
         return batch
 
-    def _turned(self) -> None:
-        self._left_alone = False
+    def read_alone(
+        self, loop: asyncio.AbstractEventLoop, entry: str, markers: Sequence[str], timeout: float
+    ) -> asyncio.Future[Answer] | None:
+        """Ask at once, where one thing was read in each turn lately and the connection is free; None: `gather`."""
+        first = self._shared[0]
+        if not self._alone or self._left_alone or first.owed or first.queue:
+            return None
+        self._left_alone.append(True)
+        loop.call_soon(self._left_alone.clear)
+        now = time.monotonic()
+        self._watch(now)
+        future: asyncio.Future[Answer] = loop.create_future()
+        first.read(entry, markers, now + timeout, future, self._size)
+        return future
 
     def leave(self, batch: ReadBatch) -> None:
         """Send what was gathered; whoever waits is told where that fails."""
         if batch.open:
-            if batch.full > 1:
-                self._alone = len(batch.futures) == 1 and not self._left_alone
+            self._alone = len(batch.futures) == 1 and not self._left_alone
             del self._gathering[batch.timeout]
             try:
                 for part in batch.parts(time.monotonic()):
@@ -266,7 +277,12 @@ class Multiplexer:
         latest = self._latest
         batch = None if latest is None else latest()
         if batch is None or not batch.open or batch.loop is not loop or batch.timeout != timeout:
-            batch = self._gather(loop, timeout)
+            connections = self._loops.get(loop) or self._enter(loop)
+            alone = connections.read_alone(loop, entry, markers, timeout)
+            if alone is not None:
+                return alone
+            batch = connections.gather(timeout)
+            self._latest = weakref.ref(batch)
         future = batch.new_future()
         batch.futures.append(future)
         batch.entries.append(entry)
@@ -274,11 +290,6 @@ class Multiplexer:
         if len(batch.futures) == batch.full:
             self._loops[loop].leave(batch)
         return future
-
-    def _gather(self, loop: asyncio.AbstractEventLoop, timeout: float) -> ReadBatch:
-        batch = (self._loops.get(loop) or self._enter(loop)).gather(timeout)
-        self._latest = weakref.ref(batch)
-        return batch
 
     def close(self) -> None:
         """Close the connections of every loop, each in its own; callable from any thread."""

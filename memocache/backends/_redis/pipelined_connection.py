@@ -14,15 +14,18 @@ import asyncio
 import contextlib
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from memocache.backends._redis.connect import Dial, connect_in_thread
-from memocache.backends._redis.connection import HANGUPS, Connection
-from memocache.backends._redis.resp import Ask, refused_login
+from memocache.backends._redis.connection import HANGUPS, WOULD_BLOCK, Connection
+from memocache.backends._redis.resp import Ask, pack, refused_login, unexpected
 from memocache.backends.base import NotAccepted, ProtocolError, ReplyError
+from memocache.typing import Answer
 
 LATE = 0.01  # seconds in flight after which a connection is passed over; also how often deadlines are looked at
 MAX_WRITE = 262_144
+_VALUES = frozenset({bytes, type(None)})  # types of what a read brings
 _GIVE_UP = 1.0  # seconds after which a connection that is still not open is tried anew
 
 
@@ -76,6 +79,51 @@ class Step(Request):
             self.future.set_exception(error)
 
 
+class ValueSize:
+    """Bytes that a value has, by the last answers of one loop: seen growing at once, and shrinking slowly."""
+
+    __slots__ = ("bytes",)
+
+    def __init__(self) -> None:
+        self.bytes = 0.0
+
+    def seen(self, values: Sequence[bytes | None]) -> None:
+        """Take note of one answer."""
+        self.bytes = max(sum(map(len, filter(None, values))) / len(values), 0.9 * self.bytes)
+
+
+class SingleRead(Request):
+    """The read of one entry and its markers, for which one caller waits; its future's result is an `Answer`."""
+
+    __slots__ = ("entry", "future", "size", "width")
+
+    def __init__(
+        self, entry: str, markers: Sequence[str], deadline: float, future: asyncio.Future[Answer], size: ValueSize
+    ) -> None:
+        ask = Ask(pack((b"MGET", entry.encode(), *map(str.encode, markers))), 1, harmless=True)
+        super().__init__(ask, deadline)
+        self.entry = entry
+        self.future = future
+        self.size = size
+        self.width = 1 + len(markers)
+
+    def wanted(self) -> bool:
+        """See `Request.wanted`."""
+        return not self.future.done()
+
+    def answered(self) -> None:
+        """See `Request.answered`. The connection itself gives the reader what an answer should be, so this is none."""
+        error = unexpected(self.replies[0])
+        self.fail(error)
+        if isinstance(error, ProtocolError):
+            raise error
+
+    def fail(self, error: Exception) -> None:
+        """See `Request.fail`."""
+        if not self.future.done():
+            self.future.set_result(error)
+
+
 class PipelinedConnection:
     """One connection of one loop: `queue` is unsent, `owed` is sent and unanswered, `rest` is half sent.
 
@@ -101,12 +149,27 @@ class PipelinedConnection:
         """Return whether what is in flight has been so for longer than a healthy round trip."""
         return bool(self.owed) and now - self._since > LATE
 
+    def read(
+        self, entry: str, markers: Sequence[str], deadline: float, future: asyncio.Future[Answer], size: ValueSize
+    ) -> None:
+        """Ask for one entry and its markers, for who waits for `future`."""
+        self.queue.append(SingleRead(entry, markers, deadline, future, size))
+        self.flush()
+
     def flush(self) -> None:
         """Send all that is queued (up to a bound) if nothing is in flight; open a connection first if need be."""
         if self.owed or self._rest is not None:
             return
         connection = self._connection
-        if connection is not None and (connection.doubtful or (self.queue and connection.dirty())):
+        if connection is not None and (
+            connection.doubtful
+            # asked for at last, for it takes a call
+            or (
+                self.queue
+                and (connection.readable(0) or connection.unparsed() or connection.rest)
+                and connection.dirty()
+            )
+        ):
             if not connection.used:  # turned away at the door (maxclients, say): knocking again at once would not help
                 self._refuse(connection.refusal())
             self.fail(ConnectionError("the connection was stale"))
@@ -129,7 +192,7 @@ class PipelinedConnection:
         if not batch:
             return
         self._since = time.monotonic()
-        connection.expect()
+        connection.used = True
         self._rest = memoryview(batch[0] if len(batch) == 1 else b"".join(batch))
         self._write(resumed=False)
 
@@ -242,7 +305,9 @@ class PipelinedConnection:
         if connection is None or rest is None:
             return
         try:
-            sent = connection.send(rest)
+            sent = connection.write(rest)
+        except WOULD_BLOCK:
+            sent = 0
         except OSError as error:
             self.fail(error)
             self.flush()
@@ -273,13 +338,25 @@ class PipelinedConnection:
                     self.owed.popleft()
                     if connection.doubtful and self._may_log_in_again(request):
                         continue
-                    request.answered()
+                    if (
+                        type(request) is SingleRead
+                        and type(reply) is list
+                        and len(reply) == request.width
+                        and _VALUES.issuperset(map(type, reply))
+                    ):  # what most replies are: without a call
+                        size = request.size
+                        size.bytes = max(sum(map(len, filter(None, reply))) / request.width, 0.9 * size.bytes)
+                        if not request.future.done():
+                            request.future.set_result((request.entry, reply[0], reply[1:]))
+                    else:
+                        request.answered()
         except OSError as error:
             self.fail(error)
         except BaseException as error:
             self.fail(ConnectionError(type(error).__name__))
             raise
-        self.flush()
+        if self.queue or connection.doubtful:
+            self.flush()
 
 
 def _lost(error: Exception) -> Exception:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, compress
 from typing import Any, Self
 
-from memocache.backends._redis.pipelined_connection import Request, like
+from memocache.backends._redis.pipelined_connection import Request, ValueSize, like
 from memocache.backends._redis.resp import Ask, command_bytes, values
 from memocache.backends.base import ProtocolError
 from memocache.typing import Answer
@@ -21,23 +21,6 @@ _MOST_BYTES = 1 << 20
 """Bytes that one command's answer is meant to have: readers of what comes first need not wait for all."""
 _done = asyncio.Future.done
 _NOTHING = Ask(b"", 1, harmless=True)
-
-
-class ValueSize:
-    """Bytes that a value has, by the last answers of one loop: seen growing at once, and shrinking slowly."""
-
-    __slots__ = ("bytes",)
-
-    def __init__(self) -> None:
-        self.bytes = 0.0
-
-    def seen(self, values: Sequence[bytes | None]) -> None:
-        """Take note of one answer."""
-        self.bytes = max(sum(map(len, filter(None, values))) / len(values), 0.9 * self.bytes)
-
-    def fitting(self) -> int:
-        """How many entries to read at once."""
-        return max(1, min(_MOST, int(_MOST_BYTES / max(1.0, self.bytes))))
 
 
 class ReadBatch(Request):
@@ -83,7 +66,7 @@ class ReadBatch(Request):
             self.futures = list(compress(self.futures, waiting))
             self.entries = list(compress(self.entries, waiting))
             self.markers = list(compress(self.markers, waiting))
-        most = self._size.fitting()
+        most = max(1, min(_MOST, int(_MOST_BYTES / max(1.0, self._size.bytes))))
         for at in range(0, len(self.futures), most):
             part = self
             if len(self.futures) > most:

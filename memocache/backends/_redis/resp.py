@@ -44,6 +44,10 @@ Op: TypeAlias = Generator[Ask, list[Any], T]
 """An operation: yields what it asks for, is sent the replies (errors among them as values), returns its result."""
 
 
+pack: Callable[[tuple[bytes, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]  # its stub means tuple[…, ...]
+"""One command in RESP, of words that are bytes."""
+
+
 def command_bytes(*words: str | bytes | int) -> bytes:
     """Return one command in RESP."""
     # native code gets bytes alone: it makes nothing of its own then that could fail half-way
@@ -54,8 +58,7 @@ def command_bytes(*words: str | bytes | int) -> bytes:
         parts = tuple(
             [word if type(word) is bytes else word.encode() if type(word) is str else _bytes_of(word) for word in words]
         )
-    packed: bytes = hiredis.pack_command(parts)  # type: ignore[arg-type]  # its stub means tuple[…, ...]
-    return packed
+    return pack(parts)
 
 
 _encode: Callable[[Any], bytes] = str.encode

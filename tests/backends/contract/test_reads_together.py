@@ -23,8 +23,8 @@ from memocache.backends._redis import pipelined_connection as _lane
 from memocache.backends._redis import read_batching as _reads
 from memocache.backends._redis.connection import Connection
 from memocache.backends._redis.multiplexer import LoopConnections, Multiplexer
-from memocache.backends._redis.pipelined_connection import Step
-from memocache.backends._redis.read_batching import ReadBatch, ValueSize
+from memocache.backends._redis.pipelined_connection import PipelinedConnection, Step, ValueSize
+from memocache.backends._redis.read_batching import ReadBatch
 from memocache.backends._redis.resp import Ask
 from memocache.backends.base import ReplyError
 from memocache.exceptions import EncodeError
@@ -122,7 +122,14 @@ def test_one_after_the_other_is_sent_without_waiting(
             sent.append(len(batch.futures))
         honest(lanes, batch)
 
+    read = PipelinedConnection.read
+
+    def alone(connection: PipelinedConnection, *one: Any) -> None:
+        sent.append(1)
+        read(connection, *one)
+
     monkeypatch.setattr(_lanes.LoopConnections, "leave", leave)
+    monkeypatch.setattr(PipelinedConnection, "read", alone)
 
     async def scenario() -> None:
         async def begun(key: str) -> int:

@@ -123,6 +123,32 @@ def test_nothing_fails_while_the_password_rotates(guarded: servers.Server, leisu
     assert not failed
 
 
+@pytest.mark.parametrize("changes", [1, 9])
+def test_a_login_that_a_change_overtakes_is_tried_anew(guarded: servers.Server, leisure: Any, changes: int) -> None:
+    """A password that changes between the provider's answer and its use costs a caller nothing; one that changes each
+    time is refused in words, after a few attempts.
+    """
+    with guarded.client() as admin:
+
+        class Overtaken(Provider):
+            def get_credentials(self) -> tuple[str, str]:
+                given = super().get_credentials()
+                if self.asked <= changes:
+                    admin.acl_setuser("app", enabled=True, passwords=[f"-{self.password}", f"+{self.asked}"])
+                    self.password = str(self.asked)
+                return given
+
+        provider = Overtaken()
+        with Cache(guarded.url + LEISURE, credentials=provider, on_error="raise") as cache:
+            if changes == 1:
+                cache.set("k", 1)
+                assert cache.get("k") == 1
+            else:
+                with pytest.raises(BackendError, match="wrong user name or password"):
+                    cache.set("k", 1)
+                assert provider.asked < changes
+
+
 def test_a_pushed_token_replaces_every_connection(guarded: servers.Server, leisure: Any) -> None:
     """After a push, connections of threads and loops, the listener's and the tracker's are others, logged in anew."""
     provider = Provider()

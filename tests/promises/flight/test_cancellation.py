@@ -115,8 +115,8 @@ def test_cancelled_in_each_request(
     async def main() -> None:
         guard: Any = cache._guard
         asked, operation = guard._aio, "read" if where == "look" else "transact"
-        if where == "look" and guard.reads_soon:
-            asked, operation = guard, "_read_soon"
+        if where == "look" and guard.ask_soon:
+            asked, operation = cache._places.shared, "ask_soon"
         stop = _Stop(getattr(asked, operation), applied, 1 if where == "commit" else 0)
         monkeypatch.setattr(asked, operation, stop)
         leader = asyncio.create_task(f(1))
