@@ -169,13 +169,16 @@ class Cache:
         decode: Callable[[Any], T],
         *,
         key: Callable[[T], object] | None = None,
+        subclasses: bool = False,
     ) -> None:
         """Teach the cache a type: `encode` makes of an instance something storable, `decode` the instance of that.
 
         As arguments its instances are known by `key`, else by what `encode` makes of them; of two caches that teach one
-        class, the last is believed in that. Raises `ConfigurationError` for a type that is stored already.
+        class, the last is believed in that. With `subclasses` it all goes for instances of subclasses too, unless
+        they are taught themselves: `decode` must tell them apart. Raises `ConfigurationError` for a type that is
+        stored already.
         """
-        self._codec.register(type_, encode, decode, key=key)
+        self._codec.register(type_, encode, decode, key=key, subclasses=subclasses)
 
     def disabled(self) -> AbstractContextManager[None]:
         """Inside the block, functions on this cache compute and store nothing (in this thread or task)."""

@@ -70,6 +70,7 @@ class Codec:
         self._kinds[memoryview] = memory
         self._shapes: dict[str, _classes.Shape] = {}
         self._registered: dict[str, tuple[type, Callable[[Any], Any]]] = {}
+        self._families: set[type] = set()  # of these, those whose subclasses are written alike
         self._errors: dict[str, type[Exception]] = {}
         self._returned_errors: dict[str, type[Exception]] = {}
         self._modules: set[str] = set()
@@ -161,8 +162,10 @@ class Codec:
         decode: Callable[[Any], T],
         *,
         key: Callable[[T], object] | None = None,
+        subclasses: bool = False,
     ) -> None:
-        """Store instances of exactly `type_` as what `encode` makes of them; `decode` turns that back.
+        """Store instances of exactly `type_`, with `subclasses` of those too, as what `encode` makes of them; `decode`
+        turns that back.
 
         As arguments they are known by `key`, else by what `encode` makes of them. ConfigurationError if the codec
         already has a code for `type_`. A later class of the same name replaces it.
@@ -171,11 +174,20 @@ class Codec:
             raise ConfigurationError(f"{_classes.name_of(type_)} is stored already and cannot be registered")
         name = _classes.name_of(type_)
         former, _ = self._registered.get(name, (type_, None))
-        if former is not type_:
-            self._kinds.pop(former, None)
+        if former is not type_ or subclasses or type_ in self._families:
+            self._forget(former)
         self._registered[name] = (type_, decode)
         self._kinds[type_] = Kind(REGISTERED, partial(_dump_registered, name, encode))
-        _registered.teach(type_, key or encode)
+        if subclasses:
+            self._families.add(type_)
+        _registered.teach(type_, key or encode, subclasses=subclasses)
+
+    def _forget(self, cls: type) -> None:
+        """How values of a class and of its subclasses are written, but for those that are registered themselves."""
+        self._families.discard(cls)
+        for one in (cls, *_registered.below(cls)):
+            if one is cls or self._registered.get(_classes.name_of(one), (None,))[0] is not one:
+                self._kinds.pop(one, None)
 
     def trust(self, *classes_or_modules: type | str) -> None:
         """Allow classes, or all classes of modules (and of their submodules once imported), to be rebuilt.
@@ -203,18 +215,26 @@ class Codec:
         """Return how instances of exactly `cls` are written, or None; a class that can be rebuilt becomes trusted."""
         kind = self._kinds.get(cls)
         if kind is None and cls not in SILENT:
-            kind = _frames.kind_of(cls) or _known.kind_of(cls) or self._published(cls)
+            kind = self._of_family(cls) or _frames.kind_of(cls) or _known.kind_of(cls) or self._published(cls)
             kind = kind or self._trust_error(cls) or self._trust_shape(cls)
             if kind is not None:
                 self._kinds[cls] = kind
         return kind
 
     def _published(self, cls: type) -> Kind | None:
-        found = _registered.published(cls)
-        if found is None or _classes.find(_classes.name_of(cls)) is not cls:
+        there = _registered.published(cls)
+        if there is None or _classes.find(_classes.name_of(there[0])) is not there[0]:
             return None
-        self.register(cls, found.encode, found.decode, key=getattr(found, "key", None))
-        return self._kinds[cls]
+        base, found = there
+        if self._registered.get(_classes.name_of(base), (None,))[0] is not base:
+            subclasses = getattr(found, "subclasses", False)
+            self.register(base, found.encode, found.decode, key=getattr(found, "key", None), subclasses=subclasses)
+        return self._kinds[base]
+
+    def _of_family(self, cls: type) -> Kind | None:
+        """How instances of a base are written that was registered with its subclasses."""
+        bases = type.__dict__["__mro__"].__get__(cls) if self._families else ()
+        return next((self._kinds[base] for base in bases if base in self._families), None)
 
     def _trust_error(self, cls: type) -> Kind | None:
         if not issubclass(cls, Exception) or _classes.has_hidden_state(cls):

@@ -107,6 +107,25 @@ class OtherPair(typing.NamedTuple):
     b: Any
 
 
+class Wrapped(collections.UserDict[Any, Any]):
+    """A subclass of a wrapper, with an attribute of its own."""
+
+    mark = 0
+
+
+class Listed(collections.UserList[Any]):
+    """A subclass of a wrapper."""
+
+
+class Space(types.SimpleNamespace):
+    """A subclass of a namespace."""
+
+
+def marked(wrapped: Wrapped) -> Wrapped:
+    wrapped.mark = 1
+    return wrapped
+
+
 class Names(dict[Any, Any]):
     pass
 
@@ -406,6 +425,9 @@ def test_encodings_end_by_themselves(left: list[Any], right: list[Any]) -> None:
         ["a", Name("a"), Text("a"), b"a"],
         [Names(a=1), {"a": 1}, collections.OrderedDict(a=1), collections.defaultdict(int, a=1),
         collections.Counter(a=1)],
+        [Wrapped(a=1), Wrapped(a=2), marked(Wrapped(a=1)), collections.UserDict(a=1), {"a": 1}, Space(a=1), Space(a=2),
+        types.SimpleNamespace(a=1)],
+        [Listed([1]), Listed([2]), collections.UserList([1]), [1]],
         [Pair(1, 2), OtherPair(1, 2), (1, 2)],
         [collections.OrderedDict(a=1, b=2), collections.OrderedDict(b=2, a=1)],
         [range(0), range(1, 1), range(1, 2), range(1, 3), range(1, 3, 2), range(2, 3), slice(1, 2), slice(1, 3),
@@ -432,6 +454,12 @@ def test_distinct_arguments_never_share(group: list[Any]) -> None:
     wraps: list[Callable[[Any], Any]] = [lambda v: v, lambda v: [v], lambda v: (0, v), lambda v: {"k": v}, Point]
     for wrap in wraps:
         assert len({canonical(wrap(value)) for value in group}) == len(group)
+
+
+def test_subclasses_of_wrappers_are_arguments_by_class_and_state() -> None:
+    """Those of UserDict and its kin and of SimpleNamespace, which have no hash: equal ones share a key."""
+    for made in (lambda: Wrapped(a=[1]), lambda: marked(Wrapped()), lambda: Listed([1]), lambda: Space(a={1})):
+        assert canonical(made()) == canonical(made())
 
 
 def test_every_nan_is_one_argument() -> None:

@@ -11,7 +11,7 @@ import math
 import pathlib
 import re
 import types
-from collections import OrderedDict, deque
+from collections import OrderedDict, UserDict, UserList, UserString, deque
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -132,6 +132,8 @@ _BASE_VALUE: dict[int, Callable[[Any], Any]] = {
     id(dict): dict.copy,
     id(set): set,
     id(frozenset): frozenset,
+    # of these the whole state is told
+    **dict.fromkeys(map(id, (UserDict, UserList, UserString, types.SimpleNamespace)), object.__getstate__),
 }
 # The C functions behind pickle give the whole state of dates and times, fold included, also for subclasses.
 _LOWER: dict[int, Callable[[Any], tuple[Any, ...] | None]] = {
