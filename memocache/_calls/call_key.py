@@ -15,6 +15,7 @@ from memocache._calls.exclusions import Excluded
 from memocache._calls.function import Function
 from memocache._calls.keys.canonical import canonical, canonical_args
 from memocache._calls.keys.exact import ExactTypes
+from memocache._calls.keys.refused_arguments import trouble, ways_out
 from memocache._calls.options import plain_tags
 from memocache._calls.process_key import DIGEST_BYTES, exact_key, key_digest, keyed_digest, self_token
 from memocache._calls.signature import Values
@@ -35,11 +36,6 @@ from memocache.typing import MISSING
 
 _NEVER_HITS: Final = 100
 """Misses after which a function is told that the object in its key never comes again."""
-_WAYS_OUT = (
-    "give its class a __cache_key__() method (or teach the cache somebody else's class with Cache.register), or pass "
-    "key= (a template or callable that picks what identifies "
-    "the call), or exclude= for a parameter that does not change the result"
-)
 
 
 class _Default:
@@ -306,8 +302,8 @@ class Binding:
 
     # -- refusals
 
-    def _culprits(self, values: Values, process: Recorder | None) -> Iterator[tuple[str, NoIdentity]]:
-        """The parameters without identity, by name."""
+    def _culprits(self, values: Values, process: Recorder | None) -> Iterator[tuple[str, object, NoIdentity]]:
+        """The parameters without identity, by name, and their values."""
         function = self.function
         if callable(function.options.key):
             names = ["the result of key="]
@@ -319,25 +315,25 @@ class Binding:
             try:
                 canonical(value, process)
             except NoIdentity as refusal:
-                yield name, refusal.with_traceback(None)  # frames would hold the arguments in a circle (3.12, 3.13)
+                # frames would hold the arguments in a circle (3.12, 3.13)
+                yield name, value, refusal.with_traceback(None)
 
     def _unstable(self, values: Values, refusal: NoIdentity, process: Recorder | None) -> UnstableKeyError:
-        name = next((name for name, _ in self._culprits(values, process)), "an argument")
+        name, value, _ = next(self._culprits(values, process), ("an argument", None, None))
         # what callers of `functools.lru_cache` look for in the text of a TypeError
         begin = f"unhashable type: {refusal.type_name!r}: " if refusal.unhashable else ""
         return UnstableKeyError(
-            f"{begin}{self.function.name}: parameter {name!r} holds a {refusal.type_name}, which {refusal.why}; "
-            f"{_WAYS_OUT}"
+            f"{begin}{self.function.name}: {trouble(name, value, refusal)}, which {refusal.why}; {ways_out(refusal)}"
         )
 
     def _check_unshared(self, values: Values) -> None:
         """Raise `UnstableKeyError` unless the call may stay in the process; warn once that it does."""
-        for name, refusal in self._culprits(values, None):
+        for name, value, refusal in self._culprits(values, None):
             is_self = self.method and name == self.function.signature.names[0]
             if not is_self and not refusal.local_class:
                 raise self._unstable(values, refusal, None)
             why = "its instances have no identity as values" if is_self else "the class is not importable by its name"
-            self._warn_unshared(f"parameter {name!r} holds a {refusal.type_name}: {why}")
+            self._warn_unshared(f"{trouble(name, value, refusal)}: {why}")
 
     def _count_named(self, values: Values) -> None:
         """Count a call that an object names, not a value; warn where such calls pile up and none is served."""
@@ -349,13 +345,13 @@ class Binding:
         misses = counted["misses"] + 1  # with this one
         if misses < _NEVER_HITS or counted["hits"] * 100 >= misses + counted["hits"]:
             return
-        for name, refusal in self._culprits(values, None):
+        for name, value, refusal in self._culprits(values, None):
             if not refusal.local_class:
                 is_self = self.method and name == self.function.signature.names[0]
                 message = (
-                    f"{self.function.name}: hardly a call is ever served: parameter {name!r} holds a "
-                    f"{refusal.type_name}, which {refusal.why}, so each new one is another call "
-                    f"({'no server would share it' if is_self else 'a server would refuse it'}); {_WAYS_OUT}"
+                    f"{self.function.name}: hardly a call is ever served: {trouble(name, value, refusal)}, "
+                    f"which {refusal.why}, so each new one is another call "
+                    f"({'no server would share it' if is_self else 'a server would refuse it'}); {ways_out(refusal)}"
                 )
                 self.warn("never hits", message, UnsharedWarning)
                 return

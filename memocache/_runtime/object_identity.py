@@ -30,7 +30,8 @@ class NoIdentity(Exception):
 
     `local_class` tells that only a class is the trouble (it is not importable as itself), so that a registry can
     identify the value within this process; `unhashable` that the value has no hash. `type_name` is the module and
-    qualname of the offending type, `why` a clause about it; neither ever holds a value.
+    qualname of the offending type `cls`, `why` a clause about it, `way_out` what to pass instead, where that is known;
+    none ever holds a value.
     """
 
     def __init__(
@@ -40,8 +41,11 @@ class NoIdentity(Exception):
         *,
         local_class: bool = False,
         unhashable: bool = False,
+        way_out: str = "",
     ) -> None:
+        self.cls = cls
         self.type_name = type_name(cls)
+        self.way_out = way_out
         self.why = why
         self.local_class = local_class
         self.unhashable = unhashable

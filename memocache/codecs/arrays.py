@@ -123,7 +123,7 @@ def checked_dtype(value: Any) -> Any:
     except (DecodeError, TypeError, ValueError):
         same = False
     if not same:
-        raise Unfit(value, "elements of this type cannot be stored")
+        raise Unfit(value, "elements of this type cannot be stored; convert them with astype")
     return description
 
 
@@ -214,7 +214,7 @@ def dump_scalar(value: Any, pack: Pack) -> bytes:
     # A record is a type of its own, too.
     again = _make_scalar(make_dtype(checked_dtype(value)), value.tobytes())
     if type(again) is not type(value) or again.tobytes() != value.tobytes() or _length(again) != _length(value):
-        raise Unfit(value, "a scalar of this type cannot be stored")
+        raise Unfit(value, "a scalar of this type cannot be stored; convert it with astype")
     return body
 
 

@@ -160,7 +160,9 @@ def _record(code: int, name: str, cls: type, fields: tuple[str, ...]) -> Shape:
         if code == NAMEDTUPLE:
             # what a class makes of its length and its items is not asked: `platform.uname_result` adds one
             if tuple.__len__(value) != len(fields):
-                raise Unfit(value, "a namedtuple of another length than its class's cannot be stored")
+                raise Unfit(
+                    value, "a namedtuple of another length than its class's cannot be stored; return tuple(value)"
+                )
             state |= zip(fields, tuple.__iter__(value), strict=True)
         elif code == MSGSPEC:
             state |= {field: getattr(value, field) for field in fields}
@@ -235,7 +237,7 @@ def _dump_enum(value: enum.Enum) -> list[Any]:
         return [value._name_]
     if isinstance(value, enum.Flag):
         return [int(value._value_)]
-    raise Unfit(value, "an Enum's value that is no member of it cannot be stored")
+    raise Unfit(value, "an Enum's value that is no member of it cannot be stored; return what it stands for")
 
 
 def _load_enum(cls: type[enum.Enum], parts: list[Any]) -> Any:

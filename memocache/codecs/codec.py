@@ -43,7 +43,7 @@ from memocache.codecs.ext_types import (
 from memocache.codecs.known import table as _known
 from memocache.codecs.refusals import is_mapped
 from memocache.codecs.standard_types import DUMPS, LOADS
-from memocache.codecs.writer import NATIVE, SCALARS, SILENT, Writer, ext_header
+from memocache.codecs.writer import NATIVE, SCALARS, SILENT, Writer, ext_header, too_large
 from memocache.exceptions import ConfigurationError, DecodeError, EncodeError
 
 T = TypeVar("T")
@@ -274,7 +274,7 @@ class Codec:
         except Exception as error:
             raise EncodeError(f"result cannot be stored ({type(error).__name__})") from None
         if kept is None and sum(map(len, pieces)) > self.max_bytes:
-            raise EncodeError(f"result takes more than {self.max_bytes} bytes")
+            raise EncodeError(f"result: {too_large(self.max_bytes)}")
         return pieces
 
     def _decode_long(self, payload: Buffer) -> object:

@@ -55,7 +55,7 @@ def _verified(way: _Way, value: Any, pack: Pack) -> bytes:
     except Exception:
         same = False
     if not same:
-        raise Unfit(value, "this frame or column would not come back as it is")
+        raise Unfit(value, "this frame or column would not come back as it is; return to_dict()")
     return packed
 
 

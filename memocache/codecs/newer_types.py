@@ -36,7 +36,7 @@ def _load_frozendict(data: Buffer, unpack: Unpack) -> Any:
 def _dump_sentinel(value: Any, pack: Pack) -> bytes:
     module, name = value.__module__, value.__name__
     if type(module) is not str or _found(module, name) is not value:
-        raise Unfit(value, "a sentinel that its module does not hold under its name cannot be stored")
+        raise Unfit(value, "a sentinel that its module does not hold under its name cannot be stored; return None")
     return pack([module, name])
 
 

@@ -129,13 +129,13 @@ def parts_of_index(index: Any) -> list[Any]:
         return ["multi", levels, [np.array(codes) for codes in index.codes], list(index.names)]
     if cls in (pd.DatetimeIndex, pd.TimedeltaIndex):
         if index.freq is not None and pd.tseries.frequencies.to_offset(index.freqstr) != index.freq:
-            raise Unfit(index, "a pandas index with a frequency of its own cannot be stored")
+            raise Unfit(index, "a pandas index with a frequency of its own cannot be stored; set its freq to None")
         return ["time", parts_of_column(index.array), index.freqstr, index.name]
     if cls is pd.PeriodIndex:
         return ["index", parts_of_column(index.array), index.name]
     if cls in (pd.Index, pd.CategoricalIndex, pd.IntervalIndex):
         return ["index", parts_of_column(index.array), index.name]
-    raise Unfit(index, "a pandas index of this type cannot be stored")
+    raise Unfit(index, "a pandas index of this type cannot be stored; return reset_index()")
 
 
 def make_index(parts: Any) -> Any:

@@ -38,7 +38,7 @@ def parts_of_polars_dtype(series: Any, dtype: Any) -> list[Any]:
         return [name, parts_of_polars_dtype(series, dtype.inner), dtype.size]
     if name == "Struct":
         return [name, [[field.name, parts_of_polars_dtype(series, field.dtype)] for field in dtype.fields]]
-    raise Unfit(series, "a polars column of this type cannot be stored")
+    raise Unfit(series, "a polars column of this type cannot be stored; cast it")
 
 
 def make_polars_dtype(parts: Any) -> Any:

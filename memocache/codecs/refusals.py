@@ -28,10 +28,12 @@ _SECRET: Final = (
 _GEOMETRY: Final = "geometry cannot be stored; return its WKB (geometry.wkb, frame.to_wkb())"
 _LABELLED: Final = "arrays with labels cannot be stored; return to_pandas(), to_dict(), or .values"
 _ANSWER: Final = "a response cannot be stored; return response.json(), or its status, headers and content"
+_MASKED: Final = "a masked array of a class of its own cannot be stored; return its data and mask"
+_GROUPS: Final = "a grouping is a plan, and not data; return its sum(), agg() or the like"
 _CLASSES: Final = "a class cannot be stored; return its name"
 _FUNCTIONS: Final = "a function cannot be stored; return what it gives, or its name"
 # By module and name of the class or of one of its bases.
-_KNOWN: Final[dict[str, str]] = {
+WORDS: Final[dict[str, str]] = {
     "sqlalchemy.orm.decl_api.DeclarativeBase": _ROW,
     "sqlmodel.main.SQLModel": _ROW,
     "django.db.models.base.Model": _ROW,
@@ -44,11 +46,11 @@ _KNOWN: Final[dict[str, str]] = {
     ),
     "starlette.responses.Response": "a response cannot be stored; return its body, or cache the data of it",
     "sqlalchemy.engine.result.Result": "it can be read once; return its rows, as result.all() gives them",
-    "sqlalchemy.sql.elements.ClauseElement": "a query is a plan, and not data; return its rows, or str(query)",
+    "sqlalchemy.sql.elements.ClauseElement": "a query is a plan, and not data; return its rows",
     "polars.lazyframe.frame.LazyFrame": "a LazyFrame is a plan, and not data; collect() first",
     "polars.expr.expr.Expr": "an expression is a plan, and not data; return the frame that it makes",
-    "polars.datatypes.classes.DataType": "a polars type of this kind cannot be stored; return its text, as str(dtype)",
-    "pandas.core.groupby.groupby.GroupBy": "a grouping is a plan, and not data; return its sum(), agg() or size()",
+    "pandas.core.groupby.groupby.GroupBy": _GROUPS,
+    "polars.dataframe.group_by.GroupBy": _GROUPS,
     "pandas.core.window.rolling.BaseWindow": "a window is a plan, and not data; return its sum(), mean() or agg()",
     "torch.nn.modules.module.Module": _MODEL,
     "sklearn.base.BaseEstimator": _MODEL,
@@ -60,6 +62,7 @@ _KNOWN: Final[dict[str, str]] = {
     "xarray.core.variable.Variable": _LABELLED,
     "geopandas.geoseries.GeoSeries": _GEOMETRY,
     "geopandas.geodataframe.GeoDataFrame": _GEOMETRY,
+    "geopandas.array.GeometryArray": _GEOMETRY,
     "shapely.geometry.base.BaseGeometry": _GEOMETRY,
     "shapely.lib.Geometry": _GEOMETRY,
     "pydantic.types._SecretBase": _SECRET,
@@ -82,6 +85,8 @@ _KNOWN: Final[dict[str, str]] = {
     "builtins.method": _FUNCTIONS,
     "builtins.module": "a module cannot be stored; return its name",
     "numpy.ufunc": _FUNCTIONS,
+    "numpy.ma.MaskedArray": _MASKED,
+    "numpy.ma.core.MaskedArray": _MASKED,
     "numpy.ndarray": "an array of a class of its own cannot be stored; return numpy.asarray(array)",
 }
 _PLAIN: Final = ("dict", "list", "tuple", "set", "frozenset", "str", "bytes", "int", "float")
@@ -89,18 +94,31 @@ _PLAIN: Final = ("dict", "list", "tuple", "set", "frozenset", "str", "bytes", "i
 
 def refusal(value: object) -> str:
     """Why `value`, which has no code, is refused, and the way out: what follows its path in a message."""
-    once = reason(value)
-    if once is not None:
-        return once
-    if is_mapped(type(value)):
-        return _ROW
+    known = _known(type(value)) or reason(value)
+    if known is not None:
+        return known
     for base in type(value).__mro__:
-        known = _KNOWN.get(f"{base.__module__}.{base.__qualname__}")
-        if known is not None:
-            return known
         if base.__module__ == "builtins" and base.__name__ in _PLAIN:
             return _DERIVED.format(name=base.__name__)
     return _ANY
+
+
+def way_out(cls: type) -> str:
+    """What to pass in place of an instance of a class that has no value; "" where nothing is known of it."""
+    return as_argument(_known(cls) or "")
+
+
+def as_argument(refusal: str) -> str:
+    """The way out that a refusal tells, said of an argument."""
+    way = refusal.partition("; ")[2].replace("return ", "pass ")
+    return "" if "key=" in way or "Cache.register" in way else way
+
+
+def _known(cls: type) -> str | None:
+    if is_mapped(cls):
+        return _ROW
+    names = (f"{base.__module__}.{base.__qualname__}" for base in type.__dict__["__mro__"].__get__(cls))
+    return next((WORDS[name] for name in names if name in WORDS), None)
 
 
 def is_mapped(cls: type) -> bool:

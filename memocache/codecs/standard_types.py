@@ -45,7 +45,7 @@ def _items(value: Any, pack: Pack) -> bytes:
 
 def _bare(value: Any) -> None:
     if value.__dict__:
-        raise Unfit(value, f"a {type(value).__name__} with attributes of its own cannot be stored")
+        raise Unfit(value, f"a {type(value).__name__} with attributes of its own cannot be stored; return a plain one")
 
 
 def _dump_int(value: int, pack: Pack) -> bytes:
@@ -140,7 +140,9 @@ def _load_decimal(data: Buffer, unpack: Unpack) -> Decimal:
 
 def _dump_fraction(value: Fraction, pack: Pack) -> bytes:
     if max(value.numerator.bit_length(), value.denominator.bit_length()) > _FRACTION_BITS:
-        raise Unfit(value, f"a Fraction of more than {_FRACTION_BITS} bits cannot be stored")
+        raise Unfit(
+            value, f"a Fraction of more than {_FRACTION_BITS} bits cannot be stored; return limit_denominator()"
+        )
     return pack([value.numerator, value.denominator])
 
 
@@ -158,7 +160,7 @@ def _dump_path(value: PurePosixPath | PureWindowsPath, pack: Pack) -> bytes:
     text = str(value)
     # Some Windows paths ("./c:x") have no text of their own on older interpreters.
     if isinstance(value, PureWindowsPath) and type(value)(text) != value:
-        raise Unfit(value, "a path whose text means another path cannot be stored")
+        raise Unfit(value, "a path whose text means another path cannot be stored; return str(path)")
     return bytes((PATHS.index(type(value)),)) + text.encode("utf-8", "surrogatepass")
 
 
@@ -256,7 +258,7 @@ def _load_timezone(data: Buffer, unpack: Unpack) -> timezone:
 
 def _dump_zone(value: ZoneInfo, pack: Pack) -> bytes:
     if value.key is None or not _ZONE.fullmatch(value.key):
-        raise Unfit(value, "a ZoneInfo without a key cannot be stored")
+        raise Unfit(value, "a ZoneInfo without a key cannot be stored; make it with ZoneInfo(name)")
     return value.key.encode("ascii")
 
 

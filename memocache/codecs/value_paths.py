@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, time
 from typing import Any
 
@@ -14,24 +14,39 @@ _MARKS = ("__dataclass_fields__", "__attrs_attrs__", "__pydantic_fields_set__", 
 
 
 def path_to(culprit: object, value: object) -> str:
-    """Return the path from `value` to the part that is `culprit` (the same object), and its type.
-
-    The search, breadth first, looks at a bounded number of parts; if it finds nothing the path is that of `value`.
+    """Return the path from `value` to the part that is `culprit` (the same object), and its type; if it is not found,
+    the path is that of `value`.
     """
-    level = [("result", value)]
+    path = _path(value, lambda part: part is culprit)
+    if path is None:
+        return f"result ({_classes.name_of(type(value))}), at a {_classes.name_of(type(culprit))}"
+    return f"result{path} ({_classes.name_of(type(culprit))})"
+
+
+def path_to_instance(cls: type, value: object) -> str:
+    """Return the path from `value` to its first part of exactly a class, "" if that is itself or is not found."""
+    try:
+        return _path(value, lambda part: type(part) is cls) or ""
+    except Exception:  # a property, or a proxy that stands for nothing
+        return ""
+
+
+def _path(value: object, wanted: Callable[[object], bool]) -> str | None:
+    """The search, breadth first, looks at a bounded number of parts."""
+    level = [("", value)]
     seen = {id(value)}
     while level and len(seen) < _LOOKS:
         for path, part in level:
-            if part is culprit:
-                return f"{path} ({_classes.name_of(type(culprit))})"
+            if wanted(part):
+                return path
         below = []
         for path, part in level:
             for label, child in parts(part):
-                if child is culprit or id(child) not in seen:
+                if id(child) not in seen:
                     seen.add(id(child))
                     below.append((path + label, child))
         level = below
-    return f"result ({_classes.name_of(type(value))}), at a {_classes.name_of(type(culprit))}"
+    return None
 
 
 def parts(value: Any) -> Iterator[tuple[str, Any]]:

@@ -29,6 +29,15 @@ _KEEP_PACKER = 1 << 16
 _EVERYTHING: Final = 1 << 62
 
 
+def too_large(most: int) -> str:
+    """Why what has too many bytes is refused."""
+    return f"more than {most} bytes cannot be stored; return less, or give the Cache a larger max_value_bytes"
+
+
+def _too_deep(most: int) -> str:
+    return f"what is nested deeper than {most} levels cannot be stored; return what is flatter"
+
+
 class Kinds(Protocol):
     """What a writer asks its codec: how a type is written, and the bounds of a payload."""
 
@@ -99,7 +108,7 @@ class Writer:
             dicts = level if kinds == {dict} else [part for part in level if type(part) is dict]
             budget -= sum(map(len, lists)) + 2 * sum(map(len, dicts))
             if budget < 0:
-                raise Unfit(value, f"more than {self._max_bytes} bytes cannot be stored")
+                raise Unfit(value, too_large(self._max_bytes))
             level = [*chain.from_iterable(lists), *chain.from_iterable(map(dict.values, dicts))]
             kinds = set(map(type, level))
             found = kinds.union(map(type, chain.from_iterable(dicts)))
@@ -108,7 +117,7 @@ class Writer:
                 return depth, silent
             depth += 1
             if depth > self._kinds.max_depth:
-                raise Unfit(value, f"what is nested deeper than {self._kinds.max_depth} levels cannot be stored")
+                raise Unfit(value, _too_deep(self._kinds.max_depth))
 
     def _replace_silent(self, depth: int, value: Any) -> Any:
         kind = type(value)
@@ -128,7 +137,7 @@ class Writer:
     def _body(self, depth: int, value: object) -> tuple[int, Body]:
         kind = self._kinds.kind_of(type(value))
         if depth >= self._kinds.max_depth:
-            raise Unfit(value, f"what is nested deeper than {self._kinds.max_depth} levels cannot be stored")
+            raise Unfit(value, _too_deep(self._kinds.max_depth))
         if kind is None:
             if self._kept is None:
                 raise Unfit(value, refusal(value))
@@ -140,7 +149,7 @@ class Writer:
                 raise
             return _apart.KEPT, self._kept.take(value)
         if (len(body) if isinstance(body, bytes) else sum(map(len, body))) > self._max_bytes:
-            raise Unfit(value, f"more than {self._max_bytes} bytes cannot be stored")
+            raise Unfit(value, too_large(self._max_bytes))
         if kind.code == _apart.ARRAY and self._aside is not None and (apart := self._aside.take(body)) is not None:
             return _apart.ARRAY_APART, apart
         return kind.code, body

@@ -392,6 +392,7 @@ VALUES: dict[int, tuple[str, Callable[[Any], list[Any]]]] = {
     53: ("sqlalchemy", lambda _: [row._mapping for row in rows()]),
     54: ("django", lambda _: [import_module("django.utils.safestring").mark_safe(text) for text in ("<b>", "")]),
     64: ("numpy", masked),
+    110: ("numpy", lambda np: [np.ma.masked]),
     65: ("numpy", lambda np: [np.rec.array([(1, 2.0)], dtype=[("a", "<i4"), ("b", "<f8")])]),
     66: (
         "numpy",

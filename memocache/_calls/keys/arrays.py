@@ -26,6 +26,8 @@ class Elements:
 
 def lowered_array(numpy: Any, value: Any, cls: type, ancestors: frozenset[int]) -> _Tuple:
     """Return the tuple (kind, parts...) of an array (`ancestors`: ids of the mro of its class)."""
+    if value is numpy.ma.masked:  # whose attributes cannot be read
+        return ("masked",)
     if id(numpy.ma.MaskedArray) in ancestors:
         mask, data = numpy.ma.getmaskarray(value), value.data.view(numpy.ndarray)
         return "masked array", cls, array(numpy, data), array(numpy, mask), array(numpy, value.fill_value)

@@ -39,6 +39,8 @@ from memocache._calls.keys.arrays import Elements
 from memocache._calls.keys.proxies import is_proxy, is_wrapper, stood_for
 from memocache._calls.keys.standard_types import lowered
 from memocache._runtime.object_identity import Identities, NoIdentity, TokenSource, class_path, function_path, inherited
+from memocache.codecs.ext_types import Unfit
+from memocache.codecs.refusals import as_argument
 
 __all__ = ["Identities", "NoIdentity", "canonical", "canonical_args"]
 
@@ -284,6 +286,8 @@ def _put_object(value: Any, out: _Out, process: _Process, depth: int) -> None:
             made = stood_for(value, cls)
     except (NoIdentity, RecursionError, MemoryError):
         raise
+    except Unfit as unfit:
+        raise NoIdentity(cls, way_out=as_argument(str(unfit))) from unfit
     except Exception as error:  # a property, a descriptor, a __cache_key__
         raise NoIdentity(cls) from error
     if made is not None:

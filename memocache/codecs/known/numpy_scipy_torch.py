@@ -28,7 +28,7 @@ def _array(value: Any) -> Any:
 def _masked_apart(value: Any) -> list[Any]:
     np = loaded("numpy:ma")
     if vars(value).get("_optinfo"):
-        raise Unfit(value, "a masked array with information of its own cannot be stored")
+        raise Unfit(value, "a masked array with information of its own cannot be stored; return its data and mask")
     mask = None if value._mask is np.nomask else value._mask
     fill = None if value._fill_value is None else value._fill_value
     return [value.data.view(loaded("numpy:ndarray")), mask, fill, bool(value._hardmask)]
@@ -257,6 +257,8 @@ def _narrow_together(parts: Any) -> Any:
 
 TYPES: Final = (
     KnownType(64, ("numpy.ma.core:MaskedArray", "numpy.ma:MaskedArray"), _masked_apart, _masked_together),
+    KnownType(110, ("numpy.ma.core:MaskedConstant",), lambda value: None, lambda parts: loaded("numpy:ma").masked,
+              immutable=True, note="`masked`"),
     KnownType(65, ("numpy:recarray", "numpy.rec:recarray"), _record_apart, _record_together),
     KnownType(66, ("numpy:dtype",), _arrays.any_dtype, _arrays.make_any_dtype, immutable=True, family=True),
     KnownType(67, ("numpy:record", "numpy.rec:record"), _one_record_apart, _one_record_together),

@@ -90,7 +90,7 @@ def _user(name: str, number: int, held: type) -> KnownType:
 
     def apart(value: Any) -> Any:
         if vars(value).keys() != {"data"} or type(value.data) is not held:
-            raise Unfit(value, f"a {name} with attributes of its own cannot be stored")
+            raise Unfit(value, f"a {name} with attributes of its own cannot be stored; return value.data")
         return value.data
 
     def together(parts: Any) -> Any:

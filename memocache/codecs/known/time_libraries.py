@@ -84,7 +84,7 @@ def _pytz_apart(value: Any) -> Any:
     """The name of a zone; of one that `localize` chose, its offsets and its abbreviation too."""
     _, parts = value.__reduce__()
     if parts[0] not in loaded("pytz:all_timezones_set"):
-        raise Unfit(value, "a zone that pytz does not know by name cannot be stored")
+        raise Unfit(value, "a zone that pytz does not know by name cannot be stored; use zoneinfo.ZoneInfo")
     return list(parts)
 
 
