@@ -202,6 +202,8 @@ def _compute_together(
     """Give each call that is not fresh its outcome, as far as none of them fails; those made twice are left, and those
     that are better made alone. Returns the keys of those that have one.
     """
+    if most == 1 and not isinstance(binding.places.shared, SharedStore):  # there is nobody to ask together
+        return set()
     missing: dict[Any, tuple[Values, Call]] = {}
     for values, one in zip(calls, looked, strict=True):
         if isinstance(one, Outcome):
