@@ -337,16 +337,15 @@ class Counters:
             self._on_add()
 
     def absorb(self, other: Counters) -> None:
-        """Add what another counted, which counts no more."""
-        amounts: dict[str, Any] = other.read()
-        self.hits += amounts.pop("hits")
+        """Add what another counted, which counts no more; nobody is told, for it told of each."""
+        for name, amount in other.read().items():
+            setattr(self, name, getattr(self, name) + amount)
         for name in _TIMES.values():
             mine, theirs = getattr(self, name), getattr(other, name)
             for index, count in enumerate(theirs):
                 mine[index] += count
         for cause, count in other.causes.items():
             self.causes[cause] += count
-        self.add(**amounts)
 
     def read(self) -> dict[str, float]:
         """The counters by name."""

@@ -30,7 +30,8 @@ class GoneFunctions:
     def remove(self, living: AbstractSet[str], unused: float) -> Steps[None]:
         """Remove the names that are not `living` and of which no call was counted in the last `unused` seconds."""
         resolver, layout = self._resolver, self._resolver.places.layout
-        here = {table.name for table in resolver.tier.tables()}
+        # a table without identity has what functions counted that are gone
+        here = {table.name for table in resolver.tier.tables() if table.place.identity is not None}
         names = sorted((yield from self._names.known()) - living - here)
         since = (resolver.tier.clock.time() - unused) * 1000
         registries = [layout.key("r", bucket, "names") for bucket in layout.buckets]

@@ -51,7 +51,7 @@ class KeyPages:
         while at < len(held) and len(keys) < limit:
             table, key = held[at]
             if scanner.tier.find(table, key) is not None:
-                keys.append(scanner.shown(table, key))
+                keys.append(scanner.shown(table.place, key))
             at += 1
         for _ in range(_PAGE_STEPS):
             if scan is None or len(keys) >= limit:

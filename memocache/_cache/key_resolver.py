@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from memocache._calls.call_key import Places
 from memocache._runtime.budget import DIRECT_SECONDS, Budget
 from memocache._runtime.effects import Effect, Io
-from memocache._stores.entry import Table
+from memocache._stores.entry import Place, Table
 from memocache._stores.memory.tier import LocalTier
 from memocache._stores.remote import envelope as _envelope
 from memocache._stores.remote.envelope import Envelope
@@ -77,7 +77,7 @@ class KeyResolver:
         for table in self.tier.tables(name):
             # the newest first: a class that a reload replaced has entries of its own, under the same name
             for held in reversed(list(table.entries.values())):
-                if self.digest_of(table, held.key) == digest:
+                if self.digest_of(table.place, held.key) == digest:
                     tags = ()
                     return Address(table, held.key, name, digest, tags, budget=Budget(DIRECT_SECONDS))
         return Address(self.plain, None, name, digest, budget=Budget(DIRECT_SECONDS))
@@ -92,9 +92,9 @@ class KeyResolver:
         name, digest = (unescape(name), digest) if kind == "e" else ("", unescape(rest))
         return Address(self.plain, None, name, digest, budget=Budget(DIRECT_SECONDS))
 
-    def digest_of(self, table: Table, key: Any) -> str:
-        """The digest of an entry held in the process."""
-        return key if isinstance(key, str) else table.digest(key)
+    def digest_of(self, place: Place, key: Any) -> str:
+        """The digest of an entry that the process holds, or held, in the table of a place."""
+        return key if isinstance(key, str) else place.digest(key)
 
     # -- finding
 

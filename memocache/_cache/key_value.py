@@ -228,7 +228,7 @@ class KeyValue:
         tables = {id(table): table for table in self.tier.tables(entry.name)}
         self.engine.flights.void((entry.name, entry.digest))
         self.engine.flights.void_where(
-            lambda key: key[0] in tables and self.resolver.digest_of(tables[key[0]], key[1]) == entry.digest
+            lambda key: key[0] in tables and self.resolver.digest_of(tables[key[0]].place, key[1]) == entry.digest
         )
 
     def exists(self, key: str) -> S:

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from memocache._cache.key_resolver import KeyResolver, S
 from memocache._runtime.budget import DIRECT_SECONDS, Budget
 from memocache._runtime.effects import Effect, Pause
-from memocache._stores.entry import Table
+from memocache._stores.entry import Place
 from memocache._stores.memory.tier_counts import PART
 from memocache._stores.remote import envelope as _envelope
 from memocache._stores.remote.keyspace import entry_rest, unescape
@@ -62,7 +62,7 @@ class Scanner:
             part = next(cursor, None)
             yield PAUSE
             if part is not None:
-                return cursor, [self.shown(entry.table, entry.key) for entry in part]
+                return cursor, [self.shown(entry.table.place, entry.key) for entry in part]
             return self.begin(function), []
         cursor, scanned = yield from self.entries_step(cursor, function)
         return cursor, [self.given(one.key) for one in scanned if one.alive and function in (None, one.name)]
@@ -103,12 +103,12 @@ class Scanner:
 
     # -- keys as users know them
 
-    def shown(self, table: Table, key: Any) -> str:
+    def shown(self, place: Place, key: Any) -> str:
         """The key of an entry in the process as users know it."""
-        if not table.name:
+        if not place.name:
             return str(key)
         layout = self.places.layout
-        rest = entry_rest(table.name, self.resolver.digest_of(table, key))
+        rest = entry_rest(place.name, self.resolver.digest_of(place, key))
         return layout.key("e", layout.bucket(rest), rest)
 
     def given(self, key: str) -> str:

@@ -23,7 +23,7 @@ from memocache._cache.stats_keys import DAY
 from memocache._cache.stats_reporter import StatsReporter
 from memocache._calls.parse_duration import seconds
 from memocache._runtime.effects import Effect
-from memocache._stores.entry import Table
+from memocache._stores.entry import Place, Table
 from memocache._stores.memory.sizeof import sizeof
 from memocache._stores.remote.operation_counts import operation_stats
 from memocache.exceptions import BackendError, ConfigurationError
@@ -148,7 +148,7 @@ class Statistics:
         reporter = self._reporter
         if reporter is None:
             top = yield from self._hottest_in_process(function)
-            return [self._scanner.shown(table, key) for _, table, key in top]
+            return [self._scanner.shown(place, key) for _, place, key in top]
         counts: Counter[str] = Counter()
         if fleet:
             today = int(self._tier.clock.time()) // DAY
@@ -163,16 +163,16 @@ class Statistics:
         return [self._scanner.given(key) for key, _ in counts.most_common(TOP_KEYS)]
 
     def _hottest_in_process(self, function: str | None) -> S:
-        """Hits, table and key of the hottest keys in the process: of those that left it, and of those it holds."""
+        """Hits, table's place, and key of the hottest keys in the process: those that left it, and those it holds."""
         counted = list(self._tier.departed.counts.items())
         departed = {place: hits for place, hits in counted if function in (None, place[0].name)}
-        top: list[tuple[int, Table, Any]] = []
+        top: list[tuple[int, Place, Any]] = []
         for part in in_parts(self._tier.live(function)):
-            held = [(entry.table, entry.key, entry.hits) for entry in part]
-            hit = [(hits + departed.pop((table, key), 0), table, key) for table, key, hits in held]
+            held = [(entry.table.place, entry.key, entry.hits) for entry in part]
+            hit = [(hits + departed.pop((place, key), 0), place, key) for place, key, hits in held]
             top = heapq.nlargest(TOP_KEYS, [*top, *(one for one in hit if one[0])], key=itemgetter(0))
             yield PAUSE
-        gone = [(hits, table, key) for (table, key), hits in departed.items()]
+        gone = [(hits, place, key) for (place, key), hits in departed.items()]
         return heapq.nlargest(TOP_KEYS, [*top, *gone], key=itemgetter(0))
 
     def _fleet(self) -> S:

@@ -148,7 +148,7 @@ class Binding:
             retention=max(options.stale, options.stale_if_error),
         )
         kinds = None if function.key_fields is not None else function.signature.kinds_of(self._included)
-        table.digest = partial(key_digest, places.secret, seed, kinds)
+        table.place.digest = partial(key_digest, places.secret, seed, kinds)
         return seed, table
 
     @property
@@ -226,7 +226,7 @@ class Binding:
 
     def entry_key(self, address: Address) -> str:
         """The key of what is kept at an address of this function, as the backend sees it."""
-        rest = entry_rest(self.function.name, address.digest or self.table.digest(address.key))
+        rest = entry_rest(self.function.name, address.digest or self.table.place.digest(address.key))
         return self.places.layout.key("e", self.places.layout.bucket(rest), rest)
 
     def _local_address(self, values: Values, tags: tuple[str, ...]) -> Address:

@@ -25,6 +25,7 @@ from memocache._runtime.disabled import DISABLED
 from memocache._runtime.drivers import arun, run, unwrap
 from memocache._runtime.effects import Steps
 from memocache._runtime.outcome import Outcome
+from memocache._stores.entry import Table
 from memocache._stores.remote.envelope_io import UNFIT
 from memocache._stores.remote.fast_read import Soon
 from memocache.exceptions import UncacheableWarning
@@ -65,6 +66,8 @@ class State:
         self._memoized = weakref.ref(memoized)
         self._namespace: dict[str, Any] = {}
         self._bound: tuple[Core, Binding] | None = None
+        self._counted: tuple[Core, Table] | None = None
+        """The core and table of the last binding: bound to that core again, the function goes on counting there."""
         self.settings: Mapping[str, Any] = {}
 
     def compile(self) -> Callable[..., Any]:
@@ -106,7 +109,6 @@ class State:
             return
         if not self.method:
             self.method = True
-            self._bound = None
             type(memoized).__call__ = staticmethod(self.compile())  # type: ignore[method-assign]  # a class of its own
         memoized._self_bind_as_method(self.function.descriptor is classmethod)
 
@@ -120,6 +122,8 @@ class State:
 
     def unbind(self) -> None:
         """Forget the core; the next call finds it anew."""
+        if self._counted is not None and self._counted[0].retired:
+            self._counted = None
         self._bound = None
         name = self.function.signature.name
         self._namespace |= {
@@ -139,6 +143,7 @@ class State:
                 return core, core.tenant.bound(self)[0]  # and not bound itself: the next call may be another tenant's
             binding = self.bind(core)
             bound = self._bound = (core, binding)
+            self._counted = core, binding.table
             name = self.function.signature.name
             self._namespace[name("look")] = self.fast_path(core, binding)
             if core.compiled_serves(binding):

@@ -10,7 +10,7 @@ import operator
 import weakref
 from collections.abc import Callable, Hashable, Iterable
 from math import inf
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from memocache._runtime.generations import Mark
 from memocache._runtime.object_identity import Held
@@ -152,6 +152,31 @@ class SlidingEntry(MarkedEntry):
         return False
 
 
+class Place(weakref.ref["Table"]):
+    """Where a table is among those of its tier, and what is known of it when it is gone: two of them are never equal.
+
+    `identity` and `owner` tell it from the others of its name; `beside` is the table's; `digest` gives the digest of an
+    entry's key, and is set by who makes the keys.
+    """
+
+    __slots__ = ("beside", "counters", "digest", "identity", "name", "owner")
+
+    def __new__(cls, table: Table, died: Callable[[Place], object], identity: Hashable, owner: Hashable) -> Self:
+        """Of a table: `died` is called with the place when it is gone."""
+        return super().__new__(cls, table, died)
+
+    def __init__(self, table: Table, died: Callable[[Place], object], identity: Hashable, owner: Hashable) -> None:
+        self.name = table.name
+        self.counters = table.counters
+        self.identity = identity
+        self.owner = owner
+        self.beside: Table | None = None
+        self.digest: Callable[[Any], str] = str
+
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__
+
+
 class Table:
     """The entries of one function identity, and its counters.
 
@@ -162,14 +187,14 @@ class Table:
 
     __slots__ = (
         "__weakref__",
+        "alone",
         "beside",
         "counters",
         "defaults",
-        "digest",
         "entries",
-        "identity",
         "idle",
         "name",
+        "place",
         "pool",
         "retention",
         "stale",
@@ -178,18 +203,18 @@ class Table:
 
     def __init__(self, name: str, pool: S3Fifo[Entry], on_count: Callable[[], None] | None = None) -> None:
         self.name = name
-        self.identity: Hashable = None
-        """What tells it from the other tables of its name."""
         self.stale = self.idle = 0.0
         self.entries: dict[Any, Entry] = {}
         self.counters = Counters(on_count)
-        # the digest of an entry's key, set by who makes the keys
-        self.digest: Callable[[Any], str] = str
         self.pool = pool
         self.retention = 0.0
         self.beside: Table | None = None
         """The table of the copies of what these addresses name in a backend; its counters are this one's."""
+        self.place: Place
+        """Set by the index that it is in."""
         self.users: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.alone: list[weakref.ref[Any]] = []
+        """Whose deaths are noted: without a living user its entries are for nobody. Empty: others may come."""
         self.defaults: list[Callable[[], Any]] | None = None
         """What gives the defaults without a value that the functions of this identity have; None: none came yet."""
 

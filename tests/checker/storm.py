@@ -47,6 +47,12 @@ _NOTICED = 5.0
 """Seconds within which we notice that the servers changed primaries by themselves."""
 
 
+_PATIENCE = 300.0
+"""Seconds for servers to be whole again: a sentinel that was held up keeps still for 30 s (TILT), and again after."""
+_ASK_AGAIN = 15.0
+"""Seconds after which a hand-over that was accepted has failed: a sentinel gives up one that takes longer."""
+
+
 @dataclass
 class Fault:
     """Something that was done to the servers: when, until when they were not able to serve `slots` by their own
@@ -363,8 +369,8 @@ class Storm:
         record = Fault(name, time.monotonic(), slots, lossy=True)
         self.faults.append(record)
         if isinstance(self.fleet, SentinelTrio):
-            until(lambda: self.fleet.master() is heir, "no sentinel names another master")
-        until(lambda: _takes_writes(heir, slot), "nobody took over")
+            _patiently(lambda: self.fleet.master() is heir, "no sentinel names another master")
+        _patiently(lambda: _takes_writes(heir, slot), "nobody took over")
         self._resume(record)
         mend(victim)
         record.over = time.monotonic()
@@ -378,7 +384,7 @@ class Storm:
         time.sleep(0.5)
         for server in self.fleet.servers:
             server.restart()
-        until(lambda: any(_takes_writes(server, slot) for server in self.fleet.servers), "nobody is up again")
+        _patiently(lambda: any(_takes_writes(server, slot) for server in self.fleet.servers), "nobody is up again")
         self._resume(record)
         record.over = time.monotonic()
 
@@ -389,7 +395,22 @@ class Storm:
             self.fleet.failover(self.fleet.primary_of(self.random.choice(self.slots)))
             self._orderly.append((begun, time.monotonic()))
         elif isinstance(self.fleet, SentinelTrio):
-            self.fleet.failover()
+            self._have_sentinels_hand_over()
+
+    def _have_sentinels_hand_over(self) -> None:
+        """They refuse while they are at another one, and may give up one that they began."""
+        old, asked = self.fleet.master(), float("-inf")
+
+        def handed_over() -> bool:
+            nonlocal asked
+            if self.fleet.master() is not old:
+                return True
+            if time.monotonic() - asked > _ASK_AGAIN:
+                self.fleet._asked(self.fleet.sentinels[0], "FAILOVER")
+                asked = time.monotonic()
+            return False
+
+        _patiently(handed_over, "no failover")
 
     def reshard(self) -> None:
         """The slots of some keys move to other primaries, slowly enough to be met on their way."""
@@ -407,7 +428,7 @@ class Storm:
                 moved()
             except redis.RedisError:  # a busy machine holds the servers up, and they think each other dead
                 orderly = False
-                until(moved, "the slot does not move")
+                _patiently(moved, "the slot does not move")
         if orderly:
             self._orderly.append((begun, time.monotonic()))
 
@@ -424,7 +445,7 @@ class Storm:
                     served.setdefault(number, latest)
             return len(served) == len(self._hit_at)
 
-        until(everybody, f"not every worker has had a hit after {fault.name}")
+        _patiently(everybody, f"not every worker has had a hit after {fault.name}")
         fault.served = list(served.values())
 
     def settle(self) -> None:
@@ -432,8 +453,8 @@ class Storm:
         if isinstance(self.fleet, ClusterServer):
             self.fleet.settled()
         elif isinstance(self.fleet, SentinelTrio):
-            until(self.fleet._ready, "the sentinels are not content")
-            until(self._in_step, "the replica does not catch up")
+            _patiently(self.fleet._ready, "the sentinels are not content")
+            _patiently(self._in_step, "the replica does not catch up")
 
     def _in_step(self) -> bool:
         """Whether the replica has what was just written; one promoted before that loses whole spells of writes."""
@@ -514,6 +535,11 @@ class Storm:
                 if stream is not None:
                     stream.close()
         self._home.cleanup()
+
+
+def _patiently(condition: Callable[[], Any], what: str) -> None:
+    """As `until`: on a busy machine, for as long as the servers may need."""
+    until(condition, what, _PATIENCE)
 
 
 @functools.lru_cache

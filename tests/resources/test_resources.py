@@ -37,8 +37,6 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Any]:
 def test_more_of_the_same_leaves_no_more(scene: str, colour: str, place: tuple[str, Any]) -> None:
     """Descriptors, threads, tasks, references, objects, and keys that never expire: flat from the half on."""
     url, client = place
-    if scene == "functions" and not url.startswith("memory"):
-        pytest.xfail("beside a backend each closure of another value leaves a table in the process")
     turns = SCENES[scene][0](url, colour)
     turns(FEW[scene])  # what each process, and each recent function, has once
     before, middle, after = growth(turns, FEW[scene], client, ROOM)

@@ -402,18 +402,18 @@ def test_two_threads_make_one_table_of_copies(make: Callable[..., Cache], monkey
     """Who comes for it as another makes it takes the other's."""
     cache = make(local=10)
     store: Any = cache._places.shared
-    table, lock, made = cache._tier.table("f", 1), store.near.lock, []
+    table, lock, made = cache._tier.table("f", 1), cache._tier.lock, []
 
     class Late:
         def __enter__(self) -> None:
-            store.near.lock = lock
+            cache._tier.lock = lock
             made.append(store.beside(table))
             lock.acquire()
 
         def __exit__(self, *exc: object) -> None:
             lock.release()
 
-    monkeypatch.setattr(store.near, "lock", Late())
+    monkeypatch.setattr(cache._tier, "lock", Late())
     assert store.beside(table) is made[0]
     assert table.beside is made[0]
 

@@ -165,22 +165,6 @@ def test_what_was_replaced_as_its_tag_was_asked_stays(clock: FakeClock, monkeypa
     assert table.entries["key"].value == "new"
 
 
-def test_the_table_of_functions_that_are_gone_goes_with_its_last_entry(clock: FakeClock) -> None:
-    """In the process alone as with copies beside it; what it counted stays counted under the name."""
-    for near in (None, NearTier(10, clock, [])):
-        tier = LocalTier(10, clock)
-        tier.near = near
-        table = tier.table("f", "identity")
-        if near is not None:
-            table.beside = near.table("f", object())
-            near.put(table.beside, "key", "copy", None, ttl=9.0)
-        table.counters.add(misses=3)
-        tier.sweep()
-        assert tier.tables("f") == [tier.table("f", None)]
-        assert tier.table("f", None).counters.read()["misses"] == 3
-        assert near is None or list(near.live()) == []
-
-
 class Telling:
     """A backend that tells who watches it, and counts how often it was told to stop."""
 

@@ -21,7 +21,7 @@ from math import inf
 from typing import Any, Final
 
 from memocache._runtime.generations import Mark
-from memocache._stores.entry import Entry, Table, Thaw
+from memocache._stores.entry import Entry, Place, Table, Thaw
 from memocache._stores.memory.tier import LocalTier
 from memocache.typing import Backend, Clock
 
@@ -163,14 +163,14 @@ class NearTier(LocalTier):
         """Whether there are copies that are fresh."""
         now = self.clock.monotonic()
         with self.lock:
-            return any(entry.fresh_until > now for table in self._tables.values() for entry in table.entries.values())
+            return any(entry.fresh_until > now for table in self._tables.held() for entry in table.entries.values())
 
     # -- hits
 
     def report(self) -> list[tuple[str, int, float]]:
         """The hits since the last report: (the entry's key, how many, monotonic time of the last)."""
         with self.lock:
-            for table in self._tables.values():
+            for table in self._tables.held():
                 for entry in table.entries.values():
                     self._tell(entry)
         return [self._hits.popleft() for _ in range(len(self._hits))]
@@ -187,6 +187,9 @@ class NearTier(LocalTier):
     def _bury(self, entry: Entry) -> None:
         super()._bury(entry)
         self._tell(entry)
+
+    def _inherit(self, place: Place) -> None:
+        """What a table of copies counted is its front table's."""
 
     # -- life
 

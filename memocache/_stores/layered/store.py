@@ -50,15 +50,14 @@ class TieredStore(SharedStore):
         """The table of the copies of what `table`'s addresses name."""
         beside = table.beside
         if beside is None:
-            with self.near.lock:
+            with self._tier.lock:
                 beside = table.beside
                 if beside is None:
                     bound = MISSING if table.pool is self._tier.pool else table.pool.capacity
                     # an identity that nothing has after it; an `id` would be used again
                     beside = self.near.table(table.name, object(), maxsize=bound)
-                    beside.users.add(table)
                     beside.counters = table.counters
-                    table.beside = beside
+                    table.beside = table.place.beside = beside
         return beside
 
     def copies(self, table: Table) -> Copies:

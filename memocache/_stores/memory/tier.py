@@ -22,12 +22,12 @@ from typing import Any, Final
 from memocache._runtime.generations import Mark, Marks
 from memocache._runtime.object_identity import Held
 from memocache._runtime.singleflight import Flight
-from memocache._stores.entry import NEVER, Entry, MarkedEntry, SlidingEntry, Table, Thaw
+from memocache._stores.entry import NEVER, Entry, MarkedEntry, Place, SlidingEntry, Table, Thaw
 from memocache._stores.memory.miss_reasons import REMEMBERED, Causes
 from memocache._stores.memory.space_saving import SpaceSaving
 from memocache._stores.memory.tables_by_name import TableIndex
 from memocache._stores.memory.tier_counts import PART, TierCounts
-from memocache._stores.memory.weak_keys import Lifetimes
+from memocache._stores.memory.weak_keys import Lifetimes, is_abandoned
 from memocache._stores.s3fifo import S3Fifo
 from memocache.stats import INVALIDATED
 from memocache.typing import MISSING, Clock, Missing
@@ -48,13 +48,12 @@ class LocalTier(TierCounts):
         self.expired = 0
         self.evicted = 0
         # hits of the keys that have left, so that eviction does not make a hot key look cold
-        self.departed: SpaceSaving[tuple[Table, Hashable]] = SpaceSaving()
+        self.departed: SpaceSaving[tuple[Place, Hashable]] = SpaceSaving()
         self.near: LocalTier | None = None
         """The tier of the copies of what is in a backend, if there is one."""
         self.on_evict: Callable[[str, str], None] | None = None
         self.on_count: Callable[[], None] | None = None
         self._tables = TableIndex()
-        self._owned: dict[Hashable, list[Table]] = {}
         self._since_sweep, self._sweep_at = 0, 64
 
     # -- tables
@@ -70,19 +69,16 @@ class LocalTier(TierCounts):
         stale: float = 0.0,
         retention: float = 0.0,
     ) -> Table:
-        """The table of a function identity, made when first asked for; a `maxsize` (None: unbounded) gives it a space
-        of its own. An `owner` has a table of its own beside those that others have of the same identity.
+        """The table of a function identity, made where nobody refers to one; a `maxsize` (None: unbounded) gives it a
+        space of its own. An `owner` has a table of its own beside those that others have of the same identity.
         """
         with self.lock:
-            own = identity if owner is None else (identity, owner)
-            table = self._tables.get((name, own))
+            self._bury_tables()
+            table = self._tables.get(name, identity, owner)
             if table is None:
                 pool = self.pool if isinstance(maxsize, Missing) else S3Fifo[Entry](maxsize)
                 table = Table(name, pool, self.on_count)
-                table.identity = own
-                self._tables.add(table)
-                if owner is not None:
-                    self._owned.setdefault((name, identity), []).append(table)
+                self._tables.add(table, identity, owner)
             table.idle = max(table.idle, idle)
             table.stale = max(table.stale, stale)
             table.retention = max(table.retention, retention)
@@ -90,15 +86,14 @@ class LocalTier(TierCounts):
 
     def alike(self, table: Table) -> list[Table]:
         """The tables of the same identity: where else the entry of a call may be."""
-        name, identity = table.name, table.identity[0] if isinstance(table.identity, tuple) else table.identity
         with self.lock:
-            shared = self._tables.get((name, identity))
-            return [*self._owned.get((name, identity), ()), *(() if shared is None else (shared,))]
+            return self._tables.alike(table)
 
     def tables(self, name: str | None = None) -> list[Table]:
         """All tables, or those of one function name."""
         with self.lock:
-            return list(self._tables.values()) if name is None else self._tables.named(name)
+            self._bury_tables()
+            return self._tables.all() if name is None else self._tables.named(name)
 
     # -- looking
 
@@ -185,7 +180,8 @@ class LocalTier(TierCounts):
                 self.release()
                 yield
             with self.lock:
-                table.pool.removed_many()
+                if not table.entries:
+                    self._emptied(table)
 
     # -- changing
 
@@ -257,6 +253,8 @@ class LocalTier(TierCounts):
         for evicted in gone:
             self._count_gone("expired" if self._past(evicted) else "size", evicted)
             self._unlink(evicted)
+        if not table.entries:
+            self._tables.hold(table)
         table.entries[key] = entry
         if old is not None:
             # dead before its hits are read: whoever still holds it looks again
@@ -299,7 +297,7 @@ class LocalTier(TierCounts):
             for entry in doomed:
                 table.pool.remove(entry)
                 self._bury(entry)
-            table.pool.removed_many()
+            self._emptied(table)
             for entry in doomed[-REMEMBERED:]:
                 self._gone(entry, INVALIDATED)
         del doomed
@@ -308,7 +306,7 @@ class LocalTier(TierCounts):
     def let_go(self) -> None:
         """Remove the entries that hold arguments of their calls."""
         with self.lock:
-            for table in self.tables():
+            for table in self._tables.held():
                 for entry in [entry for entry in table.entries.values() if entry.arguments]:
                     self._drop(entry)
                 table.pool.removed_many()
@@ -319,10 +317,19 @@ class LocalTier(TierCounts):
         self._unlink(entry)
 
     def _unlink(self, entry: Entry) -> None:
-        entry.table.entries.pop(entry.key, None)
+        table = entry.table
+        table.entries.pop(entry.key, None)
         self._bury(entry)
+        if not table.entries:
+            self._emptied(table)
         if entry.hits:
-            self.departed.add((entry.table, entry.key), entry.hits)
+            self.departed.add((entry.table.place, entry.key), entry.hits)
+
+    def _emptied(self, table: Table) -> None:
+        """The index keeps it no longer, and neither do entries that left, in the queues, if they are a good part."""
+        if table.place.identity is not None:
+            self._tables.free(table)
+        table.pool.removed_many()
 
     def _bury(self, entry: Entry) -> None:
         # in this order: see rule 2
@@ -352,39 +359,30 @@ class LocalTier(TierCounts):
             if entry.table.entries.get(entry.key) is entry:
                 self._drop(entry)
         for table in self.lifetimes.abandoned():
-            if self._tables.get((table.name, table.identity)) is table:
-                for entry in list(table.entries.values()):
-                    self._drop(entry)
-                table.pool.removed_many()
-                self._retire(table)
+            self._desert(table)
+
+    def _desert(self, table: Table) -> None:
+        for entry in list(table.entries.values()):
+            self._drop(entry)
+        table.pool.removed_many()
 
     def sweep(self) -> int:
         """Remove everything that is past keeping; how many entries."""
         with self.lock:
             before, self._since_sweep = self.expired, 0
-            for table in list(self._tables.values()):
+            tables = self._tables.held()
+            for table in tables:
                 for entry in [e for e in table.entries.values() if self._past(e)]:
                     self._drop(entry)
                     self._count_gone("expired", entry)
-                if not table.entries and not table.users and table.name and table.identity is not None:
-                    self._retire(table)
-            self._sweep_at = 64 + sum(len(table.entries) for table in self._tables.values())
+                if is_abandoned(table):  # what was stored by a call that outlived its function
+                    self._desert(table)
+            self._sweep_at = 64 + sum(len(table.entries) for table in tables)
+            self._bury_tables()
             self.lifetimes.prune()
             swept = self.expired - before
         self.release()
         return swept
-
-    def _retire(self, table: Table) -> None:
-        """Forget a table without entries and users; what it counted stays counted, under the name alone."""
-        if self.near is not None and table.beside is not None:
-            self.near.empty(table.beside)
-        self.table(table.name, None).counters.absorb(table.counters)
-        self._tables.drop(table)
-        if isinstance(table.identity, tuple):
-            owned = self._owned[table.name, table.identity[0]]
-            owned.remove(table)
-            if not owned:
-                del self._owned[table.name, table.identity[0]]
 
     def after_fork(self) -> None:
         """In a child: if a thread that is not here holds the lock, what it was changing cannot be trusted."""
@@ -393,8 +391,10 @@ class LocalTier(TierCounts):
             self.lock.release()
             return
         self.lock = threading.RLock()
-        for table in self._tables.values():
-            for entry in table.entries.values():
-                self._bury(entry)
+        for table in self._tables.held():
+            doomed = list(table.entries.values())
             table.entries.clear()
             table.pool.clear()
+            for entry in doomed:
+                self._bury(entry)
+            self._emptied(table)

@@ -2,7 +2,7 @@
 
 Hits on an entry that is held are counted on the entry, so a table's hits are its counters' and those of its entries.
 Long counts come in parts: an event loop gets its turn between them. What leaves the process is counted too, and it is
-remembered why. Nothing here changes an entry.
+remembered why. Tables that are gone stay counted under their name. Nothing here changes an entry.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
-from memocache._stores.entry import Entry, Table
+from memocache._stores.entry import Entry, Place, Table
 from memocache._stores.memory.miss_reasons import Causes
+from memocache._stores.memory.tables_by_name import TableIndex
+from memocache._stores.s3fifo import S3Fifo
 from memocache.stats import EVICTED, EXPIRED
 from memocache.typing import Clock
 
@@ -31,6 +33,9 @@ class TierCounts:
     expired: int
     evicted: int
     on_evict: Callable[[str, str], None] | None
+    on_count: Callable[[], None] | None
+    pool: S3Fifo[Entry]
+    _tables: TableIndex
 
     def currsize(self, table: Table) -> int:
         """How many fresh entries the table holds."""
@@ -64,6 +69,21 @@ class TierCounts:
         with self.lock, self._beside_lock:
             table.counters.zero()
             table.counters.hits -= _held_hits(table)
+
+    def _bury_tables(self) -> None:
+        """What tables counted that are gone stays counted, under the name alone; nobody can ask for copies beside."""
+        for place in self._tables.buried():
+            if self.near is not None and place.beside is not None:
+                self.near.empty(place.beside)
+            self._inherit(place)
+
+    def _inherit(self, place: Place) -> None:
+        rest = self._tables.get(place.name, None)
+        if rest is None:
+            rest = Table(place.name, self.pool, self.on_count)
+            self._tables.add(rest, None)
+            self._tables.hold(rest)
+        rest.counters.absorb(place.counters)
 
     @property
     def _beside_lock(self) -> AbstractContextManager[object]:

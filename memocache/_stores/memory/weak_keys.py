@@ -10,10 +10,20 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from memocache._runtime.object_identity import Held, Identities
-from memocache._stores.entry import Entry, MarkedEntry, Table
+from memocache._stores.entry import Entry, MarkedEntry, Place, Table
+
+
+def is_abandoned(table: Table) -> bool:
+    """Whether the last of those died who could ask for what a table holds."""
+    return bool(table.alone and not table.users)
+
+
+def _note(left: deque[Place], place: Place, _: object) -> None:
+    left.append(place)
 
 
 class Lifetimes:
@@ -23,8 +33,8 @@ class Lifetimes:
         self.identities = Identities()
         self._entries: dict[int, list[Entry]] = {}
         self.parted: list[tuple[Held, ...]] = []
-        # tables that lost a user; noted at any moment, within deallocation
-        self.left: deque[Table] = deque()
+        # places of tables that lost a user; noted at any moment, within deallocation
+        self.left: deque[Place] = deque()
 
     def use(self, table: Table, user: Any, *, alone: bool) -> None:
         """Note a user of a table, until it dies; the last user of an identity that stands `alone` takes the entries
@@ -32,7 +42,8 @@ class Lifetimes:
         """
         table.users.add(user)
         if alone:
-            weakref.finalize(user, self.left.append, table).atexit = False
+            # the table has the reference: of a table that went before its user nobody is told
+            table.alone.append(weakref.ref(user, partial(_note, self.left, table.place)))
 
     def name(self, entry: Entry, tokens: tuple[int | Held, ...]) -> None:
         """Note of which objects an entry's key is made."""
@@ -48,8 +59,8 @@ class Lifetimes:
     def abandoned(self) -> Iterator[Table]:
         """The tables that lost the last of their users."""
         while self.left:
-            table = self.left.popleft()
-            if not table.users:
+            table = self.left.popleft()()
+            if table is not None and is_abandoned(table):
                 yield table
 
     def prune(self) -> None:
