@@ -178,7 +178,8 @@ def _context_apart(value: Any) -> list[Any]:
 
 def _context_together(parts: Any) -> Any:
     prec, rounding, least, most, capitals, clamp, flags, traps = expect_list(parts, 8)
-    named = {signal.__name__: signal for signal in decimal.Context().flags}
+    blank = decimal.Context()  # kept: its flags cannot be read once it is gone (CPython 3.14.8: "invalid signal dict")
+    named = {signal.__name__: signal for signal in blank.flags}
     on = [[named[expect(str, name)] for name in expect(list, names)] for names in (flags, traps)]
     numbers = [expect(int, number) for number in (least, most, capitals, clamp)]
     return decimal.Context(expect(int, prec), expect(str, rounding), *numbers, *on)
