@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import sys
 import types
 from collections.abc import Callable, Iterable
 from itertools import repeat
@@ -36,6 +37,13 @@ from memocache.stats import CacheInfo, FunctionStats
 _CODE = frozenset({"__code__", "__defaults__", "__kwdefaults__"})
 
 
+def _set_annotations(memoized: Any, annotations: Any) -> None:
+    memoized.__wrapped__.__annotations__ = annotations
+
+
+_annotations = property(lambda memoized: memoized.__wrapped__.__annotations__, _set_annotations)
+
+
 class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wraps may be anything
     """A function whose results are remembered; made by `cached`. `memocache.typing.CachedFunction` says what each
     attribute does."""
@@ -47,6 +55,12 @@ class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wrap
         self._self_function = function
         self._self_state = (make_state or State)(self, function, find_core)
         type(self).__call__ = staticmethod(self._self_state.compile())  # type: ignore[method-assign]  # a class of its own
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if sys.version_info < (3, 14):
+            # reading a class's annotations gives it some there, which would hide the function's
+            cls.__annotations__ = _annotations  # type: ignore[assignment]  # for its objects
 
     # -- the call
 
@@ -91,6 +105,7 @@ class Memoized(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # what it wrap
         memoized, lookup = self, type(self).__call__
         namespace: dict[str, Any] = {"__slots__": (), "__doc__": memoized.__doc__, "__module__": memoized.__module__}
         namespace["_memoized"] = staticmethod(lambda: memoized)
+        namespace["__annotations__"] = property(lambda _: memoized.__annotations__)
         bound = type("BoundMemoized", (BoundMemoized,), namespace)
         if of_class:
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from typing import Any
+from typing import Any, get_type_hints
 from unittest import mock
 
 import pytest
@@ -87,3 +87,17 @@ def test_a_mock_of_a_function_has_its_attributes(made: Any) -> None:
         assert hasattr(spec, name)
         assert name in dir(double)
     assert not hasattr(spec, "nothing")
+
+
+def test_annotations_are_the_functions_whoever_reads_the_classes() -> None:
+    """A function's and a method's annotations are its own, also after somebody read those of the decorated function's
+    class and of its bases, which Python before 3.14 then gives them.
+    """
+    method = Shop().look_up
+    for kind in (*type(double).__mro__, *type(method).__mro__):
+        getattr(kind, "__annotations__", None)
+    assert get_type_hints(double) == {"x": int, "return": int}
+    assert get_type_hints(method) == {"x": int, "return": tuple[list[str], int]}
+    double.__annotations__ = {"x": float}
+    assert double.__wrapped__.__annotations__ == {"x": float}
+    double.__annotations__ = {"x": "int", "return": "int"}
