@@ -355,6 +355,9 @@ class _Stream:
     def fileno(self) -> int:
         return 0
 
+    def send(self, data: bytes) -> int:
+        return len(data)
+
     def recv_into(self, buffer: bytearray) -> int:
         if not self.pieces:
             raise BlockingIOError
@@ -391,7 +394,7 @@ def resp(data: bytes) -> None:
                 check(reply)
             except (base.ReplyError, base.ProtocolError):
                 pass
-    held_back = bool(wire._rest)  # what may be a header that is not all there, and the end of line before it
+    held_back = bool(wire.rest)  # what may be a header that is not all there, and the end of line before it
     expected: list[Any] = []
     whole = _resp.new_reader()
     whole.feed(rest)

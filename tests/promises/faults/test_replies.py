@@ -38,7 +38,6 @@ def feed() -> Iterator[Callable[..., list[Any]]]:
         ours, theirs = socket.socketpair()
         wire = Connection(ours)
         ends.extend((wire, theirs))
-        wire.expect()
         replies = []
         for piece in pieces:
             theirs.sendall(piece)
