@@ -207,16 +207,18 @@ class Statistics:
             if at is None:
                 return len(seen), left
 
-    def zero(self, table: Table) -> S:
-        """Begin the counters of a function again at nothing; the fleet's figures of its name too."""
+    def zero(self, name: str, tables: list[Table]) -> S:
+        """Begin the counters of some tables of a function again at nothing; the fleet's figures of its name too."""
         if self._reporter is not None:
             yield from self.send()
-            keys = [self._reporter.keys.function(table.name), self._reporter.keys.details(table.name)]
+            keys = [self._reporter.keys.function(name), self._reporter.keys.details(name)]
             yield self._ask("delete", keys)
-        for one in self._tier.tables(table.name):
+        for one in tables:
+            for _ in self._tier.bury_in_parts(one):
+                yield PAUSE
             self._tier.zero(one)
         if self._reporter is not None:
-            self._reporter.zeroed(table.name)
+            self._reporter.zeroed(name)
 
     def inspect(self, key: str) -> S:
         """What is known about one entry, its accesses included."""

@@ -48,6 +48,10 @@ class Bound(Protocol):
         """Ask no hashes but those of plain scalars, and of parts of keys, from now on."""
         ...
 
+    def entries_moved(self) -> None:
+        """Read the entries of the table where they stand now."""
+        ...
+
 
 class TenantUser(Protocol):
     """A decorated function that is bound to the core of each tenant that calls it."""
@@ -80,7 +84,7 @@ class Services(NamedTuple):
     """The operations of the whole cache that a decorated function offers as its own."""
 
     invalidate_function: Callable[[str], Steps[None]]
-    zero: Callable[[Table], Steps[None]]
+    zero: Callable[[str, list[Table]], Steps[None]]
     function_stats: Callable[[str], FunctionStats]
     declare: Callable[[str, Mapping[str, Any]], None]
     after_fork: Callable[[], None]

@@ -125,6 +125,7 @@ class State:
         if self._counted is not None and self._counted[0].retired:
             self._counted = None
         self._bound = None
+        self._spares = False
         name = self.function.signature.name
         self._namespace |= {
             name("look"): self.look,
@@ -151,9 +152,9 @@ class State:
                     name("monotonic"): core.tier.clock.monotonic,
                     name("identities"): core.tier.identities._tracked,
                     name("marks"): (core.near or core.tier).all_marks,
-                    # last: from here on the look-up reads this cache's table
-                    name("entries"): core.entries(binding),
                 }
+                # last: from here on the look-up reads this cache's table
+                self._show_entries(core, binding)
             if core.retired:  # meanwhile, and its `unbind` may have come before this
                 self.unbind()
         return bound
@@ -180,15 +181,28 @@ class State:
 
     def spare_hashes(self) -> None:
         """An argument is no plain scalar: from now on only the hashes of those are asked, and of parts of keys."""
-        name, bound = self.function.signature.name("entries"), self._bound
-        entries = self._namespace[name]
-        if bound is None or entries is _NOTHING or isinstance(entries, ExactEntries):
-            return
-        exact = bound[1].exact
-        # table and parts of one cache: the numbers of another say something else
-        self._namespace[name] = PlainOnly(entries) if exact is None else ExactEntries(bound[1].table.entries, exact)
-        if self._bound is not bound:  # meanwhile
-            self.unbind()
+        self._spares = True
+        self.entries_moved()
+
+    def entries_moved(self) -> None:
+        """The table's entries stand in another dict, or are to be read in another way."""
+        bound = self._bound
+        if bound is not None and self._namespace[self.function.signature.name("entries")] is not _NOTHING:
+            self._show_entries(*bound)
+            if self._bound is not bound:  # meanwhile
+                self.unbind()
+
+    def _show_entries(self, core: Core, binding: Binding) -> None:
+        """Have the look-up read the entries of a table, where they stand now."""
+        name, table = self.function.signature.name("entries"), binding.table
+        while True:
+            entries, shown = table.entries, core.entries(binding)
+            if self._spares:
+                # table and parts of one cache: the numbers of another say something else
+                shown = PlainOnly(shown) if binding.exact is None else ExactEntries(entries, binding.exact)
+            self._namespace[name] = shown
+            if table.entries is entries:  # or it moved meanwhile, and another thread may have told of that before this
+                return
 
     def look(self, values: tuple[Any, ...]) -> Any:
         """The first look-up of a function that is not bound yet, and every one for a tenant."""

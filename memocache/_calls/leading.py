@@ -303,6 +303,8 @@ class Leader:
         found, address = call.found, call.address
         cause = found.cause
         if not cause:
+            if address.table.unburied:
+                self.tier.unearth(address.table, address.key)
             place = _place(address, call.store)
             cause = EXPIRED if found.load is not None else self.tier.causes.why(place, self.tier.clock.monotonic())
         address.cause = cause

@@ -37,11 +37,10 @@ STRAIGHT: Final = os.environ.get("MEMOCACHE_STRAIGHT") != "0"
 class MissPath:
     """The misses of one function; see `serves` for which functions have one."""
 
-    __slots__ = ("_included", "_scalar_key", "binding", "engine", "entries", "freeze", "store", "ttl")
+    __slots__ = ("_included", "_scalar_key", "binding", "engine", "freeze", "store", "ttl")
 
     def __init__(self, engine: Engine, binding: Binding) -> None:
         self.engine, self.binding = engine, binding
-        self.entries = binding.table.entries
         self.store: LocalStore = binding.places.local  # type: ignore[assignment]  # it is one; binding must not know
         self.freeze = freezer(self.store.codec, binding.function.options.share)
         signature, self._included = binding.function.signature, binding.function.included()
@@ -69,7 +68,7 @@ class MissPath:
             return None
         key = self._scalar_key(values, self._included)
         # what is there all the same is past its time, or was stored a moment ago
-        if key is None or key in self.entries:
+        if key is None or key in self.binding.table.entries:
             return None
         return PlainMiss(self, key)
 
@@ -111,10 +110,12 @@ class PlainMiss:
             return False
         leading = LEADING.get()
         self._reset = LEADING.set((*leading, self.flight))
-        if key in path.entries:  # somebody stored it since `look`
+        if key in table.entries:  # somebody stored it since `look`
             self.end()
             return False
         self._started = now = tier.clock.monotonic()
+        if table.unburied:
+            tier.unearth(table, key)
         counters = binding.counters
         counters.causes[tier.causes.why(hash(place), now)] += 1
         counters.misses += 1

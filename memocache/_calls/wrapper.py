@@ -343,8 +343,15 @@ def memoize(target: Any, settings: dict[str, Any], find_core: Callable[[], Core]
 
 
 def _clear(core: Core, binding: Binding) -> Steps[None]:
-    yield from core.services.invalidate_function(binding.function.name)
-    yield from core.services.zero(binding.table)
+    tier, name = core.tier, binding.function.name
+    if core.places.shared is None:
+        # others of its name have tables of their own, and only the process to be forgotten by
+        tables = tier.own(binding.table)
+        tier.invalidate_tables(name, tables)
+    else:
+        yield from core.services.invalidate_function(name)
+        tables = tier.tables(name)
+    yield from core.services.zero(name, tables)
 
 
 async def _result(steps: Steps[Outcome]) -> Any:

@@ -198,6 +198,7 @@ class Table:
         "pool",
         "retention",
         "stale",
+        "unburied",
         "users",
     )
 
@@ -205,6 +206,9 @@ class Table:
         self.name = name
         self.stale = self.idle = 0.0
         self.entries: dict[Any, Entry] = {}
+        """Another dict after `memocache._stores.memory.burial` has set this one aside."""
+        self.unburied: list[dict[Any, Entry]] = []
+        """What was set aside, until it is buried. It is not to be served, and its hits count."""
         self.counters = Counters(on_count)
         self.pool = pool
         self.retention = 0.0

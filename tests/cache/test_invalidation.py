@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import pickle
 from collections.abc import Callable
@@ -115,3 +116,34 @@ def test_what_is_stored_while_a_cache_is_cleared_stays() -> None:
     assert f.cache_info().currsize == 1
     assert f.peek(0) is MISSING
     assert f.peek(ENTRIES) == [ENTRIES]
+
+
+def test_cache_clear_leaves_the_siblings_of_its_name_alone() -> None:
+    """In the process, functions of one name that captured different values are cleared one by one, with their figures
+    and what functions that are gone have counted."""
+    cache = Cache("memory://")
+
+    def made(number: int) -> Any:
+        @cache.cached
+        def sibling(x: int) -> int:
+            return number + x
+
+        return sibling
+
+    one, other, gone = made(1), made(2), made(3)
+    for f in (one, other, gone):
+        assert f(1) == f(1)
+    gone.invalidate_all()
+    del gone, f
+    gc.collect()
+    assert other(1) == other(1)
+    cache._tier.sweep()
+    assert one.stats().hits == 4
+    one.cache_clear()
+    assert one.cache_info()[:2] == (0, 0)
+    assert other.cache_info()[:2] == (2, 2)
+    assert one.stats().hits == 2
+    assert other(1) == 3
+    assert other.cache_info().hits == 3
+    other.invalidate_all()
+    assert (other.peek(1), one.peek(1)) == (MISSING, MISSING)

@@ -14,6 +14,7 @@ and the same answer; Redis' documentation of client-side caching calls it the pl
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -47,6 +48,8 @@ class KeyMark(Mark):
 
 class NearTier(LocalTier):
     """Copies of up to `maxsize` entries; a `Watcher` of the backend's keys that begin with one of `starts`."""
+
+    at_once = sys.maxsize  # `Copies` hold the dicts
 
     def __init__(self, maxsize: int, clock: Clock, starts: Sequence[str]) -> None:
         super().__init__(maxsize, clock)

@@ -23,20 +23,22 @@ from memocache._runtime.generations import Mark, Marks
 from memocache._runtime.object_identity import Held
 from memocache._runtime.singleflight import Flight
 from memocache._stores.entry import NEVER, Entry, MarkedEntry, Place, SlidingEntry, Table, Thaw
-from memocache._stores.memory.miss_reasons import REMEMBERED, Causes
+from memocache._stores.memory.burial import Burial
+from memocache._stores.memory.miss_reasons import Causes
 from memocache._stores.memory.space_saving import SpaceSaving
 from memocache._stores.memory.tables_by_name import TableIndex
-from memocache._stores.memory.tier_counts import PART, TierCounts
+from memocache._stores.memory.tier_counts import PART
 from memocache._stores.memory.weak_keys import Lifetimes, is_abandoned
 from memocache._stores.s3fifo import S3Fifo
 from memocache.stats import INVALIDATED
 from memocache.typing import MISSING, Clock, Missing
 
 
-class LocalTier(TierCounts):
+class LocalTier(Burial):
     """All tables of one cache, their shared space of `maxsize` entries, and the marks."""
 
     def __init__(self, maxsize: int | None, clock: Clock) -> None:
+        super().__init__()
         self.maxsize: Final = maxsize
         self.clock = clock
         self.lock = threading.RLock()
@@ -88,6 +90,13 @@ class LocalTier(TierCounts):
         """The tables of the same identity: where else the entry of a call may be."""
         with self.lock:
             return self._tables.alike(table)
+
+    def own(self, table: Table) -> list[Table]:
+        """The tables of a function alone: those alike, and what the gone ones of its name have counted."""
+        with self.lock:
+            self._bury_tables()
+            gone = self._tables.get(table.name, None)
+            return [*self._tables.alike(table), *(() if gone is None else (gone,))]
 
     def tables(self, name: str | None = None) -> list[Table]:
         """All tables, or those of one function name."""
@@ -147,19 +156,19 @@ class LocalTier(TierCounts):
 
     def invalidate_function(self, name: str) -> None:
         """Void every entry and every computation under way of this function name."""
+        self.invalidate_tables(name, self.tables(name))
+
+    def invalidate_tables(self, name: str, tables: list[Table]) -> None:
+        """Void every entry of some tables of this function name, and every computation under way of that name."""
         with self.lock:
             self.all_marks.kill_function(name)
-            for table in self.tables(name):
-                self.empty(table)
-        self.release()
+        self.empty(*tables)
 
     def clear(self) -> None:
         """Void everything."""
         with self.lock:
             self.all_marks.kill_prefix()
-            for table in self.tables():
-                self.empty(table)
-        self.release()
+        self.empty(*self.tables())
 
     def clear_in_parts(self) -> Iterator[None]:
         """Void everything, a few hundred entries at a time: what is stored meanwhile may stay, for it is newer."""
@@ -179,6 +188,7 @@ class LocalTier(TierCounts):
                             self._gone(entry, INVALIDATED)
                 self.release()
                 yield
+            yield from self.bury_in_parts(table)
             with self.lock:
                 if not table.entries:
                     self._emptied(table)
@@ -246,6 +256,9 @@ class LocalTier(TierCounts):
         """Let an entry be the one under its key; those that had to go for it, of which others know nothing more."""
         self._sweep()
         table, key = entry.table, entry.key
+        dead = self._bury_some(table.pool) if self._unburied else []
+        if table.unburied:
+            dead += self._unearth(table, key)
         old = table.entries.get(key)
         if old is not None:
             table.pool.remove(old)
@@ -263,7 +276,7 @@ class LocalTier(TierCounts):
             entry.last = entry.last or old.last
             self.lifetimes.part(old)
             gone.append(old)
-        return gone
+        return gone + dead
 
     def expire(self, table: Table, key: Hashable, ttl: float) -> bool:
         """Give an entry another ttl from now; whether it was there."""
@@ -289,58 +302,16 @@ class LocalTier(TierCounts):
         self.release()
         return True
 
-    def empty(self, table: Table) -> None:
-        """Remove every entry of a table."""
-        with self.lock:
-            doomed = list(table.entries.values())
-            table.entries.clear()
-            for entry in doomed:
-                table.pool.remove(entry)
-                self._bury(entry)
-            self._emptied(table)
-            for entry in doomed[-REMEMBERED:]:
-                self._gone(entry, INVALIDATED)
-        del doomed
-        self.release()
-
     def let_go(self) -> None:
         """Remove the entries that hold arguments of their calls."""
         with self.lock:
+            dead = self._bury_all()
             for table in self._tables.held():
                 for entry in [entry for entry in table.entries.values() if entry.arguments]:
                     self._drop(entry)
                 table.pool.removed_many()
+        del dead
         self.release()
-
-    def _drop(self, entry: Entry) -> None:
-        entry.table.pool.remove(entry)
-        self._unlink(entry)
-
-    def _unlink(self, entry: Entry) -> None:
-        table = entry.table
-        table.entries.pop(entry.key, None)
-        self._bury(entry)
-        if not table.entries:
-            self._emptied(table)
-        if entry.hits:
-            self.departed.add((entry.table.place, entry.key), entry.hits)
-
-    def _emptied(self, table: Table) -> None:
-        """The index keeps it no longer, and neither do entries that left, in the queues, if they are a good part."""
-        if table.place.identity is not None:
-            self._tables.free(table)
-        table.pool.removed_many()
-
-    def _bury(self, entry: Entry) -> None:
-        # in this order: see rule 2
-        entry.fresh_until = -inf
-        entry.table.counters.hits += entry.hits
-        self.lifetimes.part(entry)
-
-    def release(self) -> None:
-        """Let go of the arguments of entries that left; who changes something under the lock calls it after that."""
-        if self.lifetimes.parted and not self.lock._is_owned():  # type: ignore[attr-defined]  # as Condition asks
-            self.lifetimes.release()
 
     def _past(self, entry: Entry) -> bool:
         with self.lock:  # an entry that slides may be given more time
@@ -364,12 +335,15 @@ class LocalTier(TierCounts):
     def _desert(self, table: Table) -> None:
         for entry in list(table.entries.values()):
             self._drop(entry)
+        while table.unburied:
+            self._bury_some(table.pool, PART)
         table.pool.removed_many()
 
     def sweep(self) -> int:
         """Remove everything that is past keeping; how many entries."""
         with self.lock:
             before, self._since_sweep = self.expired, 0
+            dead = self._bury_all()
             tables = self._tables.held()
             for table in tables:
                 for entry in [e for e in table.entries.values() if self._past(e)]:
@@ -381,6 +355,7 @@ class LocalTier(TierCounts):
             self._bury_tables()
             self.lifetimes.prune()
             swept = self.expired - before
+        del dead
         self.release()
         return swept
 
@@ -391,9 +366,12 @@ class LocalTier(TierCounts):
             self.lock.release()
             return
         self.lock = threading.RLock()
-        for table in self._tables.held():
-            doomed = list(table.entries.values())
+        waiting = [table for tables in self._unburied.values() for table in tables]
+        self._unburied = {}
+        for table in {*self._tables.held(), *waiting}:
+            doomed = [entry for entries in (table.entries, *table.unburied) for entry in entries.values()]
             table.entries.clear()
+            table.unburied.clear()
             table.pool.clear()
             for entry in doomed:
                 self._bury(entry)

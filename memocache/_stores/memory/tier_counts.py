@@ -107,4 +107,4 @@ class TierCounts:
 def _held_hits(table: Table) -> int:
     """The hits that entries of a table, and copies beside it, have counted."""
     tables = [table] if table.beside is None else [table, table.beside]
-    return sum(entry.hits for one in tables for entry in one.entries.values())
+    return sum(entry.hits for one in tables for held in (one.entries, *one.unburied) for entry in held.values())
