@@ -336,14 +336,20 @@ class Counters:
         if self._on_add is not None:
             self._on_add()
 
+    def computed(self, seconds: float) -> None:
+        """Count a computation that took so long."""
+        self.compute_times[bucket(seconds)] += 1
+        self.computations, self.compute_seconds = self.computations + 1, self.compute_seconds + seconds
+        if self._on_add is not None:
+            self._on_add()
+
     def absorb(self, other: Counters) -> None:
         """Add what another counted, which counts no more; nobody is told, for it told of each."""
         for name, amount in other.read().items():
             setattr(self, name, getattr(self, name) + amount)
         for name in _TIMES.values():
-            mine, theirs = getattr(self, name), getattr(other, name)
-            for index, count in enumerate(theirs):
-                mine[index] += count
+            for index, count in enumerate(getattr(other, name)):
+                getattr(self, name)[index] += count
         for cause, count in other.causes.items():
             self.causes[cause] += count
 

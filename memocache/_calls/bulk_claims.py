@@ -114,7 +114,7 @@ class Claims:
             lead = Lead(call.address, call.store)
             # held before it is led: whatever is raised, it is let go
             self._ready[call.address.key] = lead
-            if engine.flights.lead(call.address.flight_key, engine.marks(call.address), lead):
+            if engine.flights.lead_held(call.address.flight_key, engine.marks(call.address), lead):
                 lead.flight.claims = self
                 asked.append((lead, call.found))
             else:

@@ -67,7 +67,8 @@ class Signal:
     def fire(self) -> None:
         """Wake every waiter; from any thread."""
         self.fired = True
-        while waiters := self._waiters.copy():
+        while self._waiters:
+            waiters = self._waiters.copy()
             # in one step of C code; each is woken before it is taken off: an interrupt in between must not lose it
             deque(map(_wake, waiters), maxlen=0)
             for wake in waiters:
@@ -79,6 +80,8 @@ class Signal:
 
 
 _wake = operator.call
+_UNHEARD: Final = Signal()
+"""The signal of a flight that nobody waits for yet."""
 
 
 class Token:
@@ -91,12 +94,12 @@ class FlightLeader(Protocol):
     """Whoever leads a flight, and ends it."""
 
     flight: Flight
-    token: Token | None
 
 
 class FlightHolder(FlightLeader, Protocol):
-    """A leader whose computation may be a stream that others read along."""
+    """A leader with a token, whose computation may be a stream that others read along."""
 
+    token: Token | None
     recording: Any
 
 
@@ -106,51 +109,39 @@ class _State(Enum):
     DONE = 2
 
 
+_OPEN, _SEALED, _DONE = _State
+
+
 class Flight:
     """One computation of one key under way."""
 
-    __slots__ = (
-        "_token",
-        "blocked_on",
-        "claims",
-        "followed",
-        "key",
-        "marks",
-        "outcome",
-        "recording",
-        "signal",
-        "state",
-        "stored_for",
-        "thaw",
-        "unvalidated",
-        "void",
-    )
+    # what a plain flight never changes, so that to begin one costs little
+    outcome: Outcome | None = None
+    thaw: Callable[[Any], Any] | None = None
+    """How each follower makes its own copy of the outcome's value; None: they share it."""
+    followed = False
+    recording: Any = None
+    """What its computation yields, where that is a stream to read along with."""
+    claims: Any = None
+    """Who holds it together with others, and lets them go for a call from inside."""
+    stored_for: float | None = None
+    """Seconds for which the outcome was stored; None: it was not."""
+    state = _OPEN
+    void = False
+    unvalidated = False
+    """Whether the backend, left alone after failures, could not say that nothing was invalidated meanwhile."""
+    _token: weakref.ref[Any] | None = None
 
-    def __init__(self, key: Hashable, marks: tuple[Mark, ...]) -> None:
+    def __init__(self, key: Hashable, marks: tuple[Mark, ...], signal: Signal | None = None) -> None:
         self.key = key
         self.marks = marks
-        self.outcome: Outcome | None = None
-        # how each follower makes its own copy of the outcome's value; None: they share it
-        self.thaw: Callable[[Any], Any] | None = None
-        self.followed = False
-        # what its computation yields, where that is a stream to read along with
-        self.recording: Any = None
-        # who holds it together with others, and lets them go for a call from inside
-        self.claims: Any = None
-        # seconds for which the outcome was stored; None: it was not
-        self.stored_for: float | None = None
-        self.state = _State.OPEN
-        self.void = False
-        # whether the backend, left alone after failures, could not say that nothing was invalidated meanwhile
-        self.unvalidated = False
-        self.signal = Signal()
+        self.signal = Signal() if signal is None else signal
         self.blocked_on: list[Flight] = []
-        self._token: weakref.ref[Token] | None = None
 
     @property
     def open(self) -> bool:
         """Whether one who joins now may take the outcome."""
-        return self.state is _State.OPEN
+        return self.state is _OPEN
 
     @property
     def ended(self) -> bool:
@@ -171,7 +162,7 @@ class Flight:
         return not self.void and all(mark.alive for mark in self.marks)
 
 
-NO_FLIGHT: Final = Flight(None, ())
+NO_FLIGHT: Final = Flight(None, (), _UNHEARD)
 """Stands for a flight where there is none yet: it has ended."""
 LEADING: ContextVar[tuple[Flight, ...]] = ContextVar("memocache_leading", default=())
 
@@ -214,6 +205,8 @@ class Flights:
                     for led in leading:
                         led.blocked_on.append(flight)
                     flight.followed = True
+                    if flight.signal is _UNHEARD:
+                        flight.signal = Signal()
                     return flight, Role.FOLLOW, None
                 flight.void = True
                 self._retire(flight)
@@ -224,12 +217,23 @@ class Flights:
             self._joinable[key] = flight
             return flight, Role.LEAD, token
 
-    def lead(self, key: Hashable, marks: tuple[Mark, ...], holder: FlightLeader) -> bool:
+    def lead_held(self, key: Hashable, marks: tuple[Mark, ...], holder: FlightHolder) -> bool:
         """As `enter`, for who leads or leaves it: whether the holder leads a flight now."""
         with self._lock:
             if key in self._joinable:
                 return False
             holder.flight, holder.token = flight, _ = self._new(key, marks)
+            self._joinable[key] = flight
+            return True
+
+    def lead(self, key: Hashable, marks: tuple[Mark, ...], leader: FlightLeader) -> bool:
+        """As `lead_held`, for a leader that is its own token; the flight is made ready for others when one comes."""
+        flight = Flight(key, marks, _UNHEARD)
+        with self._lock:
+            if key in self._joinable:
+                return False
+            flight._token = weakref.ref(leader, lambda _, flight=flight: self.finish(flight, None))  # type: ignore[misc]  # as in `_new`
+            leader.flight = flight
             self._joinable[key] = flight
             return True
 
@@ -268,19 +272,20 @@ class Flights:
     def seal(self, flight: Flight) -> None:
         """From here on, nobody who joins may take the outcome."""
         with self._lock:
-            if flight.state is _State.OPEN:
-                flight.state = _State.SEALED
+            if flight.state is _OPEN:
+                flight.state = _SEALED
 
     def finish(self, flight: Flight, outcome: Outcome | None) -> None:
         """End a flight, with the outcome its followers may take, or None: look up again."""
         with self._lock:
-            if flight.state is not _State.DONE:
+            if flight.state is not _DONE:
                 flight.outcome = outcome
-                flight.state = _State.DONE
+                flight.state = _DONE
             # also when done: an interrupt may have come between that and what follows, which is harmless twice
             flight.blocked_on = []
             self._retire(flight)
-        flight.signal.fire()
+        if flight.signal is not _UNHEARD:
+            flight.signal.fire()
         flight._token = None  # last: until here the token's death would have done the rest
 
     def void(self, key: Hashable) -> None:
@@ -314,7 +319,7 @@ class Flights:
     def _retire(self, flight: Flight) -> None:
         if self._joinable.get(flight.key) is flight:
             del self._joinable[flight.key]
-        solo = self._solo.get(flight.key)
+        solo = self._solo.get(flight.key) if self._solo else None
         if solo and flight in solo:
             solo.remove(flight)
             if not solo:

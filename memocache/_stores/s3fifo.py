@@ -53,8 +53,11 @@ class S3Fifo(Generic[R]):
     def __len__(self) -> int:
         return self._residents
 
-    def add(self, entry: R, seen: int = 0) -> list[R]:
-        """Take in a new entry, `seen` of whose hits are not its own; return the entries that had to go for it."""
+    def add(self, entry: R, seen: int = 0, ghost: int | None = None) -> list[R]:
+        """Take in a new entry, `seen` of whose hits are not its own; return the entries that had to go for it.
+
+        Who knows its `ghost` already may give it.
+        """
         evicted: list[R] = []
         if self.capacity is None:
             self._residents += 1
@@ -63,7 +66,7 @@ class S3Fifo(Generic[R]):
         while self._residents >= self.capacity:
             evicted.append(self._evict())
         self._residents += 1
-        if self._ghost.pop(entry.ghost(), self) is None:
+        if self._ghost.pop(entry.ghost() if ghost is None else ghost, self) is None:
             entry.rank = _rank(MAIN, 0, seen)
             self._main.append(entry)
         else:
@@ -98,31 +101,34 @@ class S3Fifo(Generic[R]):
 
     def _evict(self) -> R:
         assert self.capacity is not None
+        small, main = self._small, self._main
         while True:
-            small = self._small
             # without a main queue to take from, small gives way whatever its share
-            if small and (len(small) * _SMALL_SHARE >= self.capacity or not self._main):
+            if small and (len(small) * _SMALL_SHARE >= self.capacity or not main):
                 entry = small.popleft()
-                if not placed(entry.rank):
+                rank = entry.rank
+                if not rank & _PLACE:
                     continue
                 hits = entry.hits
-                if _credit(entry.rank, hits) > _PROMOTE_ABOVE:
+                if _credit(rank, hits) > _PROMOTE_ABOVE:
                     # promotion starts the main queue's count afresh, as the paper's algorithm does
                     entry.rank = _rank(MAIN, 0, hits)
-                    self._main.append(entry)
+                    main.append(entry)
                     continue
                 self._haunt(entry.ghost())
             else:
-                entry = self._main.popleft()
-                if not placed(entry.rank):
+                entry = main.popleft()
+                rank = entry.rank
+                if not rank & _PLACE:
                     continue
                 hits = entry.hits
-                credit = _credit(entry.rank, hits)
+                credit = _credit(rank, hits)
                 if credit:
                     entry.rank = _rank(MAIN, credit - 1, hits)
-                    self._main.append(entry)
+                    main.append(entry)
                     continue
-            self.remove(entry)
+            entry.rank = rank - (rank & _PLACE)
+            self._residents -= 1
             return entry
 
     def _haunt(self, ghost: int) -> None:

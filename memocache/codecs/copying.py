@@ -34,7 +34,7 @@ from memocache.codecs.refusals import refusal as refusal_of
 from memocache.codecs.value_paths import path_to
 from memocache.exceptions import EncodeError
 
-_IMMUTABLE = frozenset(
+IMMUTABLE = frozenset(
     (
         object, type(None), bool, int, float, complex, str, bytes, range, type(...), type(NotImplemented),
         date, datetime, time, timedelta, timezone, ZoneInfo, Decimal, Fraction, UUID, Pattern,
@@ -69,7 +69,7 @@ def copier(
     """
     kind = type(value)
     copy = _FLAT.get(kind)
-    if kind in _IMMUTABLE or (copy is None and _is_immutable(value)):
+    if kind in IMMUTABLE or (copy is None and _is_immutable(value)):
         return value, None
     if copy is not None and not getattr(value, "__dict__", None):
         parts: Iterable[Any] = chain(value, value.values()) if kind in _MAPPINGS else value
@@ -115,9 +115,9 @@ def _around(
 
 def _all_immutable(parts: Iterable[Any], depth: int = 0) -> bool:
     parts = list(parts)
-    if set(map(type, parts)) <= _IMMUTABLE:
+    if set(map(type, parts)) <= IMMUTABLE:
         return True
-    return depth < _DEEP and all(type(part) in _IMMUTABLE or _is_immutable(part, depth) for part in parts)
+    return depth < _DEEP and all(type(part) in IMMUTABLE or _is_immutable(part, depth) for part in parts)
 
 
 def _is_immutable(value: Any, depth: int = 0) -> bool:

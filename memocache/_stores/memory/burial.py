@@ -62,7 +62,8 @@ class Burial(TierCounts):
         # in this order: see rule 2 of `memocache._stores.memory.tier`
         entry.fresh_until = -inf
         entry.table.counters.hits += entry.hits
-        self.lifetimes.part(entry)
+        if entry.arguments:
+            self.lifetimes.part(entry)
 
     def release(self) -> None:
         """Let go of the arguments of entries that left; who changes something under the lock calls it after that."""

@@ -241,30 +241,32 @@ class LocalTier(Burial):
         self.release()
         return True
 
-    def hold(self, entry: Entry, flight: Flight) -> bool:
+    def hold(self, entry: Entry, flight: Flight, ghost: int) -> bool:
         """As `put`, for an entry without marks and tokens of its own: False if its flight or a mark of it is void."""
         with self.lock:
             prefix, function = flight.marks
             if flight.void or not (prefix.alive and function.alive):
                 return False
-            dead = self._place(entry)
+            dead = self._place(entry, ghost)
         del dead  # as in `put`
-        self.release()
+        if self.lifetimes.parted:
+            self.release()
         return True
 
-    def _place(self, entry: Entry) -> list[Entry]:
+    def _place(self, entry: Entry, ghost: int | None = None) -> list[Entry]:
         """Let an entry be the one under its key; those that had to go for it, of which others know nothing more."""
         self._sweep()
         table, key = entry.table, entry.key
-        dead = self._bury_some(table.pool) if self._unburied else []
+        dead = self._bury_some(table.pool) if self._unburied else None
         if table.unburied:
-            dead += self._unearth(table, key)
+            dead = [*(dead or ()), *self._unearth(table, key)]
         old = table.entries.get(key)
         if old is not None:
             table.pool.remove(old)
-        gone = table.pool.add(entry, 0 if old is None else old.hits)
+        gone = table.pool.add(entry, 0 if old is None else old.hits, ghost)
         for evicted in gone:
-            self._count_gone("expired" if self._past(evicted) else "size", evicted)
+            past = evicted.past(self.clock.monotonic(), evicted.table.retention)
+            self._count_gone("expired" if past else "size", evicted)
             self._unlink(evicted)
         if not table.entries:
             self._tables.hold(table)
@@ -276,7 +278,7 @@ class LocalTier(Burial):
             entry.last = entry.last or old.last
             self.lifetimes.part(old)
             gone.append(old)
-        return gone + dead
+        return gone + dead if dead else gone
 
     def expire(self, table: Table, key: Hashable, ttl: float) -> bool:
         """Give an entry another ttl from now; whether it was there."""
@@ -343,10 +345,11 @@ class LocalTier(Burial):
         """Remove everything that is past keeping; how many entries."""
         with self.lock:
             before, self._since_sweep = self.expired, 0
-            dead = self._bury_all()
+            dead, now = self._bury_all(), self.clock.monotonic()
             tables = self._tables.held()
             for table in tables:
-                for entry in [e for e in table.entries.values() if self._past(e)]:
+                retention = table.retention
+                for entry in [e for e in table.entries.values() if now >= e.fresh_until and e.past(now, retention)]:
                     self._drop(entry)
                     self._count_gone("expired", entry)
                 if is_abandoned(table):  # what was stored by a call that outlived its function
