@@ -254,6 +254,37 @@ def test_places_of_a_sparse_array_lie_inside() -> None:
         table_entry(68).together(["coo_array", [2], data, np.array([2], four)])
 
 
+@pytest.mark.filterwarnings("ignore:a cached tensor was on a device")
+def test_a_device_of_a_plugin_is_not_imported() -> None:
+    """torch imports the module of a device that it does not know, and stored bytes name the device."""
+    torch: Any = pytest.importorskip("torch")
+    np: Any = pytest.importorskip("numpy")
+    heard: list[str] = []
+    armed = [True]
+
+    def hear(event: str, args: tuple[Any, ...]) -> None:
+        if armed[0] and event == "import" and str(args[0]).startswith("torch"):
+            heard.append(str(args[0]))
+
+    sys.addaudithook(hear)
+    for device in ("hpu", "npu:1", "xla"):
+        made = table_entry(72).together(["bool", [1], device, np.ones(1, "u1")])
+        assert made.device == torch.device("cpu")
+    armed[0] = False
+    assert heard == []
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_masked_array_comes_back_without_a_word() -> None:
+    """numpy warns whenever one with a field of float16 is made, and who reads it has nothing to mend."""
+    np: Any = pytest.importorskip("numpy")
+    with np.errstate(over="ignore"):
+        array = np.ma.array([(1, 2)], dtype=[("a", "<i4"), ("b", "<f2")], mask=[(1, 0)])
+    codec = Codec()
+    payload = codec.encode(array)
+    assert codec.encode(codec.decode(payload)) == payload
+
+
 def table_entry(number: int) -> Any:
     """The entry of a number."""
     return next(known for known in TABLE if known.number == number)

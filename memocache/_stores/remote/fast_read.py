@@ -103,8 +103,10 @@ def look_now(
 
 
 class Soon(NamedTuple):
-    """A look-up of `store` that began at `begun` (`time.monotonic`), and waits for `reply`. What that comes to is for
-    `value`; if it is `UNFIT`, `path` goes on with what was `asked` about the call of these `values`.
+    """A look-up of `store` under way since `begun` (`time.monotonic`).
+
+    Await `reply`, and give its answer to `value`. If that says `UNFIT`, the rest is for ``path.rest``: it needs the
+    `values` of the call and the question that was `asked`.
     """
 
     reply: Awaitable[Answer]
@@ -117,7 +119,7 @@ class Soon(NamedTuple):
     asked: Any
 
     def value(self, answer: Answer) -> Any:
-        """The value to serve, counted as a hit, also by how long it `times`; or `UNFIT`."""
+        """The value to serve, counted as a hit whose time goes into the histogram `times`; or `UNFIT`."""
         value = glance(self.store, self.table, answer)
         if value is not UNFIT:
             took, gets = monotonic() - self.begun, self.store.gets

@@ -62,7 +62,7 @@ class LiveCredentials:
         return found
 
     def log_in(self, dial: Callable[[], T]) -> T:
-        """Dial, which asks for credentials; and once more if they changed between the asking and their use.
+        """Dial, which asks for credentials; again, up to `_LOGINS` times in all, if they changed before they were used.
 
         Raises what `dial` raises.
         """

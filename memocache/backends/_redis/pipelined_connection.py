@@ -112,7 +112,9 @@ class SingleRead(Request):
         return not self.future.done()
 
     def answered(self) -> None:
-        """See `Request.answered`. The connection itself gives the reader what an answer should be, so this is none."""
+        """See `Request.answered`. `PipelinedConnection` hands a well-formed answer to the reader itself, so what comes
+        here is an error, or the reply to another question.
+        """
         error = unexpected(self.replies[0])
         self.fail(error)
         if isinstance(error, ProtocolError):
@@ -163,7 +165,7 @@ class PipelinedConnection:
         connection = self._connection
         if connection is not None and (
             connection.doubtful
-            # asked for at last, for it takes a call
+            # `dirty` looks closer; most connections need no more than these looks, which are C code
             or (
                 self.queue
                 and (connection.readable(0) or connection.unparsed() or connection.rest)
@@ -343,8 +345,8 @@ class PipelinedConnection:
                         and type(reply) is list
                         and len(reply) == request.width
                         and _VALUES.issuperset(map(type, reply))
-                    ):  # what most replies are: without a call
-                        size = request.size
+                    ):  # most replies are: the reader has its answer from here, without a call
+                        size = request.size  # the next line is `ValueSize.seen`
                         size.bytes = max(sum(map(len, filter(None, reply))) / request.width, 0.9 * size.bytes)
                         if not request.future.done():
                             request.future.set_result((request.entry, reply[0], reply[1:]))

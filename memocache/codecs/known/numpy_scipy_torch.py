@@ -39,9 +39,10 @@ def _masked_together(parts: Any) -> Any:
     ma = loaded("numpy:ma")
     if mask is not None and (_array(mask).shape != _array(data).shape or mask.dtype != ma.make_mask_descr(data.dtype)):
         raise DecodeError("payload holds a mask of another shape")
-    made = ma.MaskedArray(_array(data), mask=ma.nomask if mask is None else mask, hard_mask=expect(bool, hard))
-    if fill is not None:
-        made.fill_value = fill
+    with loaded("numpy:errstate")(over="ignore"):  # numpy's own default to fill with does not fit fields of float16
+        made = ma.MaskedArray(_array(data), mask=ma.nomask if mask is None else mask, hard_mask=expect(bool, hard))
+        if fill is not None:
+            made.fill_value = fill
     return made
 
 
@@ -207,7 +208,10 @@ def _tensor_together(parts: Any) -> Any:
 
 def _on_device(tensor: Any, name: str) -> Any:
     """The tensor where it was, or on the CPU, with a word, where there is no such device."""
+    kind = name.partition(":")[0]
     try:
+        if f"torch.{kind}" not in sys.modules and not (kind == "xla" and "torch_xla" in sys.modules):
+            raise NotImplementedError  # torch would try to import it
         return tensor.to(name)
     except (RuntimeError, AssertionError, NotImplementedError):
         if name not in _missing:
