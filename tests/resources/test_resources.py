@@ -15,8 +15,9 @@ from tests.resources.scenes import SCENES
 from tests.worlds import COLOURS
 
 FEW = {"keys": 600, "functions": 400, "names": 60, "caches": 40, "loops": 40}
-ROOM = SLACK._replace(megabytes=1e9, references=60, objects=1_200)
-"""Of so few turns: one reference more for each would be seen; memory, in steps of the allocator, would not."""
+ROOM = SLACK._replace(megabytes=1e9, descriptors=8, references=60, objects=1_200)
+"""Of so few turns: one reference more for each would be seen; memory, in steps of the allocator, would not. A disk
+store that is open has six descriptors; after the end of a turn it is seen open at times, and closed at others."""
 pytestmark = [
     pytest.mark.filterwarnings("ignore::memocache.UnsharedWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning"),
